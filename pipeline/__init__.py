@@ -1,0 +1,1 @@
+"""Distributed export of Synapse annotation data."""

@@ -1,0 +1,94 @@
+"""Every error this package raises on purpose.
+
+::
+
+    ExportError                     anything we raise ourselves
+    ├── ConfigError                 the configuration is wrong: nothing was started          exit 2
+    ├── PreflightError              a check before work failed: nothing was written          exit 2
+    │   ├── CredentialsError        no token, or the server refuses it
+    │   └── DestinationError        the destination cannot be written, or holds something else
+    ├── TransientError              may go away by itself; the only error that is retried    exit 1
+    │   ├── ResponseTooLarge        an answer over the byte limit: ask for fewer rows
+    │   └── UrlExpired              a presigned URL has run out: ask for a new one
+    ├── BackendError                the API gave a final answer that ends the run            exit 1
+    ├── StorageError                the destination failed while work was going on           exit 1
+    ├── StagingError                staged data is missing or damaged                        exit 1
+    ├── FormatError                 a format broke its contract                              exit 1
+    ├── LedgerError                 the books do not balance                                 exit 1
+    ├── VerificationError           a finished export is not what it says it is              exit 1
+    └── FailureLimitError           more records failed than ``max_failures`` allows         exit 3
+
+Each one survives pickling, because workers raise them and the driver reads them: the arguments are
+plain values, kept in ``args``, and the sentence is made by ``__str__``.
+"""
+
+
+class ExportError(Exception):
+    """Base of all errors raised on purpose; ``exit_code`` is what the command line returns."""
+
+    exit_code = 1
+
+    def __str__(self) -> str:
+        return ": ".join(str(part) for part in self.args if part not in (None, ""))
+
+
+class ConfigError(ExportError):
+    """The configuration is wrong. Arguments: where (file, line, key path) and what to change."""
+
+    exit_code = 2
+
+
+class PreflightError(ExportError):
+    """A check made before any work failed; nothing was written."""
+
+    exit_code = 2
+
+
+class CredentialsError(PreflightError):
+    """There is no access token, or the server does not accept it."""
+
+
+class DestinationError(PreflightError):
+    """The destination cannot be written, or already holds something this run must not touch."""
+
+
+class TransientError(ExportError):
+    """Something that may succeed when tried again: the only error executors retry."""
+
+
+class ResponseTooLarge(TransientError):
+    """An answer grew past the byte limit; the same rows may fit when asked for in smaller pages."""
+
+
+class UrlExpired(TransientError):
+    """A presigned URL is no longer valid; listing its row again gives a new one."""
+
+
+class BackendError(ExportError):
+    """The API gave an answer that retrying will not change."""
+
+
+class StorageError(ExportError):
+    """The destination failed in the middle of the work; the run can be resumed."""
+
+
+class StagingError(ExportError):
+    """Staged data is missing, truncated or does not match its digest."""
+
+
+class FormatError(ExportError):
+    """A format broke its contract: undeclared section, repeated path, unknown option."""
+
+
+class LedgerError(ExportError):
+    """``seen = written + skipped + failed`` does not hold: a defect, never bad data."""
+
+
+class VerificationError(ExportError):
+    """A finished export is incomplete or damaged. Arguments: what is wrong, one line each."""
+
+
+class FailureLimitError(ExportError):
+    """More records failed than ``max_failures`` allows; nothing was published."""
+
+    exit_code = 3

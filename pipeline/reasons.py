@@ -1,0 +1,52 @@
+"""Reason codes: why an annotation, image or record was skipped, changed or failed.
+
+Codes in the first three groups are the Synapse SDK's own (``synapse_sdk``'s export report), so that
+reports of both can be read side by side; the last group names what the SDK does not report.
+"""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """One code per reason; the value is what reports contain, the comment what it means."""
+
+    # Skipped or changed by a format (SDK codes).
+    UNSUPPORTED_ANNOTATION_TYPE = "UNSUPPORTED_ANNOTATION_TYPE"  # the format has no such annotation
+    UNSUPPORTED_ORIENTED_BOUNDING_BOX = "UNSUPPORTED_ORIENTED_BOUNDING_BOX"  # rotation cannot be kept
+    SEGMENTATION_EXCLUDED = "SEGMENTATION_EXCLUDED"  # masks: exclude
+    SEMANTIC_SEGMENTATION_UNSUPPORTED = "SEMANTIC_SEGMENTATION_UNSUPPORTED"  # masks: semantic
+    MASK_CONTOUR_UNREPRESENTABLE = "MASK_CONTOUR_UNREPRESENTABLE"  # too small to have an outline
+    MASK_HOLE_DROPPED = "MASK_HOLE_DROPPED"  # the format's outlines have no holes
+    KEYPOINT_GROUP_INVALID = "KEYPOINT_GROUP_INVALID"  # keypoint without a group
+    KEYPOINT_PROFILE_UNSUPPORTED = "KEYPOINT_PROFILE_UNSUPPORTED"  # not a skeleton the format knows
+    CUSTOM_ATTRIBUTES_DROPPED = "CUSTOM_ATTRIBUTES_DROPPED"  # attributes have no place in the format
+
+    # Failed while the document was read (SDK codes).
+    INVALID_GEOMETRY = "INVALID_GEOMETRY"  # not numbers, not finite, or absurdly large
+    INVALID_BOUNDING_BOX = "INVALID_BOUNDING_BOX"  # no positive width or height
+    INVALID_POLYGON = "INVALID_POLYGON"  # fewer than three points
+    INVALID_MASK_ENCODING = "INVALID_MASK_ENCODING"  # runs overlap or leave the image
+    INVALID_CLASS_NAME = "INVALID_CLASS_NAME"  # no class, or control characters in it
+    MALFORMED_ANNOTATION = "MALFORMED_ANNOTATION"  # not the shape of any known annotation
+
+    # Failed or skipped as a whole (SDK codes).
+    NULL_DATA_DETECTED = "NULL_DATA_DETECTED"  # never labelled: data is null or {}
+    SOURCE_IMAGE_INVALID = "SOURCE_IMAGE_INVALID"  # no image, or its size cannot be found
+    IMAGE_MATERIALIZATION_FAILED = "IMAGE_MATERIALIZATION_FAILED"  # the original could not be copied
+    ITEM_CONVERSION_FAILED = "ITEM_CONVERSION_FAILED"  # a format raised on this sample
+    UNSUPPORTED_DOCUMENT = "UNSUPPORTED_DOCUMENT"  # not a DM document (schema: any)
+    UNSUPPORTED_MEDIA = "UNSUPPORTED_MEDIA"  # video, text, point cloud … in an image format
+
+    # Ours.
+    GEOMETRY_MISSING = "GEOMETRY_MISSING"  # annotation without an entry in annotationsData
+    ORPHAN_GEOMETRY = "ORPHAN_GEOMETRY"  # entry in annotationsData without an annotation
+    DUPLICATE_ANNOTATION = "DUPLICATE_ANNOTATION"  # second annotation with the same id
+    CLASS_DROPPED = "CLASS_DROPPED"  # the class is in classes.drop
+    OUTSIDE_IMAGE = "OUTSIDE_IMAGE"  # nothing of it lies inside the image
+    CLIPPED_TO_IMAGE = "CLIPPED_TO_IMAGE"  # cut at the border of the image
+    ROTATION_ENCLOSED = "ROTATION_ENCLOSED"  # rotated box written as its upright enclosing box
+    RECORD_VANISHED = "RECORD_VANISHED"  # planned, but the API no longer returns it
+    RECORD_FOREIGN = "RECORD_FOREIGN"  # belongs to another project than the one asked for
+    PAYLOAD_UNAVAILABLE = "PAYLOAD_UNAVAILABLE"  # the document could not be fetched
+    PAYLOAD_CORRUPT = "PAYLOAD_CORRUPT"  # size or digest differs from what the API promised
+    MALFORMED_DOCUMENT = "MALFORMED_DOCUMENT"  # not JSON, or too deep or too large to be a document

@@ -1,0 +1,178 @@
+"""What the pipeline talks about: records, samples, annotations and their shapes.
+
+All types are small, frozen and encode to compact MessagePack (``array_like``), because samples are staged
+on disk between stages by the million. Coordinates are pixels, the origin is the outer corner of the top left
+pixel, x grows to the right and y downwards; nothing is clipped or rounded here.
+"""
+
+from typing import Any
+
+import msgspec
+
+
+class _Frozen(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Base of the leaf types: immutable, staged as arrays, invisible to the garbage collector."""
+
+
+class Box(_Frozen, tag="box"):
+    """An upright rectangle from ``(x, y)``; ``rotation`` in radians turns it about its centre."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    rotation: float = 0.0
+
+
+class Polygon(_Frozen, tag="polygon"):
+    """A closed ring, ``(x1, y1, x2, y2, …)``, at least three points, first point not repeated."""
+
+    points: tuple[float, ...]
+
+
+class Polyline(_Frozen, tag="polyline"):
+    """An open line, ``(x1, y1, x2, y2, …)``, at least two points."""
+
+    points: tuple[float, ...]
+
+
+class Point(_Frozen, tag="point"):
+    """A keypoint. ``visibility`` as in COCO: 0 missing, 1 occluded, 2 visible."""
+
+    x: float
+    y: float
+    visibility: int = 2
+
+
+class Mask(_Frozen, tag="mask"):
+    """Pixels of an image as row-major runs.
+
+    ``runs`` holds little-endian int64 pairs ``start, length`` (``numpy.frombuffer(runs, "<i8").reshape(-1, 2)``),
+    sorted, non-empty, non-overlapping, with ``start = y * width + x``: DM Schema's own run-length encoding.
+    """
+
+    runs: bytes
+
+
+class Whole(_Frozen, tag="whole"):
+    """No geometry: the annotation classifies the whole media."""
+
+
+class Relation(_Frozen, tag="relation"):
+    """A directed link between two annotations of the same document."""
+
+    source: str
+    target: str
+
+
+class Opaque(_Frozen, tag="opaque"):
+    """Geometry no image format draws (cuboid, text range, time range, prompt …), as its raw JSON."""
+
+    json: bytes
+
+
+type Shape = Box | Polygon | Polyline | Point | Mask | Whole | Relation | Opaque
+
+
+class Annotation(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One labelled thing.
+
+    ``tool`` is DM Schema's tool name (``bounding_box``, ``polygon``, ``segmentation`` …), ``label`` the class code,
+    trimmed and NFC-normalised, ``attributes`` everything else the annotator chose, as JSON values, and ``group``
+    the id of the annotation group (a skeleton, for keypoints) or ``""``.
+    """
+
+    id: str
+    tool: str
+    label: str
+    shape: Shape
+    attributes: dict[str, Any] = {}
+    group: str = ""
+
+
+class File(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An original file of a record. It has no URL: URLs are signed, expire, and are never staged.
+
+    ``spec`` is the file's key in the data unit (``image_1``; ``""`` for an assignment's only file), ``name`` the
+    original file name as the server gives it (unsafe until it went through :mod:`pipeline.naming`), ``kind`` the
+    file type (``image``, ``video``, ``data`` …), sizes in pixels and bytes or None when the server does not say.
+    """
+
+    spec: str
+    name: str = ""
+    kind: str = ""
+    primary: bool = False
+    width: int | None = None
+    height: int | None = None
+    size: int | None = None
+    checksum: str = ""
+
+
+class Sample(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One media of a record with its annotations: what formats see.
+
+    ``record_id`` is the record's unique key (``id``; ``pgh_id`` for ground truth) and ``ordinal`` counts the samples
+    of a record from 0, so ``(record_id, ordinal)`` identifies a sample. ``media`` is the document's key (``image_1``),
+    ``kind`` its type (``image``, ``video`` … or ``document`` for a record whose payload is no DM document).
+    ``width`` and ``height`` are pixels, None for anything but images and for images whose size nobody knows.
+    ``file`` is None when the API lists no file for the media. ``category`` is the ground truth category.
+
+    ``payload`` (the document, compact JSON) and ``files`` (JSON object of file infos without URLs) are set on the
+    first sample of a record, and only when a format asks for them (``Format.needs_payload``).
+    """
+
+    record_id: int
+    ordinal: int
+    media: str
+    kind: str
+    width: int | None
+    height: int | None
+    file: File | None
+    annotations: tuple[Annotation, ...]
+    category: str = ""
+    payload: bytes = b""
+    files: bytes = b""
+
+    @property
+    def has_image(self) -> bool:
+        """Whether image formats can use it: an image with a file and a known size."""
+        return self.kind == "image" and self.file is not None and bool(self.width) and bool(self.height)
+
+
+class NumberedSample(msgspec.Struct, frozen=True, gc=False):
+    """A sample with everything the catalog decided for it.
+
+    ``image_id`` and ``annotation_id`` count from 1 over the whole export, all splits; annotation ``i`` of the sample
+    has id ``annotation_id + i``. ``stem`` is unique over the export, also on case-blind disks, and ``file_name`` is
+    the leaf below ``images/<split>/`` (``stem`` plus the original extension).
+    """
+
+    sample: Sample
+    image_id: int
+    annotation_id: int
+    split: str
+    stem: str
+    file_name: str
+
+    @property
+    def image_path(self) -> str:
+        """Where the original is, relative to the root of the export."""
+        return f"images/{self.split}/{self.file_name}"
+
+
+class Failure(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Something of a record that could not be exported, and why.
+
+    ``media`` and ``annotation_id`` are ``""`` when the failure is of the whole record or media. ``outcome`` is
+    ``failed`` (counts against ``max_failures``) or ``skipped`` (left out by rule, reported). ``transient`` failures
+    (the payload could not be fetched, say) are tried again when the same export is run again.
+    ``detail`` never holds a URL.
+    """
+
+    record_id: int
+    reason: str
+    detail: str = ""
+    media: str = ""
+    annotation_id: str = ""
+    outcome: str = "failed"
+    transient: bool = False
