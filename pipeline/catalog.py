@@ -89,8 +89,7 @@ def build_catalog(
     observed = sorted(summary.labels)
     sources: dict[str, str] = {}
     for source, labels in (("order", order), ("project", configured), ("observed", observed)):
-        for label in labels:
-            label = normalise_label(label)
+        for label in map(normalise_label, labels):
             final = renames.get(label, label)
             if final and label not in dropped and final not in dropped:
                 sources.setdefault(final, source)

@@ -25,7 +25,9 @@ from pydantic import (
 from pipeline.errors import ConfigError
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_SECRET_KEY = re.compile(r"secret|token|password|passwd|credential|private_key|access_key|account_key|^key$|sas", re.I)
+_SECRET_KEY = re.compile(
+    r"secret|token|password|passwd|credential|private_key|access_key|account_key|^key$|sas", re.IGNORECASE
+)
 
 
 class _Model(BaseModel):
@@ -189,7 +191,9 @@ def _refuse_literal_secrets(options: Any, path: str = "storage_options") -> None
         for key, value in options.items():
             where = f"{path}.{key}"
             if isinstance(value, str) and _SECRET_KEY.search(str(key)) and value and not _VARIABLE.search(value):
-                raise ValueError(f"{where} holds a secret in plain text; write ${{VARIABLE}} and set it in the environment")
+                raise ValueError(
+                    f"{where} holds a secret in plain text; write ${{VARIABLE}} and set it in the environment"
+                )
             _refuse_literal_secrets(value, where)
     elif isinstance(options, list):
         for position, value in enumerate(options):
@@ -258,7 +262,9 @@ def expand_variables(value: Any, where: str) -> Any:
     return value
 
 
-def _construct(node: yaml.Node, path: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int], source: str) -> Any:
+def _construct(
+    node: yaml.Node, path: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int], source: str
+) -> Any:
     """Plain values from a YAML node; remembers the line of every key and rejects a key given twice."""
     lines[path] = node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
@@ -311,7 +317,9 @@ def _where(source: str, lines: Mapping[tuple[str | int, ...], int], path: Sequen
 
 
 def _describe(problem: Any, source: str, lines: Mapping[tuple[str | int, ...], int]) -> str:
-    path = [part for part in problem["loc"] if not (isinstance(part, str) and part.startswith(("function-", "literal")))]
+    path = [
+        part for part in problem["loc"] if not (isinstance(part, str) and part.startswith(("function-", "literal")))
+    ]
     message = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         message = "unknown key" + _suggestion(path)

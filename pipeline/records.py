@@ -14,7 +14,7 @@ class _Frozen(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Base of the leaf types: immutable, staged as arrays, invisible to the garbage collector."""
 
 
-class Box(_Frozen, tag="box"):
+class Box(_Frozen, frozen=True, tag="box"):
     """An upright rectangle from ``(x, y)``; ``rotation`` in radians turns it about its centre."""
 
     x: float
@@ -24,19 +24,19 @@ class Box(_Frozen, tag="box"):
     rotation: float = 0.0
 
 
-class Polygon(_Frozen, tag="polygon"):
+class Polygon(_Frozen, frozen=True, tag="polygon"):
     """A closed ring, ``(x1, y1, x2, y2, …)``, at least three points, first point not repeated."""
 
     points: tuple[float, ...]
 
 
-class Polyline(_Frozen, tag="polyline"):
+class Polyline(_Frozen, frozen=True, tag="polyline"):
     """An open line, ``(x1, y1, x2, y2, …)``, at least two points."""
 
     points: tuple[float, ...]
 
 
-class Point(_Frozen, tag="point"):
+class Point(_Frozen, frozen=True, tag="point"):
     """A keypoint. ``visibility`` as in COCO: 0 missing, 1 occluded, 2 visible."""
 
     x: float
@@ -44,7 +44,7 @@ class Point(_Frozen, tag="point"):
     visibility: int = 2
 
 
-class Mask(_Frozen, tag="mask"):
+class Mask(_Frozen, frozen=True, tag="mask"):
     """Pixels of an image as row-major runs.
 
     ``runs`` holds little-endian int64 pairs ``start, length`` (``numpy.frombuffer(runs, "<i8").reshape(-1, 2)``),
@@ -54,18 +54,18 @@ class Mask(_Frozen, tag="mask"):
     runs: bytes
 
 
-class Whole(_Frozen, tag="whole"):
+class Whole(_Frozen, frozen=True, tag="whole"):
     """No geometry: the annotation classifies the whole media."""
 
 
-class Relation(_Frozen, tag="relation"):
+class Relation(_Frozen, frozen=True, tag="relation"):
     """A directed link between two annotations of the same document."""
 
     source: str
     target: str
 
 
-class Opaque(_Frozen, tag="opaque"):
+class Opaque(_Frozen, frozen=True, tag="opaque"):
     """Geometry no image format draws (cuboid, text range, time range, prompt …), as its raw JSON."""
 
     json: bytes

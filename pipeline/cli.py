@@ -1,0 +1,117 @@
+"""The command line: ``python -m pipeline`` and ``synapse-export``. Thin: every command calls one function."""
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from rich.console import Console
+
+from pipeline import report
+from pipeline.config import ExportConfig, load_config
+from pipeline.errors import ExportError
+from pipeline.plan import VERSION
+from pipeline.progress import Bar, Lines, Listener
+from pipeline.run import run
+from pipeline.storage import open_storage
+from pipeline.verify import verify
+
+_SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code.
+
+    0 complete, 1 failed (run again to continue), 2 configuration or a check before work, 3 more failed records than
+    ``max_failures``, 130 or 143 interrupted (run again to continue).
+    """
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    for number in _SIGNALS:
+        signal.signal(number, _interrupted)
+    try:
+        return int(options.command(options))
+    except ExportError as error:
+        print(_printable(f"error: {error}"), file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return _SIGNALS[signal.SIGINT]
+
+
+def _interrupted(number: int, _: FrameType | None) -> NoReturn:
+    print("interrupted; run the same command again to continue", file=sys.stderr)
+    raise SystemExit(_SIGNALS[signal.Signals(number)])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="synapse-export", description="Export Synapse annotation data as datasets that train models without a fix."
+    )
+    parser.add_argument("--version", action="version", version=f"synapse-export {VERSION}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    for name, command, text in (
+        ("run", _run, "export what a configuration describes; run it again to continue after a crash"),
+        ("plan", _plan, "show what would be exported, how, and what would be lost; writes nothing"),
+    ):
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.add_argument("config", help="a YAML file")
+        sub.add_argument(
+            "--set",
+            metavar="KEY=VALUE",
+            action="append",
+            default=[],
+            dest="overrides",
+            help="override a key: run.workers=4",
+        )
+        sub.set_defaults(command=command)
+
+    sub = commands.add_parser("verify", help="prove that a finished export is complete and undamaged")
+    sub.add_argument("path", help="a folder or URL that holds an export")
+    sub.add_argument("--full", action="store_true", help="read every file and compare its sha256, not only its size")
+    sub.set_defaults(command=_verify)
+
+    sub = commands.add_parser("sandbox", help="serve a local Synapse API with made-up data, for trying things out")
+    from pipeline import sandbox  # noqa: PLC0415  the server's imports only cost when it is asked for
+
+    sandbox.add_arguments(sub)
+    sub.set_defaults(command=sandbox.main)
+    return parser
+
+
+def _load(options: argparse.Namespace) -> tuple[ExportConfig, str]:
+    return load_config(options.config, options.overrides), str(Path(options.config).resolve().parent)
+
+
+def _run(options: argparse.Namespace) -> int:
+    config, folder = _load(options)
+    result = run(config, listener=_listener(), search_path=folder)
+    report.print_result(result, config, Console(soft_wrap=True, highlight=False))
+    return 0
+
+
+def _plan(options: argparse.Namespace) -> int:
+    config, folder = _load(options)
+    report.print_forecast(config, folder, Console(soft_wrap=True, highlight=False))
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    success = verify(open_storage(options.path), full=options.full)
+    checked = "by sha256" if options.full else "by size"
+    print(f"complete: {success.files:,} files checked {checked}, run {success.run_id}, content {success.content[:16]}")
+    return 0
+
+
+def _listener() -> Listener:
+    console = Console()
+    return Bar(console) if console.is_terminal else Lines(lambda line: print(_printable(line), flush=True))
+
+
+def _printable(text: str) -> str:
+    """Text without the control characters with which server-supplied names could drive a terminal."""
+    return "".join(character if character.isprintable() or character == "\n" else "�" for character in text)

@@ -1,0 +1,130 @@
+"""What is at the destination already, and what ``on_existing`` makes of it.
+
+A finished export has ``_SUCCESS.json``, an unfinished one a plan below ``_staging/``; anything else is not ours.
+"""
+
+import csv
+from collections.abc import Iterator
+from enum import Enum
+
+import msgspec
+
+from pipeline import metadata
+from pipeline.errors import DestinationError
+from pipeline.ledger import Ledger
+from pipeline.staging import Identity, Staging
+from pipeline.storage import STAGING, Storage
+
+
+class Success(msgspec.Struct, frozen=True):
+    """``_SUCCESS.json``: written last, so an export is complete when, and only when, this is there.
+
+    ``export`` says what was exported, ``fingerprint`` also covers which records; ``content`` is the digest of every
+    line of ``SHA256SUMS`` that is the same for the same data and configuration.
+    """
+
+    run_id: str
+    finished: str
+    export: Identity
+    fingerprint: str
+    content: str
+    files: int
+    checksums_sha256: str
+    file_list_sha256: str
+    ledger: Ledger
+
+
+class State(Enum):
+    """What a run has to do."""
+
+    START = "start"
+    RESUME = "resume"
+    REPLACE = "replace"
+    FINISHED = "finished"
+
+
+def read_success(storage: Storage) -> Success | None:
+    """The verdict of a finished export, or None. Raises DestinationError when it cannot be read."""
+    data = storage.find(metadata.SUCCESS)
+    if data is None:
+        return None
+    try:
+        return msgspec.json.decode(data, type=Success)
+    except msgspec.MsgspecError as error:
+        raise DestinationError(f"{storage.url}/{metadata.SUCCESS}", f"is not readable: {error}") from error
+
+
+def examine(storage: Storage, export: Identity, on_existing: str) -> State:
+    """What to do about what is there; removes nothing and writes nothing.
+
+    Raises DestinationError when ``on_existing`` forbids going on, naming what differs.
+    """
+    success = read_success(storage)
+    plans = list(_plans(storage))
+    entries = [entry for entry in storage.entries() if entry != STAGING]
+    if entries and not success and not plans:
+        names = ", ".join(entries[:3]) + (", …" if len(entries) > 3 else "")
+        raise DestinationError(storage.url, f"holds files that no export wrote ({names}); use an empty path")
+    if on_existing == "fail" and (success or plans):
+        raise DestinationError(storage.url, "holds an export already and on_existing is 'fail'")
+    if on_existing == "overwrite":
+        return State.REPLACE if success or plans else State.START
+    if success:
+        if success.export.key != export.key:
+            _refuse(storage, "a finished export", success.export, export)
+        return State.FINISHED
+    if any(key == export.key for key, _ in plans):
+        return State.RESUME
+    for _, theirs in plans:
+        if theirs.values != export.values or theirs.origin != export.origin:
+            _refuse(storage, "an unfinished export", theirs, export)
+    # The same export by another version of this package: it starts anew, and nothing of the old one may stay.
+    return State.REPLACE if plans else State.START
+
+
+def _refuse(storage: Storage, what: str, theirs: Identity, ours: Identity) -> None:
+    names = sorted(theirs.values.keys() | ours.values.keys())
+    differing = [name for name in names if theirs.values.get(name) != ours.values.get(name)]
+    if theirs.origin != ours.origin:
+        differing.append(f"the API host ({theirs.origin})")
+    if theirs.version != ours.version:
+        differing.append(f"the version of this package ({theirs.version})")
+    raise DestinationError(
+        storage.url, f"holds {what} that differs in: {', '.join(differing)}; use another path or on_existing: overwrite"
+    )
+
+
+def _plans(storage: Storage) -> Iterator[tuple[str, Identity]]:
+    for key in storage.entries(STAGING):
+        plan = Staging(storage, key).read_plan()
+        if plan:
+            yield key, plan.export
+
+
+def remove_export(storage: Storage) -> None:
+    """Remove an earlier export: exactly the files its own lists name, never a whole folder.
+
+    ``_SUCCESS.json`` goes first, so that no reader takes what is left for a complete export.
+    """
+    listed = storage.find(metadata.FILES)
+    storage.delete([metadata.SUCCESS])
+    if listed is not None:
+        storage.delete(_paths(listed.split(b"\n", 1)[-1]))
+    for key, _ in list(_plans(storage)):
+        storage.delete(_written_by(storage, Staging(storage, key)))
+    storage.delete([metadata.FILES, metadata.CHECKSUMS, metadata.SUMMARY])
+    storage.delete_tree(STAGING)
+
+
+def _written_by(storage: Storage, staging: Staging) -> Iterator[str]:
+    """Files that an unfinished export has put in place already."""
+    plan, catalog = staging.read_plan(), staging.read_catalog()
+    for marker in staging.write_markers(plan, catalog[1]) if plan and catalog else ():
+        for part in marker.parts if marker else ():
+            if part.path == metadata.FILES and marker:
+                yield from _paths(storage.read_range(staging.pack_path(marker.index), part.start, part.length))
+    yield from (marker.path for marker in staging.manifest_markers())
+
+
+def _paths(rows: bytes) -> Iterator[str]:
+    return (row[0] for row in csv.reader(rows.decode().splitlines()) if row)

@@ -1,0 +1,93 @@
+"""The dry run: what an export would give and lose, from the API's count and a first page of records.
+
+Nothing is written, neither at the destination nor to the API.
+"""
+
+import msgspec
+
+from pipeline.catalog import build_catalog
+from pipeline.config import ExportConfig
+from pipeline.destination import State, examine
+from pipeline.extract import account, summarise
+from pipeline.ledger import Ledger
+from pipeline.plan import check, identify
+from pipeline.records import Failure
+from pipeline.shards import Shard
+from pipeline.storage import open_storage
+from pipeline.workspace import Settings, close_workspace, open_workspace
+from pipeline.write import ShardOutput, WriteInput, number
+
+SAMPLED_RECORDS = 100
+
+
+class Forecast(msgspec.Struct, frozen=True):
+    """What ``plan`` shows. Everything below ``sampled`` is of the first ``sampled`` records only.
+
+    ``record_bytes`` is what the API sends for one record, ``output_bytes`` what the formats make of it (originals
+    not included), ``state`` what is at the destination.
+    """
+
+    url: str
+    state: State
+    project_title: str
+    records: int
+    shards: int
+    warnings: tuple[str, ...]
+    sampled: int
+    classes: tuple[str, ...]
+    splits: dict[str, int]
+    record_bytes: float
+    output_bytes: float
+    failures: tuple[Failure, ...]
+    ledger: Ledger
+
+
+def forecast(config: ExportConfig, *, search_path: str = "") -> Forecast:
+    """Check everything a run would check, except that the destination can be written, and sample a page.
+
+    Raises what :func:`pipeline.run.run` raises before any work.
+    """
+    try:
+        workspace = open_workspace(Settings(config.model_dump(mode="json"), search_path=search_path))
+        project = check(workspace)
+        state = examine(workspace.storage, identify(config, workspace.client.origin), config.on_existing)
+        records = workspace.source.count()
+        shard = workspace.source.sample(SAMPLED_RECORDS)
+        extracted = list(workspace.source.extract(shard, needs_payload=workspace.needs_payload))
+        ledger = Ledger()
+        for record in extracted:
+            account(record, ledger)
+        samples = [sample for record in extracted for sample in record.samples]
+        summary = summarise(samples, config.split)
+        catalog = build_catalog(
+            summary,
+            name=config.name,
+            target=config.target,
+            masks=config.masks,
+            configured=project.classes,
+            order=config.classes.order,
+            rename=config.classes.rename,
+            drop=config.classes.drop,
+        )
+        # The real formats over the real samples, into memory: the losses are those of the run, not a table's.
+        output = ShardOutput(open_storage("memory://forecast"), workspace.formats, catalog, ledger)
+        item = WriteInput(Shard(0, shard.count, b""), 0, 0, {})
+        for sample in number([(sample, str(sample.record_id)) for sample in samples], item, config):
+            output.add(sample, None)
+        return Forecast(
+            url=workspace.storage.url,
+            state=state,
+            project_title=project.title,
+            records=records,
+            shards=-(-records // config.run.shard_size),
+            warnings=(project.warning,) if project.warning else (),
+            sampled=shard.count,
+            classes=catalog.classes,
+            splits=catalog.splits,
+            record_bytes=ledger.bytes / max(shard.count, 1),
+            output_bytes=output.rendered_bytes / max(shard.count, 1),
+            failures=tuple(failure for record in extracted for failure in record.failures),
+            ledger=output.ledger,
+        )
+    finally:
+        close_workspace()

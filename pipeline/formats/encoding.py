@@ -1,0 +1,62 @@
+"""Text that every reader decodes alike, on every platform."""
+
+import json
+import math
+import re
+from typing import Any
+
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
+_PLAIN_PATH = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(/[A-Za-z0-9_-]+)*")
+
+
+def ascii_json(data: bytes) -> bytes:
+    r"""The same JSON value with every character outside ASCII as ``\uXXXX``.
+
+    pycocotools, torchvision and most training code open annotation files in the encoding of the machine's locale,
+    which is not UTF-8 on Windows: raw UTF-8 fails there or, worse, silently becomes other names.
+    """
+    if data.isascii():
+        return data
+    return _NOT_ASCII.sub(lambda match: json.dumps(match[0])[1:-1], data.decode()).encode("ascii")
+
+
+def yaml_string(text: str) -> str:
+    r"""``text`` as a double-quoted YAML scalar on one line.
+
+    A JSON string is one already, except that JSON leaves characters raw that YAML folds (U+0085, U+2028) or refuses
+    (other control characters, U+FFFE), so everything unprintable is escaped. Printable text stays readable, and
+    no surrogate pairs are written: PyYAML does not put them together again.
+    """
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(character if character.isprintable() else _yaml_escape(ord(character)) for character in quoted)
+
+
+def yaml_path(path: str) -> str:
+    """A relative path as a YAML scalar, quoted only where it must be."""
+    return path if _PLAIN_PATH.fullmatch(path) else yaml_string(path)
+
+
+def _yaml_escape(code: int) -> str:
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def one_line(text: str) -> str:
+    """``text`` without line breaks of any kind (as ``str.splitlines`` knows them), each replaced by a space."""
+    return " ".join(text.splitlines())
+
+
+def without_nulls(value: Any) -> Any:
+    """A JSON value without the nulls (and numbers JSON cannot write) inside its objects and arrays, at any depth.
+
+    ``null`` as the value of a key means "nothing chosen", which a missing key says as well; loaders that copy keys
+    as they come (Detectron2) or call methods on values (pycocotools) stop at it.
+    """
+    if isinstance(value, dict):
+        return {key: without_nulls(inner) for key, inner in value.items() if not _is_null(inner)}
+    if isinstance(value, list | tuple):
+        return [without_nulls(inner) for inner in value if not _is_null(inner)]
+    return value
+
+
+def _is_null(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and not math.isfinite(value))

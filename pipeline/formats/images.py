@@ -1,0 +1,67 @@
+"""What image formats share: which samples they can use, and how boxes meet the border of the image."""
+
+from pipeline.formats import Loss
+from pipeline.geometry import clip_box, corners, enclosing
+from pipeline.reasons import Reason
+from pipeline.records import Box, Sample
+
+TOLERANCE = 1e-3
+"""Pixels. Smaller differences are floating-point noise of the annotation tool: corrected, but not worth a report."""
+
+type Rectangle = tuple[float, float, float, float]
+"""An upright rectangle in pixels: ``x, y, width, height``."""
+
+type Placed = tuple[float, float, float, float, tuple[Reason, ...]]
+"""An upright rectangle inside an image, ``x, y, width, height`` in pixels, and what was changed to get it there."""
+
+
+def image_size(sample: Sample) -> tuple[int, int] | None:
+    """Width and height in pixels of the sample's image, None when image formats cannot use the sample."""
+    if sample.has_image and sample.width and sample.height:
+        return sample.width, sample.height
+    return None
+
+
+def without_image(sample: Sample) -> list[Loss]:
+    """The losses of a sample that image formats cannot use: one for the sample and one for each annotation."""
+    if sample.kind == "image":
+        reason = Reason.SOURCE_IMAGE_INVALID
+    elif sample.kind == "document":
+        reason = Reason.UNSUPPORTED_DOCUMENT
+    else:
+        reason = Reason.UNSUPPORTED_MEDIA
+    return [Loss(identity, "skipped", reason) for identity in ("", *(item.id for item in sample.annotations))]
+
+
+def place(box: Box, width: int, height: int) -> Placed | None:
+    """The upright rectangle that stands for a box in an image of ``width`` x ``height`` pixels.
+
+    A turned box becomes its enclosing rectangle, and what lies outside the image is cut off. None when nothing is
+    left, or a sliver no thicker than :data:`TOLERANCE`; a cut of up to that much is no change worth a report.
+    """
+    x, y, box_width, box_height = box.x, box.y, box.width, box.height
+    changes: tuple[Reason, ...] = ()
+    if box.rotation:
+        x, y, box_width, box_height = enclosing(corners(box))
+        if is_turned(box):
+            changes = (Reason.ROTATION_ENCLOSED,)
+    if x >= 0 and y >= 0 and x + box_width <= width and y + box_height <= height:
+        return x, y, box_width, box_height, changes
+    cut = max(-x, -y, x + box_width - width, y + box_height - height)
+    clipped = clip_box(x, y, box_width, box_height, width, height)
+    if clipped is None or (cut > TOLERANCE and min(clipped[2], clipped[3]) <= TOLERANCE):
+        return None
+    return (*clipped, (*changes, Reason.CLIPPED_TO_IMAGE) if cut > TOLERANCE else changes)
+
+
+def is_turned(box: Box) -> bool:
+    """Whether an upright rectangle would be another area than the box.
+
+    It is the same after a turn by a multiple of 90 degrees, or by so little that no side moves by more than
+    :data:`TOLERANCE`: tools store full turns, and rotations of 1e-9 for boxes that nobody meant to turn.
+    """
+    if not box.rotation:
+        return False
+    _, _, width, height = enclosing(corners(box))
+    sides = ((box.width, box.height), (box.height, box.width))
+    return not any(abs(width - side) <= TOLERANCE and abs(height - other) <= TOLERANCE for side, other in sides)

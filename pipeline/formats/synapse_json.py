@@ -1,0 +1,37 @@
+"""Synapse JSON: each record's document exactly as the platform holds it. Nothing is lost, nothing is filtered."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pipeline.catalog import Catalog
+from pipeline.formats import Entry, Loss, Manifest
+from pipeline.records import NumberedSample
+
+
+@dataclass(frozen=True)
+class SynapseJson:
+    """``json/<stem>.json`` per record: ``{"data": <document>, "files": <file infos without URLs>, "id": <record>}``.
+
+    It holds every annotation of every media of the record, of dropped classes too, so it never reports a loss. The
+    file is named after the record's first sample, which carries the document; the other samples add nothing.
+    """
+
+    name: ClassVar[str] = "synapse_json"
+    needs_payload: ClassVar[bool] = True
+
+    def manifests(self, catalog: Catalog) -> Iterable[Manifest]:  # noqa: ARG002  # the protocol's signature
+        """None: each record has a file of its own."""
+        return ()
+
+    def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:  # noqa: ARG002  # as above
+        """The record's file, with the document spliced in as bytes, never decoded."""
+        source = sample.sample
+        if source.ordinal:
+            return ()
+        document = b'{"data":%b,"files":%b,"id":%d}\n' % (
+            source.payload or b"null",
+            source.files or b"{}",
+            source.record_id,
+        )
+        return (Entry(f"json/{sample.stem}.json", document),)

@@ -1,0 +1,121 @@
+"""The books of an export: for everything seen, what became of it, with a reason code for all that was not written.
+
+Ledgers of shards add up with :func:`merge_ledgers`, in any order. A ledger balances when for each count
+``seen = written + skipped + failed``; a run whose books do not balance is not published.
+"""
+
+from collections.abc import Iterable
+from functools import reduce
+
+import msgspec
+
+from pipeline.errors import LedgerError
+
+
+class Count(msgspec.Struct):
+    """How many of one kind were seen, and what became of them; ``lossy`` ones are among the written."""
+
+    seen: int = 0
+    written: int = 0
+    skipped: dict[str, int] = {}
+    failed: dict[str, int] = {}
+    lossy: dict[str, int] = {}
+
+    @property
+    def balanced(self) -> bool:
+        """Whether nothing is missing and nothing is counted twice."""
+        return self.seen == self.written + sum(self.skipped.values()) + sum(self.failed.values())
+
+    def skip(self, reason: str, number: int = 1) -> None:
+        """Count ``number`` as left out by rule."""
+        self.skipped[reason] = self.skipped.get(reason, 0) + number
+
+    def fail(self, reason: str, number: int = 1) -> None:
+        """Count ``number`` as failed."""
+        self.failed[reason] = self.failed.get(reason, 0) + number
+
+    def lose(self, reason: str, number: int = 1) -> None:
+        """Count ``number`` of the written ones as changed by the format."""
+        self.lossy[reason] = self.lossy.get(reason, 0) + number
+
+
+class FormatCount(msgspec.Struct):
+    """The books of one format. ``losses`` counts by annotation tool, then reason, skipped and lossy together."""
+
+    samples: Count = msgspec.field(default_factory=Count)
+    annotations: Count = msgspec.field(default_factory=Count)
+    losses: dict[str, dict[str, int]] = {}
+    files: int = 0
+    items: int = 0
+
+
+class Ledger(msgspec.Struct):
+    """All books of a shard or of an export.
+
+    ``records`` are the planned ones; a record is written when at least one sample of it is staged.
+    ``failed_records`` are those with at least one failure of any part (what ``max_failures`` limits).
+    ``originals`` are the files to copy, ``bytes`` their size.
+    """
+
+    records: Count = msgspec.field(default_factory=Count)
+    annotations: Count = msgspec.field(default_factory=Count)
+    originals: Count = msgspec.field(default_factory=Count)
+    formats: dict[str, FormatCount] = {}
+    failed_records: int = 0
+    bytes: int = 0
+
+    def check(self) -> None:
+        """Raise LedgerError when any count does not balance, naming it with its numbers."""
+        counts = {"records": self.records, "annotations": self.annotations, "originals": self.originals}
+        for name, books in self.formats.items():
+            counts[f"{name} samples"] = books.samples
+            counts[f"{name} annotations"] = books.annotations
+        for name, count in counts.items():
+            if not count.balanced:
+                raise LedgerError(
+                    f"the books of {name} do not balance",
+                    f"seen {count.seen}, written {count.written}, skipped {count.skipped}, failed {count.failed}",
+                )
+
+
+def merge_ledgers(ledgers: Iterable[Ledger]) -> Ledger:
+    """All ledgers added up."""
+    return reduce(_add_ledgers, ledgers, Ledger())
+
+
+def _add_ledgers(left: Ledger, right: Ledger) -> Ledger:
+    names = list(left.formats) + [name for name in right.formats if name not in left.formats]
+    empty = FormatCount()
+    return Ledger(
+        records=_add_counts(left.records, right.records),
+        annotations=_add_counts(left.annotations, right.annotations),
+        originals=_add_counts(left.originals, right.originals),
+        formats={n: _add_formats(left.formats.get(n, empty), right.formats.get(n, empty)) for n in sorted(names)},
+        failed_records=left.failed_records + right.failed_records,
+        bytes=left.bytes + right.bytes,
+    )
+
+
+def _add_formats(left: FormatCount, right: FormatCount) -> FormatCount:
+    tools = left.losses.keys() | right.losses.keys()
+    return FormatCount(
+        samples=_add_counts(left.samples, right.samples),
+        annotations=_add_counts(left.annotations, right.annotations),
+        losses={tool: _add_reasons(left.losses.get(tool, {}), right.losses.get(tool, {})) for tool in sorted(tools)},
+        files=left.files + right.files,
+        items=left.items + right.items,
+    )
+
+
+def _add_counts(left: Count, right: Count) -> Count:
+    return Count(
+        seen=left.seen + right.seen,
+        written=left.written + right.written,
+        skipped=_add_reasons(left.skipped, right.skipped),
+        failed=_add_reasons(left.failed, right.failed),
+        lossy=_add_reasons(left.lossy, right.lossy),
+    )
+
+
+def _add_reasons(left: dict[str, int], right: dict[str, int]) -> dict[str, int]:
+    return {reason: left.get(reason, 0) + right.get(reason, 0) for reason in sorted(left.keys() | right.keys())}

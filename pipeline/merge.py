@@ -1,0 +1,99 @@
+"""Merge: join the parts of all shards into one file per manifest. No parsing, and no file is ever held in memory."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from pipeline import metadata
+from pipeline.executors import Executor
+from pipeline.formats import Manifest
+from pipeline.progress import Reporter
+from pipeline.staging import ManifestMarker, StagedCatalog, Staging, WriteMarker
+from pipeline.storage import Storage
+from pipeline.workspace import Settings, open_workspace
+
+
+class PartAt(msgspec.Struct, frozen=True, array_like=True):
+    """A part to be joined: its shard, and where it is in the shard's pack."""
+
+    shard: int
+    start: int
+    length: int
+
+
+class MergeInput(msgspec.Struct, frozen=True):
+    """One manifest and its parts, by section, in shard order; ``parts_digest`` covers the contents of all packs."""
+
+    manifest: Manifest
+    parts: dict[str, tuple[PartAt, ...]]
+    parts_digest: str
+
+
+def merge(
+    settings: Settings, staged: StagedCatalog, markers: Sequence[WriteMarker], executor: Executor, reporter: Reporter
+) -> list[ManifestMarker]:
+    """Join every manifest that is not joined yet; returns what each is now, in a fixed order."""
+    workspace = open_workspace(settings)
+    manifests = [manifest for format_ in workspace.formats for manifest in format_.manifests(staged.catalog)]
+    inputs = [gather(manifest, markers) for manifest in (*manifests, *metadata.manifests())]
+    finished = {item.manifest.path: marker for item in inputs if (marker := _finished(item, workspace.staging))}
+    reporter.begin("merge", len(inputs), unit="manifests", resumed=len(finished))
+    todo = [item for item in inputs if item.manifest.path not in finished]
+    for marker in executor.map(merge_manifest, settings, todo):
+        finished[marker.path] = marker
+        reporter.advance(1, marker.size)
+    reporter.end()
+    return [finished[item.manifest.path] for item in inputs]
+
+
+def _finished(item: MergeInput, staging: Staging) -> ManifestMarker | None:
+    marker = staging.read_manifest_marker(item.manifest.path)
+    if marker is None or marker.parts != item.parts_digest:
+        return None
+    return marker if staging.storage.size(marker.path) == marker.size else None
+
+
+def gather(manifest: Manifest, markers: Sequence[WriteMarker]) -> MergeInput:
+    """The manifest with all its parts."""
+    parts: dict[str, list[PartAt]] = {section.name: [] for section in manifest.sections}
+    digest = hashlib.sha256(msgspec.json.encode(manifest))
+    for marker in markers:
+        for part in marker.parts:
+            if part.path == manifest.path and part.length:
+                parts[part.section].append(PartAt(marker.index, part.start, part.length))
+        digest.update(marker.sha256.encode())
+    return MergeInput(manifest, {name: tuple(found) for name, found in parts.items()}, digest.hexdigest())
+
+
+def merge_manifest(settings: Settings, item: MergeInput) -> ManifestMarker:
+    """Join one manifest; its marker comes last. Safe to run twice."""
+    staging = open_workspace(settings).staging
+    size, sha256 = join(staging, item)
+    marker = ManifestMarker(item.manifest.path, size, sha256, item.parts_digest)
+    staging.write_manifest_marker(marker)
+    return marker
+
+
+def join(staging: Staging, item: MergeInput, tail: bytes = b"") -> tuple[int, str]:
+    """Write the manifest, ``tail`` after everything else; returns its size and sha256."""
+    storage: Storage = staging.storage
+    digest = hashlib.sha256()
+    size = 0
+    with storage.create(item.manifest.path) as file:
+        for chunk in _chunks(staging, item, tail):
+            file.write(chunk)
+            digest.update(chunk)
+            size += len(chunk)
+    return size, digest.hexdigest()
+
+
+def _chunks(staging: Staging, item: MergeInput, tail: bytes) -> Iterator[bytes]:
+    for section in item.manifest.sections:
+        yield section.open
+        for position, part in enumerate(item.parts[section.name]):
+            if position and section.separator:
+                yield section.separator
+            yield from staging.storage.chunks(staging.pack_path(part.shard), part.start, part.length)
+        yield section.close
+    yield tail

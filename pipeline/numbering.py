@@ -1,0 +1,93 @@
+"""Catalog: the one place where everything global is decided, between extracting and writing.
+
+Runs in the driver, over shard summaries and narrow columns only: 8 bytes per sample are held for names,
+and nothing else grows with the number of records.
+"""
+
+import numpy as np
+
+from pipeline.catalog import ShardSummary, build_catalog, total
+from pipeline.config import ExportConfig
+from pipeline.errors import StagingError
+from pipeline.naming import colliding_hashes, fold, fold_hash, resolve_collisions
+from pipeline.progress import Reporter
+from pipeline.staging import Plan, StagedCatalog, Staging
+
+
+def make_catalog(
+    config: ExportConfig, plan: Plan, staging: Staging, reporter: Reporter, *, redone: int
+) -> tuple[StagedCatalog, str]:
+    """The frozen catalog and its digest: the one an earlier run froze, or a new one from the extracted shards.
+
+    Raises StagingError when there is a frozen one but some of its shards had to be extracted again (``redone``)
+    and came out differently, because files may have been written with the old numbers and names.
+    """
+    frozen = staging.read_catalog()
+    if frozen and not redone:
+        return frozen
+    reporter.begin("catalog", len(plan.shards), unit="shards")
+    summaries: list[ShardSummary] = []
+    for shard, marker in zip(plan.shards, staging.extract_markers(plan), strict=True):
+        if marker is None:
+            raise StagingError(f"shard {shard.index}", "is not extracted")
+        summaries.append(marker.summary)
+    catalog = build_catalog(
+        total(summaries),
+        name=config.name,
+        description=config.description,
+        target=config.target,
+        masks=config.masks,
+        configured=plan.classes,
+        order=config.classes.order,
+        rename=config.classes.rename,
+        drop=config.classes.drop,
+    )
+    staged = StagedCatalog(catalog, _offsets(summaries), _changed_stems(plan, staging))
+    if frozen and frozen[0] != staged:
+        raise StagingError("staged data was lost and the records changed since; start anew with on_existing: overwrite")
+    digest = staging.write_catalog(staged)
+    reporter.advance(len(plan.shards))
+    reporter.end()
+    return staged, digest
+
+
+def _offsets(summaries: list[ShardSummary]) -> tuple[tuple[int, int], ...]:
+    """Samples and annotations before each shard."""
+    offsets = [(0, 0)]
+    for summary in summaries:
+        samples, annotations = offsets[-1]
+        offsets.append((samples + summary.samples, annotations + summary.annotations))
+    return tuple(offsets[:-1])
+
+
+def _changed_stems(plan: Plan, staging: Staging) -> dict[int, dict[str, str]]:
+    """For each shard, the samples whose stem is taken, and the stem they get instead."""
+    if not plan.shards:
+        return {}
+    per_shard = [staging.read_stem_hashes(shard.index) for shard in plan.shards]
+    hashes = np.sort(np.concatenate(per_shard))
+    colliding = colliding_hashes(hashes)
+    if not len(colliding):
+        return {}
+    claims: list[tuple[str, int, int]] = []
+    home: dict[tuple[int, int], int] = {}
+    for shard, own in zip(plan.shards, per_shard, strict=True):
+        hits = np.isin(own, colliding)
+        if not hits.any():
+            continue
+        for hit, claim in zip(hits, staging.read_stem_claims(shard.index), strict=True):
+            if hit:
+                claims.append(claim)
+                home[claim[1:]] = shard.index
+
+    def taken(folded: str) -> bool:
+        wanted = np.uint64(fold_hash(folded))
+        position = int(np.searchsorted(hashes, wanted))
+        return position < len(hashes) and bool(hashes[position] == wanted)
+
+    own_stem = {(record_id, ordinal): stem for stem, record_id, ordinal in claims}
+    changed: dict[int, dict[str, str]] = {}
+    for (record_id, ordinal), stem in sorted(resolve_collisions(claims, taken).items()):
+        if fold(stem) != fold(own_stem[record_id, ordinal]):
+            changed.setdefault(home[record_id, ordinal], {})[f"{record_id}/{ordinal}"] = stem
+    return changed

@@ -1,0 +1,197 @@
+"""Progress as events; the bar on a terminal and the lines in a log are listeners.
+
+Stages report what happened; listeners decide what to show. Nothing here can fail an export.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+log = logging.getLogger("pipeline")
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class Tally(msgspec.Struct):
+    """How far a stage is: ``done`` of ``total`` units (records, or manifests), bytes moved, failures so far."""
+
+    stage: str
+    unit: str
+    total: int
+    done: int = 0
+    resumed: int = 0
+    bytes: int = 0
+    failures: int = 0
+    started: float = msgspec.field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the stage began."""
+        return max(time.monotonic() - self.started, 1e-9)
+
+    @property
+    def rate(self) -> float:
+        """Units per second, not counting what an earlier run had done."""
+        return (self.done - self.resumed) / self.seconds
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds to go at this rate, or None while there is no rate."""
+        return (self.total - self.done) / self.rate if self.rate > 0 and self.total >= self.done else None
+
+
+class Listener(Protocol):
+    """Something that shows progress."""
+
+    def update(self, tally: Tally) -> None:
+        """The current stage moved, or a new one began (``tally.done == 0``)."""
+
+    def finish(self, tally: Tally) -> None:
+        """The current stage is complete."""
+
+    def message(self, text: str) -> None:
+        """A line worth reading."""
+
+    def close(self) -> None:
+        """No more events."""
+
+
+class Reporter:
+    """What stages talk to: keeps the tally of the current stage and passes it on."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._tally = Tally("", "", 0)
+        self.seconds: dict[str, float] = {}
+
+    def begin(self, stage: str, total: int, unit: str = "records", resumed: int = 0) -> None:
+        """A stage starts; ``resumed`` of its ``total`` units were done by an earlier run."""
+        self._tally = Tally(stage, unit, total, done=resumed, resumed=resumed)
+        self._listener.update(self._tally)
+
+    def advance(self, done: int, moved: int = 0, failures: int = 0) -> None:
+        """``done`` more units are finished; ``moved`` bytes read or written for them."""
+        self._tally.done += done
+        self._tally.bytes += moved
+        self._tally.failures += failures
+        self._listener.update(self._tally)
+
+    def end(self) -> None:
+        """The stage is complete."""
+        self.seconds[self._tally.stage] = self.seconds.get(self._tally.stage, 0.0) + self._tally.seconds
+        self._listener.finish(self._tally)
+
+    def message(self, text: str) -> None:
+        """A line worth reading."""
+        self._listener.message(text)
+
+    def close(self) -> None:
+        """No more events."""
+        self._listener.close()
+
+
+class Silence:
+    """Shows nothing."""
+
+    def update(self, tally: Tally) -> None:
+        """Ignored."""
+
+    def finish(self, tally: Tally) -> None:
+        """Ignored."""
+
+    def message(self, text: str) -> None:
+        """Ignored."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class Lines:
+    """One line per stage and at most one in between every few seconds: for logs, pipes and job output."""
+
+    def __init__(self, write: Callable[[str], None] = print, seconds: float = _SECONDS_BETWEEN_LINES) -> None:
+        self._write = write
+        self._seconds = seconds
+        self._last = time.monotonic()
+
+    def update(self, tally: Tally) -> None:
+        """Write a line when the last one is old enough."""
+        if tally.done and time.monotonic() - self._last >= self._seconds:
+            self._last = time.monotonic()
+            self._write(f"{describe(tally)}{_remaining(tally)}")
+
+    def finish(self, tally: Tally) -> None:
+        """Write what the stage did."""
+        self._last = time.monotonic()
+        self._write(f"{describe(tally)}, {tally.seconds:.1f} s")
+
+    def message(self, text: str) -> None:
+        """Write it."""
+        self._write(text)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class Bar:
+    """A live bar on a terminal: stage, units, rate, bytes per second, failures, time to go."""
+
+    def __init__(self, console: Console) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description:>8}"),
+            BarColumn(bar_width=28),
+            TextColumn("{task.fields[text]}", markup=False),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        self._task: TaskID | None = None
+        self._stage = ""
+        self._bar.start()
+
+    def update(self, tally: Tally) -> None:
+        """Move the bar, or begin a new one for a new stage."""
+        if self._task is None or self._stage != tally.stage:
+            self._stage = tally.stage
+            self._task = self._bar.add_task(tally.stage, total=max(tally.total, 1), text="")
+        text = f"{describe(tally, stage=False)}{_remaining(tally)}"
+        self._bar.update(self._task, completed=tally.done, text=text)
+
+    def finish(self, tally: Tally) -> None:
+        """Fill the bar."""
+        if self._task is not None:
+            self._bar.update(self._task, completed=max(tally.total, 1), text=describe(tally, stage=False))
+            self._bar.stop_task(self._task)
+        self._task = None
+
+    def message(self, text: str) -> None:
+        """Print above the bar."""
+        self._bar.console.print(text, markup=False, highlight=False)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        self._bar.stop()
+
+
+def describe(tally: Tally, *, stage: bool = True) -> str:
+    """``extract: 1,200 of 3,000 records, 640/s, 5.2 MB/s, 3 failures``."""
+    parts = [f"{tally.done:,} of {tally.total:,} {tally.unit}"]
+    if tally.done > tally.resumed:
+        parts.append(f"{tally.rate:,.0f}/s")
+    if tally.bytes:
+        parts.append(f"{tally.bytes / tally.seconds / 1e6:.1f} MB/s")
+    if tally.failures:
+        parts.append(f"{tally.failures:,} failures")
+    return (f"{tally.stage}: " if stage else "") + ", ".join(parts)
+
+
+def _remaining(tally: Tally) -> str:
+    if tally.remaining is None or tally.done >= tally.total:
+        return ""
+    minutes, seconds = divmod(round(tally.remaining), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f", {hours}:{minutes:02}:{seconds:02} to go" if hours else f", {minutes}:{seconds:02} to go"

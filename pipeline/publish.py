@@ -1,0 +1,133 @@
+"""Publish: the books must balance; then the summary, the digests and, last of all, ``_SUCCESS.json``."""
+
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+
+from pipeline import metadata
+from pipeline.catalog import UNASSIGNED
+from pipeline.config import ExportConfig
+from pipeline.destination import Success
+from pipeline.errors import LedgerError
+from pipeline.formats import Manifest, Section
+from pipeline.ledger import Ledger, merge_ledgers
+from pipeline.merge import gather, join
+from pipeline.progress import Reporter
+from pipeline.staging import ManifestMarker, Plan, StagedCatalog, WriteMarker
+from pipeline.workspace import Workspace
+
+
+def publish(
+    workspace: Workspace,
+    plan: Plan,
+    staged: StagedCatalog,
+    markers: Sequence[WriteMarker],
+    manifests: Sequence[ManifestMarker],
+    reporter: Reporter,
+    run_id: str,
+) -> Success:
+    """Finish the export; returns its verdict."""
+    ledger = merge_ledgers(marker.ledger for marker in markers)
+    ledger.check()
+    if ledger.records.seen != plan.records:
+        raise LedgerError("records", f"{plan.records} were planned, {ledger.records.seen} are in the books")
+    storage, staging = workspace.storage, workspace.staging
+    reporter.begin("publish", 1, unit="exports")
+    summary = make_summary(workspace.config, plan, staged, ledger, reporter.seconds, run_id)
+    storage.write(metadata.SUMMARY, summary)
+
+    rows = b"".join(metadata.file_line(marker.path, marker.size, marker.sha256) for marker in manifests)
+    sums = b"".join(metadata.checksum_line(marker.path, marker.sha256) for marker in manifests)
+    header = metadata.csv_line(metadata.FILE_COLUMNS)
+    file_list = gather(Manifest(metadata.FILES, (Section(metadata.ITEMS, open=header),)), markers)
+    _, list_sha256 = join(staging, file_list, rows)
+    sums += metadata.checksum_line(metadata.FILES, list_sha256)
+    checksums = gather(Manifest(metadata.CHECKSUMS, (Section(metadata.ITEMS),)), markers)
+    _, content = join(staging, checksums, sums)
+    sums += metadata.checksum_line(metadata.SUMMARY, metadata.digest(summary))
+    _, checksums_sha256 = join(staging, checksums, sums)
+
+    originals = ledger.originals.written
+    success = Success(
+        run_id=run_id,
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        export=plan.export,
+        fingerprint=plan.fingerprint,
+        content=content,
+        files=originals + sum(books.files for books in ledger.formats.values()) + len(manifests) + 3,
+        checksums_sha256=checksums_sha256,
+        file_list_sha256=list_sha256,
+        ledger=ledger,
+    )
+    storage.sync()
+    storage.write(metadata.SUCCESS, _pretty(success), durable=True)
+    reporter.advance(1)
+    reporter.end()
+    return success
+
+
+def make_summary(
+    config: ExportConfig, plan: Plan, staged: StagedCatalog, ledger: Ledger, seconds: dict[str, float], run_id: str
+) -> bytes:
+    """``export_summary.json``: what was exported, from where, what is missing and why, and how long it took."""
+    catalog = staged.catalog
+    return _pretty(
+        {
+            "name": config.name,
+            "description": config.description,
+            "run_id": run_id,
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "target": config.target,
+            "project": {"id": plan.project_id, "title": plan.project_title},
+            "records": {"counted_by_api": plan.counted, "planned": plan.records, **_count(ledger, "records")},
+            "failed_records": ledger.failed_records,
+            "samples": catalog.samples,
+            "annotations": _count(ledger, "annotations"),
+            "originals": _count(ledger, "originals"),
+            "formats": msgspec.to_builtins(ledger.formats),
+            "classes": [
+                {"id": index, "name": name, "source": source}
+                for index, (name, source) in enumerate(zip(catalog.classes, catalog.class_sources, strict=True))
+            ],
+            "splits": catalog.splits,
+            "warnings": [*plan.warnings, *catalog_warnings(config, staged)],
+            "shards": len(plan.shards),
+            "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
+            "versions": {
+                name: version(name)
+                for name in ("synapse-export", "synapse-sdk", "ray", "pyarrow", "numpy", "pycocotools")
+            }
+            | {"python": platform.python_version()},
+            "config": config.model_dump(mode="json"),
+            "fingerprint": plan.fingerprint,
+        }
+    )
+
+
+def catalog_warnings(config: ExportConfig, staged: StagedCatalog) -> list[str]:
+    """What a reader of the dataset may stumble over."""
+    catalog = staged.catalog
+    expected = [name for name, ratio in config.split.ratios.items() if ratio > 0] if config.split.by == "hash" else []
+    warnings = [
+        f"split {split!r} has no samples; some readers cannot open an empty split"
+        for split in expected
+        if not catalog.splits.get(split)
+    ]
+    if UNASSIGNED in catalog.splits:
+        warnings.append(f"{catalog.splits[UNASSIGNED]} samples have no category; they are in split {UNASSIGNED!r}")
+    if catalog.classes and not any(source == "project" for source in catalog.class_sources):
+        warnings.append("CLASS_SCHEMA_UNAVAILABLE: the project configures no classes; their order is that of the names")
+    return warnings
+
+
+def _count(ledger: Ledger, name: str) -> dict[str, Any]:
+    counts: dict[str, Any] = msgspec.to_builtins(getattr(ledger, name))
+    return counts
+
+
+def _pretty(value: Any) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"

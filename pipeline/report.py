@@ -1,0 +1,135 @@
+"""What a person sees at the end of ``run`` and ``plan``. Words and tables; no decision is made here."""
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline import metadata
+from pipeline.config import ExportConfig
+from pipeline.destination import State
+from pipeline.forecast import forecast
+from pipeline.ledger import Count, FormatCount, Ledger
+from pipeline.run import Result
+
+_READERS = {
+    "coco": "pycocotools: COCO('{url}/annotations/instances_{split}.json'), images in {url}/images/{split}",
+    "yolo": "Ultralytics: yolo train data={url}/data.yaml",
+    "synapse_json": "one document per record in {url}/json/",
+}
+
+
+def print_result(result: Result, config: ExportConfig, console: Console) -> None:
+    """Counts, classes, losses, where things are, and what to run next."""
+    success = result.success
+    if result.already_finished:
+        console.print(f"already complete: run {success.run_id} finished {success.finished}; nothing was done")
+        console.print(f"prove it with: synapse-export verify {result.url}", markup=False)
+        return
+    ledger = success.ledger
+    summary = result.summary
+    console.print()
+    console.print(
+        f"{config.name}: {_number(ledger.records.written)} of {_number(ledger.records.seen)} records exported"
+    )
+    console.print(_books(ledger))
+    classes = [entry["name"] for entry in summary.get("classes", [])]
+    console.print(f"classes ({len(classes)}): {', '.join(classes)}", markup=False)
+    splits = summary.get("splits", {})
+    console.print(f"splits: {', '.join(f'{name} {_number(count)}' for name, count in splits.items())}", markup=False)
+    for warning in summary.get("warnings", []):
+        console.print(f"warning: {warning}", markup=False)
+    console.print()
+    console.print(f"where: {result.url}", markup=False)
+    for entry in config.formats:
+        text = _READERS.get(entry.name)
+        if text:
+            console.print(f"  {text.format(url=result.url, split=next(iter(splits), 'train'))}", markup=False)
+    console.print(f"  books and reasons: {result.url}/{metadata.SUMMARY}", markup=False)
+    console.print(f"next: synapse-export verify {result.url} --full", markup=False)
+    console.print(f"content {success.content[:16]}: the same for the same data and configuration", markup=False)
+
+
+def print_forecast(config: ExportConfig, search_path: str, console: Console) -> None:
+    """What a run would do, what it would lose, and what stands in its way."""
+    plan = forecast(config, search_path=search_path)
+    console.print(
+        f"{config.name}: {_number(plan.records)} records of {plan.project_title or config.target}", markup=False
+    )
+    console.print(
+        f"{_number(plan.shards)} shards of up to {config.run.shard_size} records, executor {config.run.executor}"
+    )
+    console.print(f"to {plan.url}: {_state(plan.state)}", markup=False)
+    console.print()
+    console.print(f"in the first {plan.sampled} records:")
+    console.print(_books(plan.ledger))
+    console.print(f"classes ({len(plan.classes)}): {', '.join(plan.classes)}", markup=False)
+    console.print(f"splits: {', '.join(f'{name} {count}' for name, count in plan.splits.items())}", markup=False)
+    reasons: dict[str, int] = {}
+    for failure in plan.failures:
+        key = f"{failure.outcome}: {failure.reason}"
+        reasons[key] = reasons.get(key, 0) + 1
+    for reason, count in sorted(reasons.items()):
+        console.print(f"{reason}, {count}", markup=False)
+    for warning in plan.warnings:
+        console.print(f"warning: {warning}", markup=False)
+    console.print()
+    console.print(
+        f"for all records about {_size(plan.record_bytes * plan.records)} to read "
+        f"and {_size(plan.output_bytes * plan.records)} to write, originals not counted; nothing was written now"
+    )
+
+
+def _state(state: State) -> str:
+    return {
+        State.START: "nothing is there yet",
+        State.RESUME: "an unfinished run is there and would be continued",
+        State.FINISHED: "this export is there and complete; a run would do nothing",
+        State.REPLACE: "an export is there and would be replaced",
+    }[state]
+
+
+def _books(ledger: Ledger) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for title in ("", "seen", "written", "changed", "skipped", "failed", "why"):
+        table.add_column(title, justify="left" if title in ("", "why") else "right")
+    _row(table, "records", ledger.records)
+    _row(table, "annotations", ledger.annotations)
+    _row(table, "originals", ledger.originals)
+    for name, books in ledger.formats.items():
+        _row(table, f"{name} images", books.samples)
+        _row(table, f"{name} annotations", books.annotations, _by_tool(books))
+    return table
+
+
+def _by_tool(books: FormatCount) -> str:
+    return "; ".join(
+        f"{tool} {reason} {_number(count)}"
+        for tool, reasons in books.losses.items()
+        for reason, count in reasons.items()
+    )
+
+
+def _row(table: Table, name: str, count: Count, why: str = "") -> None:
+    if not count.seen:
+        return
+    numbers = (
+        count.seen,
+        count.written,
+        sum(count.lossy.values()),
+        sum(count.skipped.values()),
+        sum(count.failed.values()),
+    )
+    reasons = {**count.skipped, **count.failed}
+    why = why or "; ".join(f"{reason} {_number(value)}" for reason, value in reasons.items())
+    table.add_row(name, *(_number(value) if value else "–" for value in numbers), why)
+
+
+def _number(value: int) -> str:
+    return f"{value:,}"
+
+
+def _size(value: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"

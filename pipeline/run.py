@@ -1,0 +1,132 @@
+"""One export from beginning to end: the stages in order. The page to read first.
+
+::
+
+    check ─► plan ─► extract (per shard) ─► catalog ─► write (per shard) ─► merge (per manifest) ─► publish
+
+Every stage leaves its result on storage before the next one starts, so a run that is killed at any moment is
+continued by running the same command again: what is done is not done twice, and the bytes are the same.
+"""
+
+import uuid
+from typing import Any
+
+import msgspec
+
+from pipeline import metadata
+from pipeline.config import ExportConfig
+from pipeline.destination import State, Success, examine, read_success, remove_export
+from pipeline.errors import FailureLimitError, PreflightError
+from pipeline.executors import Executor, SerialExecutor
+from pipeline.extract import extract, failed_records
+from pipeline.merge import merge
+from pipeline.numbering import make_catalog
+from pipeline.plan import check, check_destination, identify, make_plan
+from pipeline.progress import Listener, Reporter, Silence
+from pipeline.publish import publish
+from pipeline.records import Failure
+from pipeline.staging import Plan
+from pipeline.storage import STAGING
+from pipeline.workspace import Settings, Workspace, close_workspace, open_workspace
+from pipeline.write import write
+
+_LEAST_REQUESTS = 4
+
+
+class Result(msgspec.Struct, frozen=True):
+    """How a run ended: the verdict, what ``export_summary.json`` says, where the export is, and whether it was
+    complete before, so that nothing was left to do.
+    """
+
+    success: Success
+    summary: dict[str, Any]
+    url: str
+    already_finished: bool = False
+
+
+def make_executor(config: ExportConfig) -> Executor:
+    """The executor that ``run.executor`` names. Raises PreflightError when Ray cannot be reached."""
+    if config.run.executor == "serial":
+        return SerialExecutor()
+    from pipeline.ray_executor import RayExecutor  # noqa: PLC0415  a serial run needs no Ray
+
+    return RayExecutor(config.run.address, config.run.workers)
+
+
+def run(config: ExportConfig, *, listener: Listener | None = None, search_path: str = "") -> Result:
+    """Export what ``config`` describes; ``search_path`` is a folder with the user's own formats.
+
+    Raises an ExportError, whose ``exit_code`` says what kind: 2 before any work, 3 above ``max_failures``, else 1.
+    After any error but 2 the same call continues where this one stopped.
+    """
+    reporter = Reporter(listener or Silence())
+    settings = Settings(config.model_dump(mode="json"), requests=config.run.requests, search_path=search_path)
+    try:
+        workspace = open_workspace(settings)
+        project = check(workspace)
+        export = identify(config, workspace.client.origin)
+        settings = msgspec.structs.replace(settings, key=export.key)
+        workspace = open_workspace(settings)
+        state = examine(workspace.storage, export, config.on_existing)
+        if state is State.FINISHED:
+            return _finished(workspace)
+        with make_executor(config) as executor:
+            check_destination(workspace, executor)
+            if state is State.REPLACE:
+                remove_export(workspace.storage)
+            plan = workspace.staging.read_plan() or make_plan(workspace, export, project, reporter)
+            if state is State.RESUME:
+                reporter.message(f"continuing an unfinished export of {plan.records:,} records")
+            workers = executor.workers
+            shared = max(_LEAST_REQUESTS, config.run.requests // workers)
+            success = _stages(msgspec.structs.replace(settings, requests=shared), plan, executor, reporter)
+        return _result(success, workspace)
+    finally:
+        close_workspace()
+        reporter.close()
+
+
+def _stages(settings: Settings, plan: Plan, executor: Executor, reporter: Reporter) -> Success:
+    workspace = open_workspace(settings)
+    staging = workspace.staging
+
+    redone = extract(settings, plan, executor, reporter)
+    extracted = [failure for marker in staging.extract_markers(plan) if marker for failure in marker.failures]
+    _enforce_failure_limit(workspace, plan, extracted)
+    staged, digest = make_catalog(workspace.config, plan, staging, reporter, redone=redone)
+
+    markers = write(settings, plan, staged, digest, executor, reporter)
+    _enforce_failure_limit(workspace, plan, extracted + [f for marker in markers for f in marker.failures])
+    manifests = merge(settings, staged, markers, executor, reporter)
+    success = publish(workspace, plan, staged, markers, manifests, reporter, uuid.uuid4().hex[:12])
+    if not workspace.config.run.keep_staging:
+        workspace.storage.delete_tree(STAGING)
+    return success
+
+
+def _enforce_failure_limit(workspace: Workspace, plan: Plan, failures: list[Failure]) -> None:
+    failed = len(failed_records(failures))
+    if failed <= workspace.config.failure_limit(plan.records):
+        return
+    report = f"{workspace.staging.root}/failures.jsonl"
+    workspace.storage.write(report, b"".join(metadata.failure_lines(failures)))
+    raise FailureLimitError(
+        f"{failed} of {plan.records} records failed, max_failures is {workspace.config.max_failures}: nothing was "
+        f"published; they are listed in {workspace.storage.url}/{report}; run the same command again to retry what "
+        "may have been passing trouble, or raise max_failures to publish without them"
+    )
+
+
+def _finished(workspace: Workspace) -> Result:
+    """Nothing to do but what a run that was killed after its verdict had left."""
+    success = read_success(workspace.storage)
+    if success is None:
+        raise PreflightError(workspace.storage.url, "the export that was there has just been removed")
+    if not workspace.config.run.keep_staging:
+        workspace.storage.delete_tree(STAGING)
+    return _result(success, workspace, already_finished=True)
+
+
+def _result(success: Success, workspace: Workspace, *, already_finished: bool = False) -> Result:
+    summary = msgspec.json.decode(workspace.storage.find(metadata.SUMMARY) or b"{}")
+    return Result(success, summary, workspace.storage.url, already_finished)

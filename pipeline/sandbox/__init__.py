@@ -1,0 +1,24 @@
+"""A local Synapse API on 127.0.0.1, for demonstrations, tests and benchmarks."""
+
+from pipeline.sandbox.command import add_arguments, main
+from pipeline.sandbox.faults import Fault, parse_fault
+from pipeline.sandbox.instance import Sandbox
+from pipeline.sandbox.nasty import NASTY_KINDS
+from pipeline.sandbox.options import SandboxOptions
+from pipeline.sandbox.scenes import Thing
+from pipeline.sandbox.world import FORBIDDEN_PROJECT, OTHER_PROJECT, MediaTruth, RecordTruth
+
+__all__ = [
+    "FORBIDDEN_PROJECT",
+    "NASTY_KINDS",
+    "OTHER_PROJECT",
+    "Fault",
+    "MediaTruth",
+    "RecordTruth",
+    "Sandbox",
+    "SandboxOptions",
+    "Thing",
+    "add_arguments",
+    "main",
+    "parse_fault",
+]

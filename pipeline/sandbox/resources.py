@@ -1,0 +1,176 @@
+"""The small resources of the API: projects, versions, agents, storages, jobs (contract, sections 1, 2, 7 and 8)."""
+
+from typing import Any
+
+from pipeline.sandbox.options import SandboxOptions
+from pipeline.sandbox.scenes import COLOURS, PERSON_17, UNCONFIGURED_CLASS
+from pipeline.sandbox.world import (
+    DATASET,
+    FORBIDDEN_PROJECT,
+    OLDER_VERSION,
+    OTHER_DATASET,
+    OTHER_PROJECT,
+    OTHER_VERSION,
+    PROJECT,
+    VERSION,
+    utc_in,
+)
+
+STORAGE = 11
+COLLECTION = 5
+_CREATED = "2026-07-01T00:00:00+09:00"
+_CLASSES = {
+    "bounding_box": ("car", "bus", "truck", "person", "bicycle", "traffic_sign"),
+    "polygon": ("traffic_sign", "가로수", "sidewalk"),
+    "segmentation": ("가로수", "sidewalk", "car"),
+    "polyline": ("lane",),
+    "keypoint": tuple(PERSON_17),
+    "classification": ("day", "night"),
+}
+VERSIONS = {VERSION: (DATASET, "1.2.0"), OLDER_VERSION: (DATASET, "1.1.0"), OTHER_VERSION: (OTHER_DATASET, "0.1.0")}
+_TITLES = {PROJECT: "Dashcam 2026", OTHER_PROJECT: "Night 2026"}
+
+
+class RefusedError(Exception):
+    """An answer other than 200. Arguments: status and the JSON body."""
+
+
+def envelope(results: list[Any]) -> dict[str, Any]:
+    """A v1 page that holds everything."""
+    return {"count": len(results), "next": None, "previous": None, "results": results}
+
+
+def envelope_v2(data: Any) -> dict[str, Any]:
+    """A v2 answer."""
+    meta: dict[str, Any] = {"request_id": "req_sandbox"}
+    if isinstance(data, list):
+        meta["pagination"] = {"next_cursor": None, "previous_cursor": None, "per_page": 50}
+    return {"data": data, "meta": meta}
+
+
+def not_found() -> RefusedError:
+    """404 as Django REST framework says it."""
+    return RefusedError(404, {"detail": "Not found."})
+
+
+def configuration() -> dict[str, Any]:
+    """The class configuration of the project; one class that occurs in the data is not in it."""
+    assert all(UNCONFIGURED_CLASS not in codes for codes in _CLASSES.values())
+    tools = {}
+    for tool, codes in _CLASSES.items():
+        schema = []
+        for number, code in enumerate(codes):
+            red, green, blue = COLOURS.get(code, (255, 255, 0))
+            entry = {"id": f"{tool}-{number}", "code": code, "name": code.replace("_", " ").title()}
+            entry |= {"value": f"#{red:02X}{green:02X}{blue:02X}"}
+            schema.append({**entry, "is_default": number == 0, "customFields": {}, "attributes": []})
+        tools[tool] = {"id": f"tool-{tool}", "representativeCodes": [], "classification_schema": schema}
+    return {"schema_type": "dm_schema", "classification": tools}
+
+
+def projects() -> list[dict[str, Any]]:
+    """The projects the token's member can see."""
+    return [project(number) for number in _TITLES]
+
+
+def project(number: int) -> dict[str, Any]:
+    """One project. Raises :class:`RefusedError` with 403 for the one without a role and 404 for unknown ones."""
+    if number == FORBIDDEN_PROJECT:
+        raise RefusedError(403, {"detail": "You do not have permission to perform this action."})
+    if number not in _TITLES:
+        raise not_found()
+    return {
+        "id": number,
+        "title": _TITLES[number],
+        "description": "",
+        "category": "image",
+        "data_collection": COLLECTION,
+        "is_archived": False,
+        "access_level": "private",
+        "configuration": configuration(),
+        "settings": {},
+        "created": _CREATED,
+    }
+
+
+def projects_v2(records: int) -> list[dict[str, Any]]:
+    """The projects as the v2 API lists them."""
+    return [
+        {"id": number, "title": title, "category": "image", "category_display": "이미지", "created": _CREATED}
+        | {"is_archived": False, "task_count": records if number == PROJECT else 0}
+        for number, title in _TITLES.items()
+    ]
+
+
+def version(number: int) -> dict[str, Any]:
+    """One version of a ground truth dataset. Raises :class:`RefusedError` with 404."""
+    if number not in VERSIONS:
+        raise not_found()
+    dataset, name = VERSIONS[number]
+    row = {"id": number, "version": name, "ground_truth_dataset": dataset, "description": ""}
+    return {**row, "is_archived": False, "created": _CREATED}
+
+
+def dataset_v2(number: int) -> dict[str, Any]:
+    """A ground truth dataset with its project, as the v2 API gives it. Raises :class:`RefusedError` with 404."""
+    owners = {DATASET: PROJECT, OTHER_DATASET: OTHER_PROJECT}
+    if number not in owners:
+        raise RefusedError(404, {"error": {"code": "NOT_FOUND", "message": "Not found.", "details": []}})
+    return {"id": number, "name": f"dataset-{number}", "project_id": owners[number], "created": _CREATED}
+
+
+def collection() -> dict[str, Any]:
+    """The data collection with its file specifications."""
+    specification = {"name": "image_1", "file_type": "image", "is_required": True, "is_primary": True}
+    sidecar = {"name": "data_meta_1", "file_type": "data", "is_required": False, "is_primary": False}
+    return {
+        "id": COLLECTION,
+        "name": "dashcam",
+        "category": "image",
+        "file_specifications": [
+            {"id": 1, **specification, "function_type": "main", "index": 1},
+            {"id": 2, **sidecar, "function_type": "meta", "index": 1},
+        ],
+    }
+
+
+def agent() -> dict[str, Any]:
+    """The only agent."""
+    names = {"id": 3, "name": "sandbox-agent", "url": "http://127.0.0.1:8000", "token": None}
+    return {**names, "status": "connected", "node_install_script": ""}
+
+
+def user_v2() -> dict[str, Any]:
+    """The member the token belongs to."""
+    return {"id": 7, "email": "sandbox@example.com", "name": "Sandbox", "is_synapse_admin": False}
+
+
+def tags() -> list[dict[str, Any]]:
+    """The task tags of the project."""
+    return [{"id": number, "name": f"tag-{number}", "project": PROJECT} for number in (1, 2, 3, 4)]
+
+
+def storage(number: int, location: str, *, configured: bool) -> dict[str, Any]:
+    """The storage, with its configuration when asked for. Raises :class:`RefusedError` with 404."""
+    if number != STORAGE:
+        raise not_found()
+    row: dict[str, Any] = {"id": STORAGE, "name": "exports", "category": "internal", "provider": "file_system"}
+    row["is_default"] = True
+    return {**row, "configuration": {"location": location}} if configured else row
+
+
+def session(number: int, location: str, options: SandboxOptions) -> dict[str, Any]:
+    """A storage session. Raises :class:`RefusedError`: 404 on an old backend, 400 when the option says rejected."""
+    if options.session == "old":
+        raise not_found()
+    if options.session == "rejected":
+        raise RefusedError(400, {"code": "credential_not_registered", "detail": "No credential is registered."})
+    seconds = -60.0 if options.session == "expired" else options.session_ttl
+    row = storage(number, location, configured=True)
+    return {**row, "modified": _CREATED, "expires_at": utc_in(seconds), "contract_version": 1}
+
+
+def job(number: str) -> dict[str, Any]:
+    """A job that was just created."""
+    row: dict[str, Any] = {"id": number, "status": "RUNNING", "action": "export", "params": {}, "progress_record": {}}
+    return {**row, "metrics_record": {}, "result": None, "meta": {}, "created": _CREATED, "completed": None}

@@ -1,0 +1,101 @@
+"""What a process needs to work on an export, built once per process from plain data.
+
+Only :class:`Settings` crosses a process border. Clients, sessions and credentials are made in the process that
+uses them, from its own environment, so that no secret is ever an argument of a task.
+"""
+
+import sys
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from pipeline.config import ExportConfig, expand_variables
+from pipeline.formats import Format, load_format
+from pipeline.staging import Staging
+from pipeline.storage import Storage, open_storage
+from pipeline.synapse.client import SynapseClient
+from pipeline.synapse.source import Source
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """The configuration (``${VAR}`` references of ``storage_options`` unexpanded), as JSON values.
+
+    ``key`` names the staging area, ``requests`` bounds a process's requests in flight, ``search_path`` is a folder
+    with the user's own formats (where the configuration file is).
+    """
+
+    config: dict[str, Any]
+    key: str = ""
+    requests: int = 32
+    search_path: str = ""
+
+
+class Workspace:
+    """Storage, source and formats of one export, in this process. Everything is opened when first used."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.config = ExportConfig.model_validate(settings.config)
+        if settings.search_path and settings.search_path not in sys.path:
+            sys.path.append(settings.search_path)
+
+    @cached_property
+    def client(self) -> SynapseClient:
+        """The connection to the API. Raises CredentialsError when this process has no token."""
+        return SynapseClient.from_environment(requests=self.settings.requests)
+
+    @cached_property
+    def source(self) -> Source:
+        """The records to export."""
+        config = self.config
+        return Source(self.client, config.target, config.filter, page_size=config.run.page_size)
+
+    @cached_property
+    def storage(self) -> Storage:
+        """The destination. Raises DestinationError or ConfigError when it cannot be opened."""
+        config = self.config
+        if config.storage is not None:
+            url, options = self.client.open_storage(config.storage, config.path)
+            return open_storage(url, options)
+        return open_storage(config.path, expand_variables(config.storage_options, "storage_options"))
+
+    @cached_property
+    def formats(self) -> tuple[Format, ...]:
+        """The requested formats, with their options."""
+        return tuple(load_format(entry.name, entry.options) for entry in self.config.formats)
+
+    @cached_property
+    def staging(self) -> Staging:
+        """The staging area of this export."""
+        return Staging(self.storage, self.settings.key)
+
+    @property
+    def needs_payload(self) -> bool:
+        """Whether any format asks for the documents themselves."""
+        return any(format_.needs_payload for format_ in self.formats)
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if "client" in self.__dict__:
+            self.client.close()
+
+
+_current: Workspace | None = None
+
+
+def open_workspace(settings: Settings) -> Workspace:
+    """The workspace of this process for ``settings``: the one it has, or a new one in its place."""
+    global _current  # noqa: PLW0603  one connection pool per process is the purpose
+    if _current is None or _current.settings != settings:
+        close_workspace()
+        _current = Workspace(settings)
+    return _current
+
+
+def close_workspace() -> None:
+    """Close the workspace of this process; the next :func:`open_workspace` makes a new one."""
+    global _current  # noqa: PLW0603  see above
+    if _current is not None:
+        _current.close()
+        _current = None
