@@ -1,5 +1,7 @@
 """Everything global is decided from sums, so shards may be combined in any order."""
 
+import hashlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -78,8 +80,6 @@ def test_splits_are_in_the_usual_order():
 
 def test_the_hash_split_is_that_of_the_sdk():
     """Contract 9.4: sha256 of the id, big endian, modulo 100, below 80 is train."""
-    import hashlib
-
     for key in map(str, range(500)):
         number = int.from_bytes(hashlib.sha256(key.encode()).digest(), "big") % 100
         assert split_by_hash(key, {"train": 0.8, "val": 0.2}) == ("train" if number < 80 else "val")

@@ -1,6 +1,8 @@
 """Serial and Ray behave alike: every input once, transient errors retried, others end the run."""
 
 import os
+import subprocess
+import sys
 import time
 import uuid
 from pathlib import Path
@@ -118,9 +120,6 @@ def test_a_killed_worker_is_replaced(ray_executor, tmp_path):
 
 @pytest.mark.ray
 def test_a_cluster_that_is_not_there_is_one_line():
-    import subprocess
-    import sys
-
     code = (
         "from pipeline.ray_executor import RayExecutor\n"
         "from pipeline.errors import PreflightError\n"

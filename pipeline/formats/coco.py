@@ -72,22 +72,17 @@ class Coco:
 
     def manifests(self, catalog: Catalog) -> Iterable[Manifest]:
         """One file per split with all categories in each, and the list of classes."""
-        classes = list(enumerate(catalog.classes, start=1))
-        categories = [{"id": number, "name": name, "supercategory": name} for number, name in classes]
+        numbered = list(enumerate(catalog.classes, start=1))
         info = {"name": catalog.name, "description": catalog.description, "exporter": "synapse-export"}
-        head = b'{"info":%b,"licenses":[],"categories":%b,"images":[\n' % tuple(
-            ascii_json(_encode(part)) for part in (info, categories)
-        )
+        categories = _lines({"id": number, "name": name, "supercategory": name} for number, name in numbered)
+        head = b'{"info":%b,\n"licenses":[],\n"categories":%b,\n"images":[\n' % (ascii_json(_encode(info)), categories)
         for split in catalog.splits:
-            images = Section("images", open=head, separator=_SEPARATOR, close=b"\n],")
+            images = Section("images", open=head, separator=_SEPARATOR, close=b"\n],\n")
             annotations = Section("annotations", open=b'"annotations":[\n', separator=_SEPARATOR, close=b"\n]}\n")
             yield Manifest(_path(split), (images, annotations))
-        listed = [
-            {"id": number, "name": name, "source": source}
-            for (number, name), source in zip(classes, catalog.class_sources, strict=True)
-        ]
-        lines = _SEPARATOR.join(ascii_json(_encode(item)) for item in listed)
-        yield Manifest("classes.json", (Section("classes", open=b"[\n" + lines + b"\n]\n"),))
+        sources = zip(numbered, catalog.class_sources, strict=True)
+        classes = _lines({"id": number, "name": name, "source": source} for (number, name), source in sources)
+        yield Manifest("classes.json", (Section("classes", open=classes + b"\n"),))
 
     def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:
         """The image and each of its boxes, polygons and masks as one item."""
@@ -170,6 +165,11 @@ def _iscrowd(attributes: dict[str, Any]) -> int:
     """1 when the annotator marked a group of objects as one: true, 1, "true" or "1"."""
     values = (attributes.get(name) for name in _CROWD_ATTRIBUTES)
     return int(any(value == 1 or (isinstance(value, str) and value.lower() in ("true", "1")) for value in values))
+
+
+def _lines(values: Iterable[dict[str, Any]]) -> bytes:
+    """A JSON array, one value per line."""
+    return b"[\n" + _SEPARATOR.join(ascii_json(_encode(value)) for value in values) + b"\n]"
 
 
 def _path(split: str) -> str:

@@ -42,9 +42,8 @@ def place(box: Box, width: int, height: int) -> Placed | None:
     x, y, box_width, box_height = box.x, box.y, box.width, box.height
     changes: tuple[Reason, ...] = ()
     if box.rotation:
-        x, y, box_width, box_height = enclosing(corners(box))
-        if is_turned(box):
-            changes = (Reason.ROTATION_ENCLOSED,)
+        (x, y, box_width, box_height), turned = _enclose(box)
+        changes = (Reason.ROTATION_ENCLOSED,) if turned else ()
     if x >= 0 and y >= 0 and x + box_width <= width and y + box_height <= height:
         return x, y, box_width, box_height, changes
     cut = max(-x, -y, x + box_width - width, y + box_height - height)
@@ -60,8 +59,13 @@ def is_turned(box: Box) -> bool:
     It is the same after a turn by a multiple of 90 degrees, or by so little that no side moves by more than
     :data:`TOLERANCE`: tools store full turns, and rotations of 1e-9 for boxes that nobody meant to turn.
     """
-    if not box.rotation:
-        return False
-    _, _, width, height = enclosing(corners(box))
-    sides = ((box.width, box.height), (box.height, box.width))
-    return not any(abs(width - side) <= TOLERANCE and abs(height - other) <= TOLERANCE for side, other in sides)
+    return bool(box.rotation) and _enclose(box)[1]
+
+
+def _enclose(box: Box) -> tuple[Rectangle, bool]:
+    """The rectangle around a box, and whether it is another area; a half turn gives the box's own numbers back."""
+    rectangle = enclosing(corners(box))
+    _, _, width, height = rectangle
+    if abs(width - box.width) <= TOLERANCE and abs(height - box.height) <= TOLERANCE:
+        return (box.x, box.y, box.width, box.height), False
+    return rectangle, abs(width - box.height) > TOLERANCE or abs(height - box.width) > TOLERANCE

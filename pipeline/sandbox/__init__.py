@@ -3,15 +3,18 @@
 from pipeline.sandbox.command import add_arguments, main
 from pipeline.sandbox.faults import Fault, parse_fault
 from pipeline.sandbox.instance import Sandbox
-from pipeline.sandbox.nasty import NASTY_KINDS
+from pipeline.sandbox.nasty import EVERY_KIND_RECORDS, NASTY_KINDS
+from pipeline.sandbox.nasty_payloads import UNPARSABLE_KINDS
 from pipeline.sandbox.options import SandboxOptions
 from pipeline.sandbox.scenes import Thing
 from pipeline.sandbox.world import FORBIDDEN_PROJECT, OTHER_PROJECT, MediaTruth, RecordTruth
 
 __all__ = [
+    "EVERY_KIND_RECORDS",
     "FORBIDDEN_PROJECT",
     "NASTY_KINDS",
     "OTHER_PROJECT",
+    "UNPARSABLE_KINDS",
     "Fault",
     "MediaTruth",
     "RecordTruth",

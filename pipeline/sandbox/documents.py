@@ -138,9 +138,7 @@ def document_flat(scenes: Sequence[Scene]) -> Json:
     return {
         "annotations": {scene.media: [flat_annotation(thing) for thing in scene.things] for scene in scenes},
         "annotationsData": {
-            scene.media: [
-                {"id": thing.id, "type": _FLAT_TYPES.get(thing.tool, thing.tool)} for thing in scene.things
-            ]
+            scene.media: [{"id": thing.id, "type": _FLAT_TYPES.get(thing.tool, thing.tool)} for thing in scene.things]
             for scene in scenes
         },
     }

@@ -58,7 +58,9 @@ class Fault:
         if self.route not in get_args(Route):
             raise ConfigError(f"fault route {self.route!r}", f"use one of {', '.join(get_args(Route))}")
         if self.kind not in STATUS_KINDS | OTHER_KINDS:
-            raise ConfigError(f"fault kind {self.kind!r}", f"use one of {', '.join(sorted(STATUS_KINDS | OTHER_KINDS))}")
+            raise ConfigError(
+                f"fault kind {self.kind!r}", f"use one of {', '.join(sorted(STATUS_KINDS | OTHER_KINDS))}"
+            )
 
 
 def parse_fault(text: str) -> Fault:
@@ -72,10 +74,14 @@ def parse_fault(text: str) -> Fault:
             match name:
                 case "at":
                     fault = replace(fault, at=tuple(int(number) for number in value.split(",")))
-                case "every" | "times":
-                    fault = replace(fault, **{name: int(value)})
-                case "rate" | "value":
-                    fault = replace(fault, **{name: float(value)})
+                case "every":
+                    fault = replace(fault, every=int(value))
+                case "times":
+                    fault = replace(fault, times=int(value))
+                case "rate":
+                    fault = replace(fault, rate=float(value))
+                case "value":
+                    fault = replace(fault, value=float(value))
                 case "match":
                     fault = replace(fault, match=value)
                 case "each":

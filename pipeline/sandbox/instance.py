@@ -138,7 +138,7 @@ class Sandbox:
         }
 
     def requests(self) -> list[dict[str, Any]]:
-        """The requests so far, in order of arrival: method, path, query, headers, status, ignored_keys, bytes …"""
+        """The requests so far, in order of arrival, as dictionaries with the fields of ``LogEntry``."""
         return self._call(lambda: [shown(entry) for entry in self._server.log])
 
     def clear_requests(self) -> None:

@@ -155,8 +155,10 @@ class Listing:
                 row = self._rows.row(target, index, expanded=expanded)
             row = {name: value for name, value in row.items() if not wanted or name in wanted}
             pieces = self._rows.render(index, row, presigned=presigned)
-            parts += [b",", *self._rows.signed(pieces, request.origin)] if parts else self._rows.signed(
-                pieces, request.origin
+            parts += (
+                [b",", *self._rows.signed(pieces, request.origin)]
+                if parts
+                else self._rows.signed(pieces, request.origin)
             )
         return parts
 

@@ -14,6 +14,7 @@ from pipeline.sandbox.scenes import KEYPOINT_COLOUR, PERSON_17, SKELETON, Scene,
 
 _SKY, _HORIZON, _ROAD = (150, 190, 225), (205, 215, 220), (88, 90, 94)
 _LARGEST = 1e7
+_GLOSS = {"가로수": "street tree"}  # the built-in font has Latin letters only
 
 
 def picture_bytes(file: OriginalFile) -> bytes:
@@ -110,9 +111,7 @@ def box_corners(box: tuple[float, ...]) -> list[tuple[float, float]]:
     middle_x, middle_y = x + width / 2, y + height / 2
     cosine, sine = math.cos(rotation), math.sin(rotation)
     offsets = ((-width, -height), (width, -height), (width, height), (-width, height))
-    return [
-        (middle_x + (dx * cosine - dy * sine) / 2, middle_y + (dx * sine + dy * cosine) / 2) for dx, dy in offsets
-    ]
+    return [(middle_x + (dx * cosine - dy * sine) / 2, middle_y + (dx * sine + dy * cosine) / 2) for dx, dy in offsets]
 
 
 def _fill_runs(image: Image.Image, runs: Any, colour: tuple[int, int, int]) -> None:
@@ -139,8 +138,9 @@ def _draw_skeletons(canvas: ImageDraw.ImageDraw, things: list[Thing]) -> None:
 
 
 def _write(canvas: ImageDraw.ImageDraw, corner: tuple[float, float], label: str) -> None:
-    text = label if label.isascii() else label.encode("ascii", "replace").decode()
-    canvas.text((corner[0] + 3, corner[1] - 11), text, fill=(20, 20, 20), font=_font())
+    text = _GLOSS.get(label, label)
+    if text.isascii() and text.isprintable():
+        canvas.text((corner[0] + 3, corner[1] - 11), text[:24], fill=(20, 20, 20), font=_font())
 
 
 @lru_cache(maxsize=1)

@@ -16,7 +16,6 @@ from pipeline.sandbox.world import DATASET, OTHER_DATASET, OTHER_PROJECT, Facts,
 _DATA = "@sandbox-data@"
 _SPLIT = re.compile(r'"@sandbox-data@"|@sandbox-url:([^@]+)@')
 _CACHED_ROWS = 200_000
-_NEVER_WRAPPED = (None, {}, [])
 
 
 class UrlSlot(NamedTuple):
@@ -88,6 +87,7 @@ class Rows:
 
     def pieces(self, target: Target, index: int, *, expanded: bool, presigned: bool) -> tuple[Piece, ...]:
         """One row, rendered at the first call."""
+        presigned = presigned and self._world.options.payload != "raw"
         address = (target, index, expanded, presigned)
         found = self._pieces.get(address)
         if found is None:
@@ -117,10 +117,11 @@ class Rows:
     def _wrapper(self, index: int, *, presigned: bool) -> dict[str, Any] | None:
         mode = self._world.options.payload
         record = self._world.record(index)
-        bare = any(record.document is value or record.document == value for value in _NEVER_WRAPPED)
-        if mode == "raw" or not presigned or (bare and record.kind != "bench"):
+        if mode == "raw" or not presigned or record.document in (None, {}):
             return None
-        form = "presigned" if mode == "presigned" else ("raw", "raw", "raw", "presigned", "truncated", "inline")[index % 6]
+        form = (
+            "presigned" if mode == "presigned" else ("raw", "raw", "raw", "presigned", "truncated", "inline")[index % 6]
+        )
         if record.payload_fault == "truncated_without_url":
             return {"mode": "inline", "truncated": True}
         if form == "raw" and not record.payload_fault:

@@ -17,6 +17,7 @@ from pipeline.sandbox.faults import Fault, FaultInjector, Route, parse_fault
 from pipeline.sandbox.filters import BadFilterError
 from pipeline.sandbox.listing import InvalidPageError, Listing, ListRequest
 from pipeline.sandbox.misbehave import after_answer, before_answer
+from pipeline.sandbox.nasty import check_kinds
 from pipeline.sandbox.options import SandboxOptions, Target
 from pipeline.sandbox.resources import RefusedError, envelope, envelope_v2
 from pipeline.sandbox.rows import Rows, Signer
@@ -51,6 +52,7 @@ class Server:
     """State and handlers of one sandbox; lives on one event loop."""
 
     def __init__(self, options: SandboxOptions, storage_location: str) -> None:
+        check_kinds(options.kinds)
         self.options = options
         self.world = World(options)
         signer = Signer(hashlib.sha256(f"sandbox signing key {options.seed}".encode()).digest())

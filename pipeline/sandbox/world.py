@@ -123,7 +123,7 @@ class World:
         options = self.options
         if options.profile == "bench":
             scene = Scene("image_1", *IMAGE_SIZE)
-            return Record(index, "bench", [scene], {}, [image_file(scene, f"bench_{index:08d}.jpg", "jpg")])
+            return Record(index, "bench", [scene], "shared", [image_file(scene, f"bench_{index:08d}.jpg", "jpg")])
         rng = record_rng(options.seed, index)
         assignment_id = self.keys["assignment"][index]
         if options.profile == "nasty" and index >= FOREIGN_ROWS:

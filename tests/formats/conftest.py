@@ -1,5 +1,11 @@
-"""The shared cases explain their failures as test modules do."""
+"""Makes ``tests.formats`` importable however pytest was started, and lets the cases explain their failures."""
+
+import sys
+from pathlib import Path
 
 import pytest
 
+ROOT = str(Path(__file__).parents[2])
+if ROOT not in sys.path:
+    sys.path.append(ROOT)
 pytest.register_assert_rewrite("tests.formats.cases", "tests.formats.yolo_grammar")

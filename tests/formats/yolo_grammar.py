@@ -55,10 +55,11 @@ def check_data_yaml(text, class_lines=None):
     return data, list(names.values())
 
 
-def check_yolo_tree(root, *, images=True):
+def check_yolo_tree(root, *, images=True, without_labels=()):
     """Check an exported YOLO detect dataset; returns the rows of every label file by its path below ``root``.
 
     With ``images=False`` (originals were not exported) only the label files and settings are checked.
+    ``without_labels`` are paths of images that rightly have no label file (files that are no image, say).
     """
     root = Path(root)
     classes = (root / "classes.txt").read_text(encoding="utf-8").splitlines()
@@ -72,6 +73,8 @@ def check_yolo_tree(root, *, images=True):
     for image in sorted(path for path in (root / "images").rglob("*.*") if path.suffix[1:].lower() in IMAGE_SUFFIXES):
         label = label_path(image)
         assert label not in wanted, f"{image} and {wanted[label]} share {label}"
+        if image.relative_to(root).as_posix() in without_labels:
+            continue
         wanted[label] = image
         assert label.is_file(), f"{image} has no label file: unlabelled or forgotten, nobody can tell"
     for path in labels:

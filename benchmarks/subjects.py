@@ -1,0 +1,184 @@
+"""What the benchmark compares; each subject runs in a process of its own and prints one JSON line about itself."""
+
+import asyncio
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+PAGE = 100
+REQUESTS = 16
+
+
+def plain(project: int, folder: Path) -> int:
+    """The script people write today: the SDK's own listing in a loop, one JSON file per record."""
+    from synapse_sdk.utils.auth import create_backend_client
+
+    client = create_backend_client()
+    client.timeout = {"connect": 5, "read": 120}
+    tasks, _ = client.list_tasks({"project": project, "expand": "data_unit", "page_size": PAGE}, list_all=True)
+    records = 0
+    for task in tasks:
+        data = task["data"]
+        if isinstance(data, dict) and data.get("mode") == "presigned":
+            import requests
+
+            data = requests.get(data["presigned_url"], timeout=60).json()
+        with (folder / f"{task['id']}.json").open("w") as file:
+            json.dump(data, file)
+        records += 1
+    return records
+
+
+def pipeline(project: int, folder: Path, executor: str = "serial") -> int:
+    """The package itself: COCO and YOLO from one fetch, every promise kept."""
+    from pipeline.config import ExportConfig
+    from pipeline.run import run
+
+    config = ExportConfig.model_validate(
+        {
+            "name": "benchmark",
+            "target": "task",
+            "filter": {"project": project},
+            "path": str(folder / "export"),
+            "save_original_file": False,
+            "formats": ["coco", "yolo"],
+            "run": {"executor": executor, "shard_size": 2000, "page_size": PAGE, "requests": REQUESTS},
+        }
+    )
+    result = run(config)
+    seconds = {stage: round(value, 3) for stage, value in result.summary["seconds"].items()}
+    print(f"    stages of {executor}: {seconds}", file=sys.stderr)
+    return result.success.ledger.records.written
+
+
+def limit(project: int, folder: Path) -> int:
+    """The bare minimum: fetch, decode to typed values, write the document; no staging, no formats, no checks."""
+    import aiohttp
+    import msgspec
+
+    class Point(msgspec.Struct, gc=False):
+        x: float
+        y: float
+
+    class Box(msgspec.Struct, gc=False):
+        x: float
+        y: float
+        width: float
+        height: float
+
+    class Geometry(msgspec.Struct, gc=False):
+        id: str
+        coordinate: Box | list[Point] | None = None
+
+    class Label(msgspec.Struct, gc=False):
+        id: str
+        tool: str
+        classification: dict[str, Any]
+
+    class Document(msgspec.Struct, gc=False):
+        annotations: dict[str, list[Label]]
+        annotationsData: dict[str, list[msgspec.Raw]]  # noqa: N815  the platform's name
+
+    class Row(msgspec.Struct, gc=False):
+        id: int
+        data: msgspec.Raw
+
+    class Page(msgspec.Struct, gc=False):
+        results: list[Row]
+
+    class Wrapper(msgspec.Struct, gc=False):
+        mode: str = ""
+        presigned_url: str = ""
+
+    async def main() -> int:
+        headers = {"Synapse-Access-Token": f"Token {os.environ['SYNAPSE_ACCESS_TOKEN']}"}
+        host = os.environ["SYNAPSE_HOST"]
+        pages = msgspec.json.Decoder(Page)
+        documents = msgspec.json.Decoder(Document)
+        room = asyncio.Semaphore(REQUESTS)
+        done = 0
+        async with aiohttp.ClientSession(headers=headers) as session:
+
+            async def ids() -> list[int]:
+                query = {
+                    "project": project,
+                    "fields": "id",
+                    "page_size": 1000,
+                    "pagination": "cursor",
+                    "ordering": "-id",
+                }
+                url: str | None = f"{host}/sdk/tasks/"
+                found: list[int] = []
+                while url:
+                    async with session.get(url, params=query if "?" not in url else None) as answer:
+                        page = await answer.json()
+                    found += [row["id"] for row in page["results"]]
+                    url = page["next"]
+                return sorted(found)
+
+            async def blob(url: str) -> bytes:
+                async with room, session.get(url, headers={"Synapse-Access-Token": ""}) as answer:
+                    return await answer.read()
+
+            async def batch(keys: list[int]) -> None:
+                nonlocal done
+                query = {
+                    "project": project, "expand": "data_unit", "page_size": PAGE, "pagination": "cursor",
+                    "ordering": "-id", "id__gte": keys[0], "id__lte": keys[-1], "response_mode": "presigned",
+                }  # fmt: skip
+                async with room, session.get(f"{host}/sdk/tasks/", params=query) as answer:
+                    rows = pages.decode(await answer.read()).results
+                for row in rows:
+                    data: bytes = bytes(row.data)
+                    if data.startswith(b'{"mode"'):
+                        data = await blob(msgspec.json.decode(data, type=Wrapper).presigned_url)
+                    documents.decode(data)
+                    descriptor = os.open(folder / f"{row.id}.json", os.O_WRONLY | os.O_CREAT)
+                    os.write(descriptor, data)
+                    os.close(descriptor)
+                    done += 1
+
+            keys = await ids()
+            await asyncio.gather(*(batch(keys[n : n + PAGE]) for n in range(0, len(keys), PAGE)))
+        return done
+
+    return asyncio.run(main())
+
+
+SUBJECTS: dict[str, Callable[[int, Path], int]] = {
+    "plain": plain,
+    "pipeline": pipeline,
+    "pipeline-ray": lambda project, folder: pipeline(project, folder, "ray"),
+    "limit": limit,
+}
+
+
+def _cpu() -> float:
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+if __name__ == "__main__":
+    name, project_id, output = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+    # What every subject needs is loaded before the clock starts: the comparison is about records, not imports.
+    import synapse_sdk.clients.backend  # noqa: F401
+
+    if name.startswith("pipeline"):
+        import pipeline.run
+    started, cpu = time.perf_counter(), _cpu()
+    count = SUBJECTS[name](project_id, output)
+    print(
+        json.dumps(
+            {
+                "records": count,
+                "seconds": time.perf_counter() - started,
+                "cpu_seconds": _cpu() - cpu,
+                "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            }
+        )
+    )

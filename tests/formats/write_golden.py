@@ -1,0 +1,32 @@
+"""Write the golden files anew, to be read in the diff before they are committed::
+
+.venv/bin/python -m tests.formats.write_golden
+"""
+
+import shutil
+from pathlib import Path
+
+from pipeline.formats import FORMATS, load_format
+from tests.formats.cases import join
+from tests.formats.sample_set import catalog_of, samples
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def golden(name):
+    """The files that a format wrote when they were last read and found right, by path."""
+    root = GOLDEN / name
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def main():
+    for name in FORMATS:
+        shutil.rmtree(GOLDEN / name, ignore_errors=True)
+        for path, data in join(load_format(name), samples(), catalog_of(samples())).items():
+            target = GOLDEN / name / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()

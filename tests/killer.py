@@ -1,0 +1,34 @@
+"""Run ``python -m pipeline`` and kill -9 this very process at a chosen write: the worst moment, exactly.
+
+``python tests/killer.py before|after PATTERN COUNT ARGUMENTS…``: the COUNTth write (from 1) of a path that contains
+PATTERN kills the process, before or after the file is in place.
+"""
+
+import os
+import signal
+import sys
+
+from pipeline import storage
+from pipeline.cli import main
+
+
+def arm(when, pattern, count):
+    real = os.replace
+    seen = 0
+
+    def replace(source, target):
+        nonlocal seen
+        hit = pattern in str(target)
+        seen += hit
+        if hit and seen == count and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(source, target)
+        if hit and seen == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    storage.os.replace = replace
+
+
+if __name__ == "__main__":
+    arm(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    sys.exit(main(sys.argv[4:]))

@@ -1,0 +1,248 @@
+"""From the API to a finished dataset: the promises of the README, end to end."""
+
+import csv
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from exporting import command, digest, environment, export, settings, summary, write_config
+from PIL import Image
+
+from pipeline.errors import FailureLimitError
+from pipeline.sandbox import Sandbox, SandboxOptions
+from pipeline.storage import open_storage
+from pipeline.verify import verify
+
+
+@pytest.fixture(scope="module")
+def golden(tidy, tmp_path_factory):
+    """An undisturbed export of the tidy sandbox, and its digest."""
+    path = tmp_path_factory.mktemp("golden") / "export"
+    export(tidy, path)
+    return path, digest(path)
+
+
+def files(path):
+    return {name for name, _ in open_storage(str(path)).files()}
+
+
+def test_the_tree_is_that_of_the_design(golden):
+    path, _ = golden
+    names = files(path)
+    for expected in (
+        "annotations/instances_train.json", "annotations/instances_val.json", "classes.json", "data.yaml",
+        "classes.txt", "metadata/export_summary.json", "metadata/records.csv", "metadata/failures.jsonl",
+        "metadata/losses.jsonl", "metadata/files.csv", "metadata/SHA256SUMS", "_SUCCESS.json",
+    ):  # fmt: skip
+        assert expected in names
+    assert sum(name.startswith("images/train/") for name in names) > 30
+    assert sum(name.startswith("json/") for name in names) == 60
+    assert not [name for name in names if name.startswith("_staging")]
+
+
+def test_every_original_is_copied_unchanged_and_listed(golden, tidy):
+    path, _ = golden
+    rows = list(csv.DictReader((path / "metadata/records.csv").open()))
+    assert len(rows) == 60
+    for row in rows:
+        with Image.open(path / row["output_name"]) as image:
+            assert image.size == (int(row["width"]), int(row["height"]))
+        assert (path / row["output_name"]).stat().st_size == int(row["bytes"])
+
+
+def test_checksums_are_those_sha256sum_checks(golden):
+    done = subprocess.run(
+        ["sha256sum", "--check", "--quiet", "--strict", "metadata/SHA256SUMS"], cwd=golden[0], check=False
+    )
+    assert done.returncode == 0
+
+
+def test_the_books_of_a_tidy_export_balance_without_failures(golden):
+    told = summary(golden[0])
+    assert told["records"]["planned"] == told["records"]["written"] == told["records"]["counted_by_api"] == 60
+    assert told["failed_records"] == 0
+    assert told["originals"]["written"] == told["samples"] == 60
+    for books in told["formats"].values():
+        for count in (books["samples"], books["annotations"]):
+            left = sum(count["skipped"].values()) + sum(count["failed"].values())
+            assert count["seen"] == count["written"] + left
+
+
+def test_what_coco_holds_is_what_the_api_holds(golden, tidy):
+    path, _ = golden
+    written = sum(
+        len(json.loads(file.read_text())["annotations"]) for file in path.glob("annotations/instances_*.json")
+    )
+    assert written == summary(path)["formats"]["coco"]["annotations"]["written"] > 60
+
+
+@pytest.mark.parametrize("size", [7, 100, 1000])
+def test_the_shard_size_does_not_change_a_byte(tidy, golden, tmp_path, size):
+    export(tidy, tmp_path / "out", run={"shard_size": size})
+    assert digest(tmp_path / "out") == golden[1]
+
+
+@pytest.mark.parametrize("page_size", [1, 9])
+def test_the_page_size_does_not_change_a_byte(tidy, golden, tmp_path, page_size):
+    export(tidy, tmp_path / "out", run={"page_size": page_size})
+    assert digest(tmp_path / "out") == golden[1]
+
+
+@pytest.mark.parametrize("target", ["task", "assignment", "ground_truth"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"payload": "presigned"},
+        {"payload": "mixed", "pagination": "page"},
+        {"pagination": "page"},
+        {"payload": "presigned", "ids_filter_ground_truth": False},
+    ],
+    ids=lambda options: "-".join(map(str, options.values())),
+)
+def test_how_the_api_answers_does_not_change_a_byte(tidy, tmp_path, target, options):
+    export(tidy, tmp_path / "plain", target=target)
+    with Sandbox(SandboxOptions(profile="tidy", records=60, **options)) as sandbox:
+        if target == "ground_truth" and options.get("pagination") == "page":
+            options = {**options}
+        export(sandbox, tmp_path / "other", target=target)
+    assert digest(tmp_path / "other") == digest(tmp_path / "plain")
+
+
+def test_ground_truth_is_split_by_its_category(tidy, tmp_path):
+    export(tidy, tmp_path / "out", target="ground_truth", split={"by": "category"})
+    rows = list(csv.DictReader((tmp_path / "out/metadata/records.csv").open()))
+    expected = {"train": "train", "validation": "val", "test": "test", "": "unassigned"}
+    assert {row["split"] for row in rows} >= {"train", "val", "test"}
+    assert all(row["split"] == expected[row["category"]] for row in rows)
+
+
+def test_labels_only_downloads_no_image(tmp_path):
+    with Sandbox(SandboxOptions(profile="tidy", records=20)) as sandbox:
+        export(sandbox, tmp_path / "out", save_original_file=False)
+        paths = [entry.path for entry in sandbox.requests()]
+    assert not [path for path in paths if path.startswith(("/blobs/", "/media/"))]
+    assert not (tmp_path / "out/images").exists()
+    assert len(list((tmp_path / "out/labels").rglob("*.txt"))) == 20
+
+
+def test_an_empty_selection_is_a_valid_empty_export(tidy, tmp_path):
+    export(tidy, tmp_path / "out", filter={"project": tidy.project_id, "ids": [999_999_999]})
+    coco = json.loads((tmp_path / "out/annotations/instances_train.json").read_text())
+    assert coco["images"] == coco["annotations"] == []
+    verify(open_storage(str(tmp_path / "out")), full=True)
+
+
+def test_a_finished_export_is_left_alone(tmp_path):
+    with Sandbox(SandboxOptions(profile="tidy", records=20)) as sandbox:
+        first = export(sandbox, tmp_path / "out")
+        sandbox.clear_requests()
+        again = export(sandbox, tmp_path / "out")
+        assert again.already_finished
+        assert again.success == first.success
+        assert len(sandbox.requests()) <= 3
+
+
+def test_another_export_is_refused_with_the_keys_that_differ(tidy, golden):
+    config = write_config(golden[0].parent, settings(tidy, golden[0], naming="id", masks="exclude"))
+    done = command("run", config, env=environment(tidy))
+    assert done.returncode == 2
+    assert "differs in: masks, naming" in done.stderr
+    assert digest(golden[0]) == golden[1]
+
+
+def test_files_that_are_not_ours_are_never_touched(tidy, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/thesis.txt").write_text("years of work")
+    for mode in ("resume", "fail", "overwrite"):
+        config = write_config(tmp_path, settings(tidy, tmp_path / "out", on_existing=mode))
+        done = command("run", config, env=environment(tidy))
+        assert done.returncode == 2
+        assert "holds files that no export wrote (thesis.txt)" in done.stderr
+    assert files(tmp_path / "out") == {"thesis.txt"}
+
+
+def test_overwrite_replaces_an_export_and_nothing_else(tidy, golden, tmp_path):
+    export(tidy, tmp_path / "out", naming="id")
+    (tmp_path / "out/notes.txt").write_text("mine")
+    export(tidy, tmp_path / "out", on_existing="overwrite")
+    assert (tmp_path / "out/notes.txt").read_text() == "mine"
+    (tmp_path / "out/notes.txt").unlink()
+    assert digest(tmp_path / "out") == golden[1]
+
+
+def test_classes_can_be_ordered_renamed_and_dropped(tidy, golden, tmp_path):
+    classes = [entry["name"] for entry in summary(golden[0])["classes"]]
+    first, second, third = classes[:3]
+    export(tidy, tmp_path / "out", classes={"order": [third], "rename": {second: first}, "drop": [classes[3]]})
+    told = summary(tmp_path / "out")
+    assert [entry["name"] for entry in told["classes"]] == [third, first, *classes[4:]]
+    assert told["formats"]["coco"]["annotations"]["skipped"]["CLASS_DROPPED"] > 0
+
+
+@pytest.mark.parametrize("target", ["task", "assignment", "ground_truth"])
+def test_nasty_data_is_exported_as_far_as_it_can_be(nasty, tmp_path, target):
+    result = export(nasty, tmp_path / "out", target=target, max_failures="100%", save_original_file=True)
+    told = result.summary
+    assert told["failed_records"] > 0
+    assert told["records"]["written"] > told["records"]["planned"] / 2
+    verify(open_storage(str(tmp_path / "out")), full=True)
+    failures = [json.loads(line) for line in (tmp_path / "out/metadata/failures.jsonl").read_text().splitlines()]
+    assert {failure["record_id"] for failure in failures if failure["outcome"] == "failed"}
+    assert (
+        len({failure["record_id"] for failure in failures if failure["outcome"] == "failed"}) == told["failed_records"]
+    )
+
+
+def test_nasty_data_gives_the_same_bytes_for_any_shard_size(nasty, tmp_path):
+    for size in (7, 1000):
+        export(nasty, tmp_path / str(size), max_failures="100%", run={"shard_size": size})
+    assert digest(tmp_path / "7") == digest(tmp_path / "1000")
+
+
+def test_nasty_names_stay_inside_the_export(nasty, tmp_path):
+    export(nasty, tmp_path / "deep/out", max_failures="100%")
+    assert {path.name for path in (tmp_path / "deep").iterdir()} == {"out"}
+    names = [Path(name) for name in files(tmp_path / "deep/out")]
+    folded = [str(name).casefold() for name in names]
+    assert len(set(folded)) == len(folded)
+
+
+def test_above_the_failure_limit_nothing_is_published(nasty, tmp_path):
+    with pytest.raises(FailureLimitError, match="nothing was published") as caught:
+        export(nasty, tmp_path / "out")
+    report = str(caught.value).split("listed in ")[1].split(";")[0]
+    assert json.loads(Path(report).read_text().splitlines()[0])["reason"]
+    assert not (tmp_path / "out/_SUCCESS.json").exists()
+    # The limit does not change a byte, so raising it publishes what is there.
+    export(nasty, tmp_path / "out", max_failures="100%")
+    verify(open_storage(str(tmp_path / "out")))
+
+
+def test_no_output_and_no_staging_holds_a_secret(nasty, tmp_path):
+    export(nasty, tmp_path / "out", max_failures="100%", run={"keep_staging": True})
+    for path in (tmp_path / "out").rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert nasty.token.encode() not in content, path
+            assert b"X-Sig=" not in content, path
+
+
+def test_a_user_format_beside_the_configuration_is_used(tidy, tmp_path):
+    (tmp_path / "my_formats.py").write_text(
+        "import dataclasses\n"
+        "from pipeline.formats import Entry, Manifest, Section\n"
+        "@dataclasses.dataclass(frozen=True)\n"
+        "class Names:\n"
+        "    suffix: str = ''\n"
+        "    name = 'names'\n"
+        "    needs_payload = False\n"
+        "    def render(self, sample, catalog):\n"
+        "        yield Entry('names.txt', (sample.file_name + self.suffix + '\\n').encode(), 'items')\n"
+        "    def manifests(self, catalog):\n"
+        "        yield Manifest('names.txt', (Section('items'),))\n"
+    )
+    values = settings(tidy, tmp_path / "out", formats=[{"my_formats:Names": {"suffix": "!"}}])
+    done = command("run", write_config(tmp_path, values), env=environment(tidy))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out/names.txt").read_text().count("!\n") == 60
