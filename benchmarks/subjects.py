@@ -14,7 +14,7 @@ PAGE = 100
 REQUESTS = 16
 
 
-def plain(project: int, folder: Path) -> int:
+def run_plain(project: int, folder: Path) -> int:
     """The script people write today: the SDK's own listing in a loop, one JSON file per record."""
     from synapse_sdk.utils.auth import create_backend_client
 
@@ -34,7 +34,7 @@ def plain(project: int, folder: Path) -> int:
     return records
 
 
-def pipeline(project: int, folder: Path, executor: str = "serial") -> int:
+def run_pipeline(project: int, folder: Path, executor: str = "serial") -> int:
     """The package itself: COCO and YOLO from one fetch, every promise kept."""
     from pipeline.config import ExportConfig
     from pipeline.run import run
@@ -56,7 +56,7 @@ def pipeline(project: int, folder: Path, executor: str = "serial") -> int:
     return result.success.ledger.records.written
 
 
-def limit(project: int, folder: Path) -> int:
+def run_limit(project: int, folder: Path) -> int:
     """The bare minimum: fetch, decode to typed values, write the document; no staging, no formats, no checks."""
     import aiohttp
     import msgspec
@@ -105,7 +105,7 @@ def limit(project: int, folder: Path) -> int:
         async with aiohttp.ClientSession(headers=headers) as session:
 
             async def ids() -> list[int]:
-                query = {
+                query: dict[str, str | int] = {
                     "project": project,
                     "fields": "id",
                     "page_size": 1000,
@@ -127,7 +127,7 @@ def limit(project: int, folder: Path) -> int:
 
             async def batch(keys: list[int]) -> None:
                 nonlocal done
-                query = {
+                query: dict[str, str | int] = {
                     "project": project, "expand": "data_unit", "page_size": PAGE, "pagination": "cursor",
                     "ordering": "-id", "id__gte": keys[0], "id__lte": keys[-1], "response_mode": "presigned",
                 }  # fmt: skip
@@ -151,10 +151,10 @@ def limit(project: int, folder: Path) -> int:
 
 
 SUBJECTS: dict[str, Callable[[int, Path], int]] = {
-    "plain": plain,
-    "pipeline": pipeline,
-    "pipeline-ray": lambda project, folder: pipeline(project, folder, "ray"),
-    "limit": limit,
+    "plain": run_plain,
+    "pipeline": run_pipeline,
+    "pipeline-ray": lambda project, folder: run_pipeline(project, folder, "ray"),
+    "limit": run_limit,
 }
 
 

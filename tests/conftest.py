@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from pipeline.sandbox import Sandbox, SandboxOptions
+from pipeline.sandbox import EVERY_KIND_RECORDS, Sandbox, SandboxOptions
 
 # Tests never talk to a real Synapse, whatever the developer's shell says.
 for key in [key for key in os.environ if key.startswith("SYNAPSE_")]:
@@ -24,5 +24,5 @@ def tidy():
 @pytest.fixture(scope="session")
 def nasty():
     """A sandbox with every malformation there is."""
-    with Sandbox(SandboxOptions(profile="nasty", records=150)) as sandbox:
+    with Sandbox(SandboxOptions(profile="nasty", records=EVERY_KIND_RECORDS)) as sandbox:
         yield sandbox

@@ -8,8 +8,8 @@ import os
 import signal
 import sys
 
-from pipeline import storage
 from pipeline.cli import main
+from pipeline.storage import local
 
 
 def arm(when, pattern, count):
@@ -26,7 +26,7 @@ def arm(when, pattern, count):
         if hit and seen == count:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    storage.os.replace = replace
+    local.os.replace = replace
 
 
 if __name__ == "__main__":

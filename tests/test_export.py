@@ -120,7 +120,7 @@ def test_ground_truth_is_split_by_its_category(tidy, tmp_path):
 def test_labels_only_downloads_no_image(tmp_path):
     with Sandbox(SandboxOptions(profile="tidy", records=20)) as sandbox:
         export(sandbox, tmp_path / "out", save_original_file=False)
-        paths = [entry.path for entry in sandbox.requests()]
+        paths = [entry["path"] for entry in sandbox.requests()]
     assert not [path for path in paths if path.startswith(("/blobs/", "/media/"))]
     assert not (tmp_path / "out/images").exists()
     assert len(list((tmp_path / "out/labels").rglob("*.txt"))) == 20

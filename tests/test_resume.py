@@ -56,9 +56,9 @@ def golden(sandbox, tmp_path_factory):
 def pages(sandbox):
     """Id ranges of the listing requests that carry documents."""
     return [
-        (int(entry.query["id__gte"]), int(entry.query["id__lte"]))
+        (int(entry["query"]["id__gte"]), int(entry["query"]["id__lte"]))
         for entry in sandbox.requests()
-        if "id__gte" in entry.query and "id__lte" in entry.query and "fields" not in entry.query
+        if "id__gte" in entry["query"] and "id__lte" in entry["query"] and "fields" not in entry["query"]
     ]
 
 
@@ -153,7 +153,7 @@ def test_another_version_of_the_package_starts_anew(sandbox, golden, tmp_path, m
 def test_records_added_and_deleted_after_the_plan_do_not_shift_the_others(tmp_path):
     with Sandbox(SandboxOptions(profile="tidy", records=60)) as sandbox:
         killed_before(sandbox, tmp_path, "extract/000001.json")
-        gone = sorted(record.record_id for record in sandbox.truth("task"))[45]
+        gone = sorted(record.key for record in sandbox.truth("task"))[45]
         sandbox.delete_records("task", [gone])
         sandbox.add_records("task", 5)
         result = export(sandbox, tmp_path / "out")
@@ -165,7 +165,7 @@ def test_records_added_and_deleted_after_the_plan_do_not_shift_the_others(tmp_pa
 def test_a_passing_failure_is_retried_by_the_next_run(tmp_path):
     with Sandbox(SandboxOptions(profile="tidy", records=30, payload="presigned")) as sandbox:
         export(sandbox, tmp_path / "golden")
-        sandbox.set_faults([Fault(route="payloads", kind="503", match=sandbox.truth("task")[4].record_id)])
+        sandbox.set_faults([Fault(route="payloads", kind="503", match="/payloads/00000004.json")])
         with pytest.raises(FailureLimitError):
             export(sandbox, tmp_path / "out")
         sandbox.set_faults([])

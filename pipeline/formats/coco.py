@@ -163,8 +163,11 @@ def _mask(mask: Mask, size: tuple[int, int], masks: str) -> _Geometry | Reason:
 
 def _iscrowd(attributes: dict[str, Any]) -> int:
     """1 when the annotator marked a group of objects as one: true, 1, "true" or "1"."""
-    values = (attributes.get(name) for name in _CROWD_ATTRIBUTES)
-    return int(any(value == 1 or (isinstance(value, str) and value.lower() in ("true", "1")) for value in values))
+    for name in _CROWD_ATTRIBUTES:
+        value = attributes.get(name)
+        if value == 1 or (isinstance(value, str) and value.lower() in ("true", "1")):
+            return 1
+    return 0
 
 
 def _lines(values: Iterable[dict[str, Any]]) -> bytes:

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
+_PLAIN = frozenset((str, bool, int))
 _PLAIN_PATH = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(/[A-Za-z0-9_-]+)*")
 
 
@@ -17,6 +18,10 @@ def ascii_json(data: bytes) -> bytes:
     """
     if data.isascii():
         return data
+    # Python's own escapes are JSON's for U+0100 to U+FFFF, which is all there is in most languages.
+    escaped = data.decode().encode("ascii", "backslashreplace")
+    if b"\\x" not in escaped and b"\\U" not in escaped:
+        return escaped
     return _NOT_ASCII.sub(lambda match: json.dumps(match[0])[1:-1], data.decode()).encode("ascii")
 
 
@@ -52,7 +57,11 @@ def without_nulls(value: Any) -> Any:
     as they come (Detectron2) or call methods on values (pycocotools) stop at it.
     """
     if isinstance(value, dict):
-        return {key: without_nulls(inner) for key, inner in value.items() if not _is_null(inner)}
+        return {
+            key: inner if type(inner) in _PLAIN else without_nulls(inner)
+            for key, inner in value.items()
+            if type(inner) in _PLAIN or not _is_null(inner)
+        }
     if isinstance(value, list | tuple):
         return [without_nulls(inner) for inner in value if not _is_null(inner)]
     return value

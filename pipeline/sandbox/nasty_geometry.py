@@ -25,14 +25,14 @@ _BAD_BOXES: dict[str, tuple[Any, Reason]] = {
     "negative_width": ({**_BOX, "width": -30}, Reason.INVALID_BOUNDING_BOX),
     "zero_height": ({**_BOX, "height": 0}, Reason.INVALID_BOUNDING_BOX),
     "without_height": ({"x": 10, "y": 20, "width": 30}, Reason.INVALID_GEOMETRY),
-    "list": ([10, 20, 30, 40], Reason.MALFORMED_ANNOTATION),
-    "null": (None, Reason.MALFORMED_ANNOTATION),
+    "list": ([10, 20], Reason.INVALID_GEOMETRY),
+    "null": (None, Reason.GEOMETRY_MISSING),
 }
 _BAD_POLYGONS: dict[str, tuple[Any, Reason]] = {
     "two_points": ([{"x": 1, "y": 2}, {"x": 3, "y": 4}], Reason.INVALID_POLYGON),
     "no_points": ([], Reason.INVALID_POLYGON),
     "not_a_number": ([{"x": 1, "y": 2}, {"x": "Infinity", "y": 4}, {"x": 5, "y": 9}], Reason.INVALID_GEOMETRY),
-    "object": ({"x": 1, "y": 2}, Reason.MALFORMED_ANNOTATION),
+    "object": ({"x": 1, "y": 2}, Reason.INVALID_GEOMETRY),
 }
 
 

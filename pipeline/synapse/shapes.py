@@ -5,7 +5,6 @@ Nothing is invented, clipped or rounded: a value that is no proper shape is :cla
 
 import re
 import unicodedata
-import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -25,7 +24,8 @@ FULLY_VISIBLE = 2
 
 _MEDIA_KINDS = ("image", "video", "pcd", "text", "audio", "prompt", "data")
 _NUMBERS = re.compile(r"([0-9]+)")
-_NOT_STRUCTURE = b"0123456789 \t\r\n"
+_DIGITS_AND_SPACE = b"0123456789 \t\r\n"
+_BRACKETS_AND_SPACE = b"[] \t\r\n"
 
 
 class Rejected(ValueError):
@@ -130,22 +130,20 @@ def mask(pixels: bytes, compressed: Any = None, compression: Any = None, encodin
     Documents from before these keys have none of them: then the list itself tells. The list is read as bytes into
     numpy: a full mask is millions of numbers. Its bounds are checked when the size of the image is settled.
     """
-    pairs = _is_compressed(compressed, compression, encoding)
-    structure = pixels.translate(None, _NOT_STRUCTURE)
-    found = structure.startswith(b"[[")
-    if pairs is None:
-        pairs = found
-    if structure != b"[]" and pairs != found:
-        raise Rejected(Reason.INVALID_MASK_ENCODING, "pixels do not have the declared encoding")
-    # What remains must be the skeleton of whole numbers: no sign, point, exponent, text or deeper list.
-    rest = structure.replace(b"[,]", b"") if found else structure
-    if rest.strip(b",") != b"[]" and not (rest[:1] == b"[" and rest[-1:] == b"]" and not rest[1:-1].strip(b",")):
-        raise Rejected(Reason.INVALID_MASK_ENCODING, "pixels are not whole numbers")
-    numbers = _whole_numbers(pixels.translate(None, b"[]"))
+    declared = _is_compressed(compressed, compression, encoding)
+    structure = pixels.translate(None, _DIGITS_AND_SPACE)
+    pairs = structure.count(b"[,]")
+    # The skeleton must be exactly that of whole numbers: no sign, point, exponent, text, or list of another length.
+    skeleton = b"[" + b"[,]," * (pairs - 1) + b"[,]]" if pairs else b"[" + b"," * (len(structure) - 2) + b"]"
+    if structure != skeleton:
+        raise Rejected(Reason.INVALID_MASK_ENCODING, "pixels are neither whole numbers nor pairs of them")
+    numbers = np.fromstring(pixels.translate(None, _BRACKETS_AND_SPACE), dtype=np.int64, sep=",")
     if not numbers.size:
         raise Rejected(Reason.INVALID_MASK_ENCODING, "the mask has no pixels")
+    if declared not in (None, bool(pairs)):
+        raise Rejected(Reason.INVALID_MASK_ENCODING, "pixels do not have the declared encoding")
     try:
-        return Mask(runs_from_pairs(numbers.reshape(-1, 2)) if found else runs_from_indices(numbers))
+        return Mask(runs_from_pairs(numbers.reshape(-1, 2)) if pairs else runs_from_indices(numbers))
     except MaskError as error:
         raise Rejected(Reason.INVALID_MASK_ENCODING, str(error)) from error
 
@@ -162,15 +160,6 @@ def _is_compressed(compressed: Any, compression: Any, encoding: Any) -> bool | N
     if None in claims or len(claims) > 1:
         raise Rejected(Reason.INVALID_MASK_ENCODING, "unknown or contradictory encoding")
     return claims.pop() if claims else None
-
-
-def _whole_numbers(text: bytes) -> np.ndarray:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        try:
-            return np.fromstring(text, dtype=np.int64, sep=",")  # type: ignore[call-overload, no-any-return]
-        except (DeprecationWarning, ValueError) as error:
-            raise Rejected(Reason.INVALID_MASK_ENCODING, "pixels are not whole numbers") from error
 
 
 def _points(value: Any) -> list[float]:

@@ -8,4 +8,4 @@ import pytest
 ROOT = str(Path(__file__).parents[2])
 if ROOT not in sys.path:
     sys.path.append(ROOT)
-pytest.register_assert_rewrite("tests.formats.cases", "tests.formats.yolo_grammar")
+pytest.register_assert_rewrite("tests.formats.cases", "tests.formats.coco_grammar", "tests.formats.yolo_grammar")

@@ -1,5 +1,6 @@
 """A small export with one of everything: each shape, each awkward image, name, class and split."""
 
+import copy
 import math
 from pathlib import PurePosixPath
 
@@ -131,7 +132,7 @@ RECORDS = (
 
 
 def samples():
-    """The samples of the export, numbered."""
+    """The samples of the export, numbered; new objects each time."""
     numbered = []
     annotation_id = 1
     records = [record[0] for record in RECORDS]
@@ -149,7 +150,7 @@ def samples():
             width=width,
             height=height,
             file=file,
-            annotations=annotations,
+            annotations=copy.deepcopy(annotations),
             payload=b"" if ordinal else msgspec.json.encode(payload),
             files=b"" if ordinal else msgspec.json.encode({media: {"file_name_original": name}}),
         )

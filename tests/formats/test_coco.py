@@ -15,55 +15,13 @@ from pipeline.errors import ConfigError
 from pipeline.formats import Entry, Loss, load_format
 from pipeline.formats.coco import Coco
 from pipeline.records import Annotation, Box, Mask, Polygon
-from tests.formats.cases import FormatCases, join, losses, strict_json
+from tests.formats.cases import FormatCases, join, losses
+from tests.formats.coco_grammar import check_annotation, check_instances
 from tests.formats.sample_set import bitmap_of, box, catalog_of, mask, polygon, samples
 from tests.formats.write_golden import golden
 
 # pycocotools 2.0.11 decodes through an old form of numpy's array protocol.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
-TOP_LEVEL = ["info", "licenses", "categories", "images", "annotations"]
-
-
-def has_null(value):
-    if isinstance(value, dict):
-        return any(has_null(inner) for inner in value.values())
-    return value is None or (isinstance(value, list) and any(map(has_null, value)))
-
-
-def check_instances(data):
-    """The rules of consumers 3.1 that a file must meet whatever is in it."""
-    content = strict_json(data)
-    assert list(content) == TOP_LEVEL
-    assert not has_null(content)
-    assert data.isascii()
-    assert [category["id"] for category in content["categories"]] == list(range(1, len(content["categories"]) + 1))
-    images = {image["id"]: image for image in content["images"]}
-    assert list(images) == sorted(images)
-    assert len(images) == len(content["images"])
-    assert all(type(image[key]) is int and image[key] >= 1 for image in images.values() for key in ("id", "width"))
-    identities = [annotation["id"] for annotation in content["annotations"]]
-    assert len(set(identities)) == len(identities)
-    for annotation in content["annotations"]:
-        check_annotation(annotation, images[annotation["image_id"]], len(content["categories"]))
-    return content
-
-
-def check_annotation(annotation, image, classes):
-    assert type(annotation["id"]) is int
-    assert annotation["id"] >= 1
-    assert 1 <= annotation["category_id"] <= classes
-    assert annotation["iscrowd"] in {0, 1}
-    assert annotation["area"] > 0
-    x, y, width, height = annotation["bbox"]
-    assert min(width, height) > 0
-    assert x < image["width"] and y < image["height"] and x + width > 0 and y + height > 0
-    segmentation = annotation["segmentation"]
-    if isinstance(segmentation, dict):
-        assert segmentation["size"] == [image["height"], image["width"]]
-        assert isinstance(segmentation["counts"], str)
-    else:
-        assert all(len(part) >= 6 and len(part) % 2 == 0 for part in segmentation)
 
 
 class CocoCases(FormatCases):

@@ -1,4 +1,6 @@
-"""Write the golden files anew, to be read in the diff before they are committed::
+"""Write the golden files anew, to be read in the diff before they are committed.
+
+::
 
 .venv/bin/python -m tests.formats.write_golden
 """

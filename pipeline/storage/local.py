@@ -1,0 +1,196 @@
+"""Storage on a disk of this machine."""
+
+import contextlib
+import ctypes
+import itertools
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, override
+
+from pipeline.errors import StorageError
+from pipeline.storage.base import COPY_CHUNK, STAGING, Storage, check_relative, describe, storage_errors
+
+
+class LocalStorage(Storage):
+    """A directory of this machine (or a mount of it)."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = str(root)
+        self._made: set[str] = set()
+        self._numbers = itertools.count()
+        # Unique over processes and machines that share the mount; a file left by a killed run is never reused.
+        self._unique = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
+        self.url = self._root
+
+    @override
+    @property
+    def is_shared(self) -> bool:
+        return False
+
+    def _full(self, path: str) -> str:
+        return f"{self._root}/{check_relative(path)}"
+
+    def _temporary(self) -> str:
+        # Below staging, not beside the target: what a killed run leaves behind goes away with the staging.
+        folder = f"{self._root}/{STAGING}/tmp"
+        self._make_folder(folder)
+        return f"{folder}/{self._unique}-{next(self._numbers)}"
+
+    def _make_folder(self, folder: str) -> None:
+        if folder not in self._made:
+            os.makedirs(folder, exist_ok=True)
+            self._made.add(folder)
+
+    @override
+    def read(self, path: str) -> bytes:
+        with storage_errors(self.url, path), open(self._full(path), "rb") as file:
+            return file.read()
+
+    @override
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        with storage_errors(self.url, path), open(self._full(path), "rb") as file:
+            file.seek(start)
+            return file.read(length)
+
+    @override
+    def chunks(self, path: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        with storage_errors(self.url, path), open(self._full(path), "rb") as file:
+            remaining = os.fstat(file.fileno()).st_size - start if length is None else length
+            file.seek(start)
+            while remaining > 0:
+                chunk = file.read(min(COPY_CHUNK, remaining))
+                if not chunk:
+                    raise StorageError(f"{self.url}/{path}", "is shorter than expected")
+                yield chunk
+                remaining -= len(chunk)
+
+    @override
+    def size(self, path: str) -> int | None:
+        try:
+            return os.stat(self._full(path)).st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    @override
+    def write(self, path: str, data: bytes, *, durable: bool = False) -> None:
+        full = self._full(path)
+        with storage_errors(self.url, path):
+            self._make_folder(os.path.dirname(full))
+            temporary = self._temporary()
+            try:
+                descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+                try:
+                    view = memoryview(data)
+                    while view:
+                        view = view[os.write(descriptor, view) :]
+                    if durable:
+                        os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+                os.replace(temporary, full)
+            except BaseException:
+                _remove_quietly(temporary)
+                raise
+            if durable:
+                _sync_folder(os.path.dirname(full))
+
+    @override
+    def write_many(self, files: Iterable[tuple[str, bytes]]) -> None:
+        for path, data in files:
+            self.write(path, data)
+
+    @override
+    @contextlib.contextmanager
+    def create(self, path: str) -> Iterator[BinaryIO]:
+        full = self._full(path)
+        with storage_errors(self.url, path):
+            self._make_folder(os.path.dirname(full))
+            temporary = self._temporary()
+            try:
+                with open(temporary, "xb") as file:
+                    yield file
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(temporary, full)
+            except BaseException:
+                _remove_quietly(temporary)
+                raise
+            _sync_folder(os.path.dirname(full))
+
+    @override
+    def files(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        start = f"{self._root}/{prefix}" if prefix else self._root
+        for folder, _, names in os.walk(start):
+            relative = os.path.relpath(folder, self._root)
+            base = "" if relative == "." else f"{relative}/"
+            for name in names:
+                yield base + name, os.stat(f"{folder}/{name}", follow_symlinks=False).st_size
+
+    @override
+    def entries(self, prefix: str = "") -> list[str]:
+        try:
+            return sorted(os.listdir(self._full(prefix) if prefix else self._root))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise StorageError(self.url, describe(error)) from error
+
+    @override
+    def delete(self, paths: Iterable[str]) -> None:
+        folders: set[str] = set()
+        for path in paths:
+            full = self._full(path)
+            with contextlib.suppress(FileNotFoundError), storage_errors(self.url, path):
+                os.unlink(full)
+            folders.add(os.path.dirname(full))
+        for folder in sorted(folders, key=len, reverse=True):
+            self._remove_empty(folder)
+
+    def _remove_empty(self, folder: str) -> None:
+        temporary = f"{self._root}/{STAGING}/tmp"
+        if folder.endswith(f"/{STAGING}"):
+            with contextlib.suppress(OSError):
+                os.rmdir(temporary)
+        while len(folder) >= len(self._root):
+            try:
+                os.rmdir(folder)
+            except OSError:  # not empty, or not there: either way nothing to tidy
+                return
+            self._made.clear()
+            folder = os.path.dirname(folder)
+
+    @override
+    def delete_tree(self, prefix: str) -> None:
+        with contextlib.suppress(FileNotFoundError), storage_errors(self.url, prefix):
+            shutil.rmtree(self._full(prefix))
+        self._made.clear()
+
+    @override
+    def sync(self) -> None:
+        # One flush of the file system instead of an fsync for each of a million label files.
+        descriptor = os.open(self._root, os.O_RDONLY)
+        try:
+            libc = ctypes.CDLL(None, use_errno=True)
+            if not hasattr(libc, "syncfs"):
+                os.sync()
+            elif libc.syncfs(descriptor) != 0:
+                number = ctypes.get_errno()
+                raise StorageError(self.url, f"cannot flush to disk: {os.strerror(number)}")
+        finally:
+            os.close(descriptor)
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_quietly(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)

@@ -1,0 +1,130 @@
+"""All formats together, and the cases themselves: a suite that lets a bad format pass is no suite."""
+
+import pickle
+import unicodedata
+from dataclasses import dataclass
+
+import pytest
+
+from pipeline.errors import ConfigError
+from pipeline.formats import FORMATS, Entry, Loss, Manifest, Section, load_format
+from tests.formats.cases import FormatCases, join, join_shards
+from tests.formats.sample_set import catalog_of, samples
+
+
+def test_paths_of_all_formats_are_disjoint_also_on_case_blind_disks():
+    owner = {}
+    for name in FORMATS:
+        for path in join(load_format(name), samples(), catalog_of(samples())):
+            folded = unicodedata.normalize("NFC", path).casefold()
+            assert folded not in owner, f"{name} and {owner[folded]} both write {path}"
+            owner[folded] = name
+    assert set(owner.values()) == set(FORMATS)
+
+
+def test_no_file_of_one_format_is_a_folder_of_another():
+    paths = {path for name in FORMATS for path in join(load_format(name), samples(), catalog_of(samples()))}
+    assert not {path for path in paths if any(other.startswith(f"{path}/") for other in paths)}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_format_is_called_what_the_configuration_calls_it(name):
+    assert load_format(name).name == name
+
+
+def test_an_unknown_option_is_refused_with_the_known_ones():
+    with pytest.raises(ConfigError, match="box_segmentation"):
+        load_format("coco", {"colour": "red"})
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A format that does one thing wrong."""
+
+    fault: str = ""
+    name = "broken"
+    needs_payload = False
+
+    def manifests(self, catalog):
+        yield Manifest("items.txt", (Section("items", separator=b"\n"),))
+        if self.fault == "manifest declared twice":
+            yield Manifest("items.txt", (Section("items"),))
+
+    def render(self, sample, catalog):
+        number = sample.image_id
+        annotations = sample.sample.annotations
+        yield Entry("items.txt", b"%d" % number, "rows" if self.fault == "undeclared section" else "items")
+        yield Entry("same.txt" if self.fault == "path written twice" else f"files/{number}.txt", b"")
+        if self.fault == "manifest is also a file":
+            yield Entry("items.txt", b"")
+        if self.fault == "text instead of bytes":
+            yield Entry(f"text/{number}.txt", "text")
+        if self.fault == "unsafe path":
+            yield Entry(f"../{number}.txt", b"")
+        if self.fault == "path in a reserved folder":
+            yield Entry(f"metadata/{number}.txt", b"")
+        if self.fault == "paths differ only in case":
+            yield from (Entry(f"{name}/{number}.txt", b"") for name in ("a", "A"))
+        if self.fault == "depends on the process":
+            yield Entry(f"seed/{number}.txt", b"%d" % hash("seed"))
+        if self.fault == "not a number":
+            yield Entry(f"numbers/{number}.txt", b"0 nan 0.5\n")
+        if self.fault == "loss of a stranger":
+            yield Loss("stranger", "skipped", "UNSUPPORTED_ANNOTATION_TYPE")
+        if self.fault == "forgets annotations":
+            annotations = annotations[1:]
+        if self.fault == "leaves out the sample only":
+            yield Loss("", "skipped", "UNSUPPORTED_MEDIA")
+        for annotation in annotations:
+            yield Loss(annotation.id, "skipped", "UNSUPPORTED_ANNOTATION_TYPE")
+            if self.fault == "skipped and lossy":
+                yield Loss(annotation.id, "lossy", "CLIPPED_TO_IMAGE")
+            if self.fault == "changes its input":
+                annotation.attributes["seen"] = True
+
+
+class BrokenCases(FormatCases):
+    def __init__(self, fault):
+        self.format = Broken(fault)
+
+    def written_annotations(self, tree):
+        return {}
+
+
+FAULTS = {
+    "manifest declared twice": "test_files_are_loadable",
+    "undeclared section": "test_files_are_loadable",
+    "path written twice": "test_files_are_loadable",
+    "manifest is also a file": "test_files_are_loadable",
+    "text instead of bytes": "test_files_are_loadable",
+    "not a number": "test_files_are_loadable",
+    "unsafe path": "test_paths_are_relative_and_safe_on_every_disk",
+    "path in a reserved folder": "test_paths_are_not_in_folders_of_the_export_itself",
+    "paths differ only in case": "test_paths_differ_on_case_blind_disks",
+    "depends on the process": "test_gives_the_same_bytes_in_another_process",
+    "loss of a stranger": "test_losses_are_of_annotations_the_sample_has",
+    "forgets annotations": "test_every_annotation_is_written_or_skipped",
+    "leaves out the sample only": "test_a_sample_that_is_left_out_leaves_out_its_annotations",
+    "skipped and lossy": "test_no_annotation_is_lost_twice",
+    "changes its input": "test_leaves_its_input_alone",
+}
+
+
+@pytest.mark.parametrize(("fault", "case"), FAULTS.items(), ids=FAULTS)
+def test_the_cases_find_a_format_that_breaks_its_contract(fault, case, monkeypatch):
+    # Pickle finds the class by the name of its module, also in another process.
+    monkeypatch.setattr(Broken, "__module__", "tests.formats.test_formats")
+    getattr(BrokenCases(""), case)()
+    with pytest.raises(AssertionError):
+        getattr(BrokenCases(fault), case)()
+
+
+def test_joining_shards_puts_separators_between_them_and_nothing_else():
+    first, *rest = samples()
+    tree = join_shards(Broken(), [[], [first], [], rest], catalog_of(samples()))
+    assert tree["items.txt"] == b"\n".join(b"%d" % sample.image_id for sample in samples())
+
+
+def test_formats_survive_pickling():
+    for name in FORMATS:
+        assert pickle.loads(pickle.dumps(load_format(name))) == load_format(name)

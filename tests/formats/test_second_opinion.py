@@ -1,0 +1,99 @@
+"""The Synapse SDK's own converters say the same where they and we can say it at all."""
+
+import json
+import random
+
+import msgspec
+import numpy as np
+import pytest
+from synapse_sdk.utils.converters.coco.from_dm import FromDMToCOCOConverter
+from synapse_sdk.utils.converters.dm.types import build_export_contract
+from synapse_sdk.utils.converters.yolo.from_dm import FromDMToYOLOConverter
+
+from pipeline.formats import Entry
+from pipeline.formats.coco import Coco
+from pipeline.formats.yolo import Yolo
+from pipeline.records import Annotation, Box, Mask, Polygon
+from tests.formats.sample_set import catalog_of, mask, ring, samples
+
+WIDTH, HEIGHT = 100, 50
+CLASSES = ("bus", "car", "road")
+
+
+def annotations():
+    """Boxes, polygons and masks inside the image, in the order of their ids."""
+    chance = random.Random(4711)
+    drawn = []
+    for number in range(40):
+        x, y = chance.uniform(0, 80), chance.uniform(0, 40)
+        size = (chance.uniform(0.5, 20), chance.uniform(0.5, 10))
+        drawn.append(Annotation(f"box{number:02}", "bounding_box", chance.choice(CLASSES), Box(x, y, *size)))
+    for number in range(3):
+        noise = np.random.default_rng(number).random((HEIGHT, WIDTH)) < 0.3
+        drawn.append(Annotation(f"mask{number}", "segmentation", chance.choice(CLASSES), mask(noise)))
+    drawn.append(Annotation("mask3", "segmentation", "road", mask(ring(WIDTH, HEIGHT))))
+    for number in range(20):
+        points = tuple(chance.uniform(0, limit) for _ in range(chance.randint(3, 30)) for limit in (WIDTH, HEIGHT))
+        drawn.append(Annotation(f"polygon{number:02}", "polygon", chance.choice(CLASSES), Polygon(points)))
+    return tuple(drawn)
+
+
+def document(drawn):
+    """The image's part of a DM Schema V2 document."""
+    tools = {}
+    for annotation in drawn:
+        shape, extra = annotation.shape, {}
+        if isinstance(shape, Box):
+            data = [shape.x, shape.y, shape.width, shape.height]
+        elif isinstance(shape, Polygon):
+            data = [list(pair) for pair in zip(shape.points[0::2], shape.points[1::2], strict=True)]
+        elif isinstance(shape, Mask):
+            data = np.frombuffer(shape.runs, "<i8").reshape(-1, 2).tolist()
+            extra = {"encoding": "dm_rle", "isCompressed": True, "compressionFormat": "rle"}
+        item = {"id": annotation.id, "classification": annotation.label, "attrs": [], "data": data, **extra}
+        tools.setdefault(annotation.tool, []).append(item)
+    return tools
+
+
+def numbered(drawn):
+    sample = samples()[1]
+    source = msgspec.structs.replace(sample.sample, annotations=drawn, width=WIDTH, height=HEIGHT)
+    return msgspec.structs.replace(sample, sample=source)
+
+
+def rendered(format_, drawn):
+    sample = numbered(drawn)
+    return list(format_.render(sample, catalog_of([sample], configured=CLASSES)))
+
+
+def test_coco_annotations_are_the_sdks():
+    drawn = annotations()
+    converted = FromDMToCOCOConverter(build_export_contract("instance")).convert_item(
+        {"images": [document(drawn)]},
+        annotation_meta=None,
+        item_id="1",
+        file_name="images/empty.png",
+        width=WIDTH,
+        height=HEIGHT,
+    )
+    assert not converted.failures
+    theirs = [item.model_dump() for item in converted.datasets["instances"].annotations]
+    results = rendered(Coco(), drawn)
+    ours = [json.loads(entry.data) for entry in results if isinstance(entry, Entry) and entry.section == "annotations"]
+    assert len(theirs) == len(ours) == len(results) - 1
+    for our, their in zip(ours, theirs, strict=True):
+        assert our["category_id"] == their["category_id"]
+        assert our["bbox"] == their["bbox"]
+        assert our["iscrowd"] == their["iscrowd"]
+        assert our["segmentation"] == (their["segmentation"] or [])
+        assert our["area"] == pytest.approx(their["area"], rel=1e-9)
+
+
+def test_yolo_rows_are_the_sdks_to_the_last_digit():
+    drawn = annotations()
+    converter = FromDMToYOLOConverter(export_contract=build_export_contract("instance"), is_single_conversion=True)
+    converted = converter.convert_annotations(document(drawn), WIDTH, HEIGHT, item_id="1")
+    theirs = converter.serialize_detect(converted.detect, {name: index for index, name in enumerate(CLASSES)})
+    (ours,) = [entry for entry in rendered(Yolo(), drawn) if isinstance(entry, Entry)]
+    assert len(theirs) == 40
+    assert ours.data.decode().splitlines() == theirs

@@ -1,0 +1,116 @@
+"""What the documents say is what the program does."""
+
+import ast
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+from exporting import command, environment, settings, write_config
+from pipeline.synapse.filters import check_filter
+
+from pipeline.cli import _parser
+from pipeline.config import ClassConfig, ExportConfig, RunConfig, SplitConfig, parse_config
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+
+
+def blocks(text, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        assert "://" in target or (page.parent / target).exists(), target
+
+
+def test_the_configuration_of_the_readme_is_valid():
+    (text,) = blocks(README, "yaml")
+    config = parse_config(text)
+    assert check_filter(config.target, config.filter)
+
+
+def test_the_configuration_of_the_readme_runs(tidy, tmp_path):
+    (text,) = blocks(README, "yaml")
+    values = yaml.safe_load(text) | {"filter": {"project": tidy.project_id, "status_label": "completed"}}
+    values |= {"path": str(tmp_path / "out"), "run": {"executor": "serial"}}
+    done = command("run", write_config(tmp_path, values), env=environment(tidy))
+    assert done.returncode == 0, done.stderr
+    tree = README.split("## What you get")[1].split("```")[1]
+    for line in tree.splitlines():
+        for name in re.findall(r"([\w/<>.]+\.(?:json|yaml|txt|csv|jsonl|<ext>)|SHA256SUMS)(?=[, ]|$)", line):
+            pattern = re.sub(r"<\w+>", "*", name)
+            found = list((tmp_path / "out").glob(pattern)) or list((tmp_path / "out/metadata").glob(pattern))
+            assert found, f"README promises {name}"
+
+
+def test_the_format_of_the_readme_runs(tidy, tmp_path):
+    (code,) = blocks(README, "python")
+    assert len(code.strip().splitlines()) <= 30
+    (tmp_path / "my_formats.py").write_text(code)
+    values = settings(tidy, tmp_path / "out", formats=[{"my_formats:PixelCounts": {"least": 5000}}])
+    done = command("run", write_config(tmp_path, values), env=environment(tidy))
+    assert done.returncode == 0, done.stderr
+    lines = (tmp_path / "out/pixels.csv").read_text().splitlines()
+    assert lines[0] == "image,class,pixels"
+    assert all(int(line.split(",")[2]) >= 4990 for line in lines[1:])
+    assert len(lines) > 10
+    assert '"TOO_SMALL"' in (tmp_path / "out/metadata/losses.jsonl").read_text()
+
+
+def test_the_commands_of_the_documents_exist():
+    parser = _parser()
+    found = 0
+    for page in PAGES:
+        for line in "\n".join(blocks(page.read_text(), "sh")).splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["synapse-export"]:
+                parser.parse_args(words[1:])
+                found += 1
+            elif words and words[0].startswith("scripts/"):
+                assert (ROOT / words[0]).exists(), words[0]
+    assert found >= 3
+
+
+def test_every_configuration_key_is_documented_and_no_other():
+    text = (ROOT / "docs/configuration.md").read_text().split("## Filters")[0]
+    documented = set(re.findall(r"^\| `([\w.]+)` \|", text, re.MULTILINE))
+    nested = {"split": SplitConfig, "classes": ClassConfig, "run": RunConfig}
+    expected = {name for name in ExportConfig.model_fields if name not in nested}
+    expected |= {f"{name}.{key}" for name, model in nested.items() for key in model.model_fields}
+    assert documented == expected
+
+
+def test_documented_defaults_are_the_real_ones():
+    text = (ROOT / "docs/configuration.md").read_text()
+    for key, value in re.findall(r"^\| `run\.(\w+)` \| `([^`]+)` \|", text, re.MULTILINE):
+        assert str(RunConfig.model_fields[key].default).lower() == value
+
+
+def test_documented_filter_keys_are_accepted():
+    text = (ROOT / "docs/configuration.md").read_text().split("## Filters")[1]
+    for target, required, more in re.findall(r"^\| `(\w+)` \| `(\w+)`[^|]*\| (.+) \|$", text, re.MULTILINE):
+        plain, _, _dates = more.partition(", and ")
+        for key in re.findall(r"`(\w+)`", plain):
+            assert check_filter(target, {required: 1, key: "1"})
+
+
+def test_every_module_is_in_the_design_or_beside_one_that_is():
+    design = (ROOT / "docs/design.md").read_text()
+    for path in (ROOT / "pipeline").glob("*.py"):
+        if not path.name.startswith("__"):
+            stages = {"extract.py", "numbering.py", "write.py", "merge.py"}
+            assert path.name in design or path.name in stages, path.name
+
+
+def test_every_public_name_has_a_docstring():
+    for path in (ROOT / "pipeline").rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        assert ast.get_docstring(tree), path
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                assert ast.get_docstring(node), f"{path.name}: {node.name}"

@@ -1,0 +1,132 @@
+"""With Ray: the same bytes as without, for any number of workers, and after its driver or a worker is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from exporting import ROOT, command, digest, environment, export, settings, write_config
+
+from pipeline.sandbox import Sandbox, SandboxOptions
+from pipeline.storage import open_storage
+from pipeline.verify import verify
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.xdist_group("ray")]
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    with Sandbox(SandboxOptions(profile="nasty", records=120, payload="mixed")) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="module")
+def golden(sandbox, tmp_path_factory):
+    path = tmp_path_factory.mktemp("golden") / "export"
+    export(sandbox, path, max_failures="100%", run={"shard_size": 1000})
+    return digest(path)
+
+
+def configure(sandbox, tmp_path, **run):
+    run = {"executor": "ray", "shard_size": 10, **run}
+    return write_config(tmp_path, settings(sandbox, tmp_path / "out", max_failures="100%", run=run))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_the_number_of_workers_does_not_change_a_byte(sandbox, golden, tmp_path, workers):
+    done = command("run", configure(sandbox, tmp_path, workers=workers), env=environment(sandbox))
+    assert done.returncode == 0, done.stderr
+    assert digest(tmp_path / "out") == golden
+    assert "WARNING" not in done.stderr
+
+
+def start(config, sandbox):
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "run", config],
+        env=environment(sandbox),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(folder, pattern, process):
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and process.poll() is None:
+        if list(Path(folder).glob(pattern)):
+            return
+        time.sleep(0.02)
+
+
+def end(process):
+    """Kill -9 a driver, then whatever it leaves behind; nothing of other sessions is touched."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait()
+    for child in children:
+        try:
+            child.kill()
+        except psutil.NoSuchProcess:
+            continue
+
+
+@pytest.mark.parametrize("moment", ["extract/000004.json", "write/000003.json"])
+def test_a_killed_driver_is_continued_from_what_its_workers_finished(sandbox, golden, tmp_path, moment):
+    config = configure(sandbox, tmp_path, workers=2)
+    process = start(config, sandbox)
+    wait_for(tmp_path, f"out/_staging/*/{moment}", process)
+    end(process)
+    assert not (tmp_path / "out/_SUCCESS.json").exists()
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("out/_staging/*/extract/*.json")}
+    assert before
+    again = command("run", config, "--set", "run.keep_staging=true", env=environment(sandbox))
+    assert again.returncode == 0, again.stderr
+    assert digest(tmp_path / "out") == golden
+    after = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("out/_staging/*/extract/*.json")}
+    assert {name: after[name] for name in before} == before
+
+
+def test_killed_workers_are_replaced(sandbox, golden, tmp_path):
+    process = start(configure(sandbox, tmp_path, workers=2), sandbox)
+    killed = 0
+    for moment in ("extract/*.json", "write/*.json"):
+        wait_for(tmp_path, f"out/_staging/*/{moment}", process)
+        for child in psutil.Process(process.pid).children(recursive=True):
+            if "ray::" in " ".join(child.cmdline()[:1]) and "_shard" in " ".join(child.cmdline()):
+                os.kill(child.pid, signal.SIGKILL)
+                killed += 1
+                break
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert killed >= 1
+    assert digest(tmp_path / "out") == golden
+    verify(open_storage(str(tmp_path / "out")), full=True)
+
+
+def test_no_task_argument_holds_a_secret(sandbox, tmp_path, monkeypatch):
+    """Everything that crosses a process border is pickled here, and searched for the token."""
+    import pickle  # noqa: PLC0415
+
+    from pipeline.executors import SerialExecutor  # noqa: PLC0415
+
+    crossed = []
+
+    class Recorder(SerialExecutor):
+        def map(self, function, shared, inputs):
+            for item in inputs:
+                crossed.append(pickle.dumps((shared, item)))
+                yield pickle.loads(pickle.dumps(function(shared, item)))
+
+    monkeypatch.setenv("CANARY_SECRET", "canary-secret")
+    monkeypatch.setattr("pipeline.run.SerialExecutor", Recorder)
+    export(sandbox, tmp_path / "out", max_failures="100%", storage_options={"token": "${CANARY_SECRET}"})
+    assert len(crossed) > 10
+    for data in crossed:
+        assert sandbox.token.encode() not in data
+        assert b"canary-secret" not in data
+        assert b"X-Sig" not in data
