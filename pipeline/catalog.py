@@ -6,6 +6,7 @@ so no result can depend on the number of workers, the shard size or the order of
 """
 
 import hashlib
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
@@ -16,10 +17,11 @@ import msgspec
 SPLIT_ORDER = ("train", "val", "test")
 GROUND_TRUTH_SPLITS = {"train": "train", "validation": "val", "test": "test"}
 UNASSIGNED = "unassigned"
+_PLAIN_WORD = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 class ShardSummary(msgspec.Struct, frozen=True):
-    """What one shard contributes: counts of its samples and annotations, the labels seen, samples per split."""
+    """What one shard contributes: counts of samples and annotations, labels seen, usable images per split."""
 
     samples: int = 0
     annotations: int = 0
@@ -46,7 +48,7 @@ class Catalog(msgspec.Struct, frozen=True):
 
     ``classes`` are the class names in their final order: class ``i`` is YOLO's ``i`` and COCO's ``i + 1``;
     ``class_sources`` says for each whether the ``project``'s configuration, the user's ``order`` or only the data
-    (``observed``) names it. ``splits`` maps each split that has samples to their number, in canonical order;
+    (``observed``) names it. ``splits`` maps each split that has images to their number, in canonical order;
     an empty export has ``{"train": 0}``. ``masks`` is ``instance``, ``semantic`` or ``exclude``.
     """
 
@@ -167,5 +169,9 @@ def split_by_hash(key: str, ratios: Mapping[str, float]) -> str:
 
 
 def split_by_category(category: str) -> str:
-    """The split of a ground truth category; a record without one is ``unassigned``, never trained on by accident."""
-    return GROUND_TRUTH_SPLITS.get(category, category) or UNASSIGNED
+    """The split of a ground truth category; a record without one is ``unassigned``, never trained on by accident.
+
+    A split becomes a folder name, so a category that is not a plain word is no split either.
+    """
+    name = category.strip().lower()
+    return GROUND_TRUTH_SPLITS.get(name, name) if _PLAIN_WORD.fullmatch(name) else UNASSIGNED

@@ -108,8 +108,9 @@ def summarise(samples: Sequence[Sample], split: SplitConfig) -> ShardSummary:
     labels: dict[str, int] = {}
     splits: dict[str, int] = {}
     for sample in samples:
-        name = split_of(sample, split)
-        splits[name] = splits.get(name, 0) + 1
+        if sample.has_image:
+            name = split_of(sample, split)
+            splits[name] = splits.get(name, 0) + 1
         for annotation in sample.annotations:
             if annotation.label:
                 labels[annotation.label] = labels.get(annotation.label, 0) + 1

@@ -92,8 +92,9 @@ def write_shard(context: WriteContext, item: WriteInput) -> ShardResult:
     workspace = open_workspace(context.settings)
     marker, samples = _staged_samples(context, item, workspace)
     numbered = number(samples, item, workspace.config)
-    copies = copy_originals(numbered, item.shard, workspace) if workspace.config.save_original_file else {}
-    output = ShardOutput(workspace.storage, workspace.formats, context.catalog, marker.ledger)
+    saves_originals = workspace.config.save_original_file
+    copies = copy_originals(numbered, item.shard, workspace) if saves_originals else {}
+    output = ShardOutput(workspace.storage, workspace.formats, context.catalog, marker.ledger, saves_originals)
     for sample in numbered:
         output.add(sample, copies.get(sample.image_path))
     failures = (*marker.failures, *output.failures)
@@ -157,15 +158,28 @@ def copy_originals(
     wanted = [
         Wanted(sample.sample.record_id, sample.sample.file.spec, sample.image_path, sample.sample.file.size)
         for sample in numbered
-        if sample.sample.file is not None
+        if sample.sample.file is not None and not _is_unusable(sample.sample)
     ]
     return dict(workspace.source.copy_originals(shard, wanted, storage.write, storage.create))
+
+
+def _is_unusable(sample: Sample) -> bool:
+    """An image whose size nobody knows gets no labels, and beside the others it would pass for a background image."""
+    return sample.kind == "image" and not sample.has_image
 
 
 class ShardOutput:
     """Collects what a shard writes: batches of whole files, the parts of manifests, and the books."""
 
-    def __init__(self, storage: Storage, formats: Sequence[Format], catalog: Catalog, extracted: Ledger) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        formats: Sequence[Format],
+        catalog: Catalog,
+        extracted: Ledger,
+        saves_originals: bool = False,
+    ) -> None:
+        self._saves_originals = saves_originals
         self._storage = storage
         self._formats = formats
         self._catalog = catalog
@@ -192,6 +206,9 @@ class ShardOutput:
         output_name, size, sha256 = sample.stem, None, ""
         if copied is not None:
             originals.seen += 1
+        elif self._saves_originals and sample.sample.file is not None:
+            originals.seen += 1
+            originals.skip(Reason.SOURCE_IMAGE_INVALID)
         if isinstance(copied, Failure):
             originals.fail(copied.reason)
             self.failures.append(copied)

@@ -98,10 +98,6 @@ def test_a_ratio_of_zero_gets_nothing():
 
 
 def test_categories_become_splits():
-    assert [split_by_category(c) for c in ("train", "validation", "test", "", "extra")] == [
-        "train",
-        "val",
-        "test",
-        "unassigned",
-        "extra",
-    ]
+    categories = ("train", "validation", "test", "", "extra", "Train", "../x", "a b")
+    splits = ["train", "val", "test", "unassigned", "extra", "train", "unassigned", "unassigned"]
+    assert [split_by_category(category) for category in categories] == splits

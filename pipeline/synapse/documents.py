@@ -230,8 +230,8 @@ def _unreadable(data: bytes) -> str:
 
 def _is_too_deep(data: bytes) -> bool:
     # Empty texts and innermost pairs of brackets are taken away, two kinds of pair per round: what is gone after half
-    # as many rounds is not too deep. A bracket within a text has a quote before it that stays, unless quotes are escaped.
-    if b'\\"' not in data:
+    # as many rounds is not too deep. A bracket within a text keeps a quote before it, unless there are escaped quotes.
+    if b"\\" not in data or b'\\"' not in data:
         rest = data.translate(None, _NOT_STRUCTURE).replace(b'""', b"")
         for _ in range(MAX_DEPTH // 2):
             if not rest:

@@ -53,8 +53,9 @@ class Retry:
 
     def wait(self, failures: int, retry_after: float) -> float:
         """Exponential with jitter, but never less than the server asks for (within reason)."""
-        backoff = min(self.longest_wait, self.first_wait * 2 ** (failures - 1)) * random.uniform(0.5, 1)  # noqa: S311
-        return max(backoff, min(retry_after, self.longest_retry_after))
+        backoff = min(self.longest_wait, self.first_wait * 2.0 ** (failures - 1))
+        jitter = random.uniform(0.5, 1)  # noqa: S311  only spreads clients out in time
+        return max(backoff * jitter, min(retry_after, self.longest_retry_after))
 
 
 class Stats(msgspec.Struct):
@@ -227,11 +228,12 @@ class Transport:
         return url, {}
 
     def _is_own(self, link: URL) -> bool:
-        if link.host != self._base.host or link.user or link.password:
+        base = self._base
+        if (link.host or "").lower() != base.host or link.user or link.password:
             return False
-        # Behind a proxy that ends TLS, servers often write http into their own links; the path alone is used.
-        upgraded = link.scheme == "http" and self._base.scheme == "https" and link.port == 80 and self._base.port == 443
-        return upgraded or link.origin() == self._base.origin()
+        # Behind a proxy that ends TLS, servers often write http into their own links. Only the path is used.
+        behind_proxy = (link.scheme, link.port, base.scheme, base.port) == ("http", 80, "https", 443)
+        return behind_proxy or (link.scheme, link.port) == (base.scheme, base.port)
 
     def _at_base(self, path: str, query: str) -> URL:
         if not is_clean(path + query):

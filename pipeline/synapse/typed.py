@@ -5,9 +5,7 @@ it gives up and the tolerant reader (:mod:`pipeline.synapse.dialects`) reads the
 on documents that both can read they agree, which a test checks.
 """
 
-from itertools import chain
-from operator import attrgetter
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -20,17 +18,21 @@ from pipeline.synapse.shapes import FULLY_VISIBLE, MAX_COORDINATE, Rejected, cla
 # ruff: noqa: N815 (fields have the document's own names)
 
 
+type _Number = Annotated[float, msgspec.Meta(ge=-MAX_COORDINATE, le=MAX_COORDINATE)]
+type _Length = Annotated[float, msgspec.Meta(gt=0, le=MAX_COORDINATE)]
+
+
 class _Vertex(msgspec.Struct, gc=False):
-    x: float
-    y: float
+    x: _Number
+    y: _Number
 
 
 class _Coordinate(msgspec.Struct, gc=False):
-    x: float
-    y: float
-    width: float = 0.0
-    height: float = 0.0
-    rotation: float | None = None
+    x: _Number
+    y: _Number
+    width: _Length | None = None
+    height: _Length | None = None
+    rotation: _Number | None = None
 
 
 class _Entry(msgspec.Struct, gc=False):
@@ -41,6 +43,7 @@ class _Entry(msgspec.Struct, gc=False):
     pixel_indices: msgspec.Raw = msgspec.Raw()
     isCompressed: bool | None = None
     compressionFormat: str | None = None
+    encoding: None = None
 
 
 class _Annotation(msgspec.Struct, gc=False):
@@ -77,7 +80,6 @@ class _Document(msgspec.Struct, gc=False):
 
 
 _DOCUMENT = msgspec.json.Decoder(_Document)
-_XY = attrgetter("x", "y")
 
 
 def read_well_formed(data: bytes) -> tuple[Media, ...] | None:
@@ -133,24 +135,19 @@ def _annotations(
 def _shape(tool: str, entry: _Entry, attributes: dict[str, Any]) -> Shape | None:
     where = entry.coordinate
     if type(where) is _Coordinate:
-        x, y = where.x, where.y
-        if not (-MAX_COORDINATE <= x <= MAX_COORDINATE and -MAX_COORDINATE <= y <= MAX_COORDINATE):
-            return None
-        if tool == "bounding_box":
-            width, height, rotation = where.width, where.height, where.rotation or 0.0
-            if 0 < width <= MAX_COORDINATE and 0 < height <= MAX_COORDINATE and abs(rotation) <= MAX_COORDINATE:
-                return Box(x, y, width, height, rotation)
-        elif tool == "keypoint":
+        if tool == "bounding_box" and where.width and where.height:
+            return Box(where.x, where.y, where.width, where.height, where.rotation or 0.0)
+        if tool == "keypoint":
             visible = attributes.pop("visibility", None)
-            return Point(x, y, FULLY_VISIBLE if visible is None else shapes.visibility(visible))
-        return None
-    if type(where) is list:
-        points = tuple(chain.from_iterable(map(_XY, where)))
-        if not points or min(points) < -MAX_COORDINATE or max(points) > MAX_COORDINATE:
-            return None
+            return Point(where.x, where.y, FULLY_VISIBLE if visible is None else shapes.visibility(visible))
+    elif type(where) is list:
+        points = [number for vertex in where for number in (vertex.x, vertex.y)]
         if tool == "polygon":
             return shapes.ring(points)
-        return shapes.line(points) if tool == "polyline" else None
-    if tool == "segmentation":
+        if tool == "polyline":
+            return shapes.line(points)
+    elif tool == "segmentation":
         return shapes.mask(bytes(entry.pixel_indices), entry.isCompressed, entry.compressionFormat)
-    return Whole() if tool == "classification" else None
+    elif tool == "classification":
+        return Whole()
+    return None

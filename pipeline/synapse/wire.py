@@ -25,8 +25,9 @@ def parse_address(address: str) -> URL:
     address = address.strip()
     try:
         return URL(address, encoded=is_clean(address))
-    except ValueError as error:
-        raise BackendError(shown(address), "is no address") from error
+    except ValueError:
+        # Not "from error": that one would carry the query.
+        raise BackendError(shown(address), "is no address") from None
 
 
 @functools.lru_cache(maxsize=256)

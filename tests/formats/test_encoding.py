@@ -2,7 +2,7 @@ import json
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.formats.encoding import ascii_json, one_line, without_nulls, yaml_path, yaml_string
@@ -13,6 +13,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_escaping_changes_no_value(value):
     escaped = ascii_json(json.dumps(value, ensure_ascii=False).encode())
@@ -25,6 +26,7 @@ def test_ascii_is_not_even_copied():
     assert ascii_json(data) is data
 
 
+@settings(deadline=None)
 @given(TEXT)
 def test_any_text_is_a_yaml_string_on_one_line(text):
     scalar = yaml_string(text)
@@ -43,11 +45,13 @@ def test_a_path_is_quoted_only_where_it_must_be(path):
     assert (yaml_path(path) == path) == (path == "images/train")
 
 
+@settings(deadline=None)
 @given(TEXT)
 def test_one_line_is_one_line(text):
     assert len(one_line(text).splitlines()) <= 1
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_values_without_nulls_are_left_as_they_are(value):
     pruned = without_nulls(value)

@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.catalog import ShardSummary, build_catalog
@@ -154,6 +154,7 @@ _NUMBERS = st.floats(-1e4, 1e4)
 _SIZES = st.floats(1e-9, 1e4)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(_NUMBERS, _NUMBERS, _SIZES, _SIZES, st.floats(-7, 7))), st.integers(1, 9000))
 def test_whatever_the_box_the_row_is_valid_or_the_loss_is_reported(boxes, width):
     annotations = [
@@ -189,8 +190,14 @@ def test_without_a_train_split_another_one_stands_in_and_a_comment_says_so():
 
 
 def test_unassigned_samples_are_never_trained_on_when_there_are_others():
-    data, _ = data_yaml({"val": 5, "unassigned": 100})
-    assert (data["train"], data["val"]) == ("images/val", "images/val")
+    data, _ = data_yaml({"unassigned": 100, "west": 5})
+    assert (data["train"], data["val"]) == ("images/west", "images/west")
+
+
+def test_unassigned_samples_are_all_there_is_when_nothing_has_a_split():
+    data, text = data_yaml({"unassigned": 100})
+    assert (data["train"], data["val"]) == ("images/unassigned", "images/unassigned")
+    assert "# There is no split named train" in text
 
 
 def test_a_split_with_an_awkward_name_is_quoted():
@@ -198,6 +205,7 @@ def test_a_split_with_an_awkward_name_is_quoted():
     assert data["train"] == "images/no: yes #1"
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip), min_size=1))
 def test_any_class_name_survives_yaml(names):
     catalog = build_catalog(ShardSummary(), name="x", order=names)

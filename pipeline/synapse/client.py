@@ -1,0 +1,161 @@
+"""The Synapse API as one process uses it, with the credentials and single calls of the Synapse SDK.
+
+The SDK finds the token and makes the single calls (project, version, storage session); its exceptions are turned into
+ours here. Pages, payloads and originals go over :class:`~pipeline.synapse.transport.Transport` with the same headers.
+"""
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, Self
+
+from requests.adapters import HTTPAdapter
+from synapse_sdk import exceptions as sdk
+from synapse_sdk.utils.auth import create_backend_client, create_backend_client_v2
+from synapse_sdk.utils.storage.errors import StorageError as SdkStorageError
+from synapse_sdk.utils.storage.provider import BackendSessionProvider
+
+from pipeline.errors import BackendError, CredentialsError, PreflightError, TransientError
+from pipeline.synapse.transport import Retry, Transport
+from pipeline.synapse.wire import server_message
+
+CALL_TRIES = 3
+"""Tries of one SDK call when the server is in trouble; a host that cannot be reached is not asked twice."""
+
+_UNWRITABLE = {"http": "is read-only", "https": "is read-only", "synology": "cannot be written by the Synapse SDK"}
+
+
+class SynapseClient(Transport):
+    """One connection to a Synapse backend. Holds a token: never pickled, never passed to another process."""
+
+    def __init__(self, backend: Any, *, requests: int = 32, retry: Retry | None = None) -> None:
+        headers = backend._get_headers()  # noqa: SLF001  the SDK's header rule, the same in all its versions
+        try:
+            super().__init__(
+                backend.base_url, headers=headers, params=backend.default_params, requests=requests, retry=retry
+            )
+        except ValueError:
+            raise PreflightError("SYNAPSE_HOST", "must be an address like https://api.synapse.sh") from None
+        self._backend = backend
+        # The SDK's session would repeat a refused connection for twelve seconds, and follow redirects with the token.
+        session = backend.requests_session
+        session.max_redirects = 0
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(max_retries=0))
+
+    @classmethod
+    def from_environment(cls, *, requests: int = 32, retry: Retry | None = None) -> Self:
+        """A client with the credentials the Synapse SDK finds: environment variables, then its config file.
+
+        Raises CredentialsError when there are none. No request is made.
+        """
+        backend = create_backend_client()
+        if backend is None:
+            raise CredentialsError("no Synapse access token; set SYNAPSE_ACCESS_TOKEN or run 'synapse login'")
+        return cls(backend, requests=requests, retry=retry)
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled: the token would travel along."""
+        raise TypeError("a SynapseClient holds a token; make a new one in the other process")
+
+    def close(self) -> None:
+        """Close all connections; the client cannot be used afterwards."""
+        self._backend.close()
+        super().close()
+
+    def project(self, number: int) -> dict[str, Any]:
+        """The project's own record: ``title``, ``configuration`` and more."""
+        return self._object(f"project {number}", lambda: self._backend.get_project(number))
+
+    def ground_truth_version(self, number: int) -> dict[str, Any]:
+        """A ground truth dataset version: ``version``, ``ground_truth_dataset`` and more."""
+        return self._object(
+            f"ground truth dataset version {number}", lambda: self._backend.get_ground_truth_version(number)
+        )
+
+    def ground_truth_project(self, dataset: int) -> int | None:
+        """The project a ground truth dataset was made in, or None when it has none. Needs the v2 API."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it warns of plain http, which the other client accepts in silence
+            second = create_backend_client_v2()
+        if second is None:
+            return None
+        second.requests_session.max_redirects = 0
+        try:
+            found = self._object(
+                f"ground truth dataset {dataset}",
+                lambda: second._get(f"v2/ground-truth-datasets/{dataset}/"),  # noqa: SLF001  its model refuses null
+            )
+        finally:
+            second.reset_connection()
+        project = found.get("project_id")
+        return project if isinstance(project, int) else None
+
+    def open_storage(self, number: int, path: str, purpose: str = "write") -> tuple[str, dict[str, Any]]:
+        """Where ``path`` in a Synapse storage is, as a URL (or local path) and fsspec options with the credentials.
+
+        The options are secret and expire with the session: for this process, and never written down. Raises
+        PreflightError when the storage does not exist, cannot be written, or ``path`` leaves it.
+        """
+        what = f"storage {number}"
+        if "\\" in path or "\0" in path or any(part == ".." for part in path.split("/")):
+            raise PreflightError("path", f"{path!r} must stay inside {what}")
+        session = self._call(what, lambda: BackendSessionProvider(self._backend).open(number, purpose=purpose))
+        provider = str(session.provider)
+        if provider in _UNWRITABLE:
+            raise PreflightError(what, f"is a {provider} storage, which {_UNWRITABLE[provider]}")
+        place = self._call(what, lambda: session.path(path))
+        if not hasattr(place, "storage_options"):
+            return os.path.abspath(place), {}
+        return str(place), dict(place.storage_options)
+
+    # The border between the SDK's exceptions and ours
+
+    def _object(self, what: str, call: Callable[[], Any]) -> dict[str, Any]:
+        answer = self._call(what, call)
+        if not isinstance(answer, Mapping):
+            raise PreflightError(
+                self.origin, f"answered with {type(answer).__name__} instead of {what}; is SYNAPSE_HOST the API itself?"
+            )
+        return dict(answer)
+
+    def _call[T](self, what: str, call: Callable[[], T]) -> T:
+        for attempt in range(1, CALL_TRIES + 1):
+            try:
+                return call()
+            except sdk.ClientError as error:
+                if "redirect" in str(error.detail).lower():
+                    raise PreflightError(
+                        self.origin, "answers with a redirect; is SYNAPSE_HOST the API's own address?"
+                    ) from None
+                if not isinstance(error, sdk.ServerError | sdk.RateLimitError) or attempt == CALL_TRIES:
+                    self._raise(what, error)
+            except SdkStorageError as error:
+                raise PreflightError(what, f"cannot be used: {type(error).__name__.removesuffix('Error')}") from None
+            except (ImportError, KeyError, TypeError, ValueError) as error:
+                # The SDK's own models refuse a configuration; what they say may quote the secrets in it.
+                raise PreflightError(what, f"the Synapse SDK cannot use it ({type(error).__name__})") from None
+            time.sleep(self.retry.first_wait * 2 ** (attempt - 1))
+        raise AssertionError  # the loop returns or raises
+
+    def _raise(self, what: str, error: sdk.ClientError) -> NoReturn:
+        # A text is the SDK's own or a proxy's page, and may quote an address; JSON is what the API itself says.
+        said = server_message(error.detail, self._headers) if isinstance(error.detail, dict | list) else ""
+        match error:
+            case sdk.AuthenticationError():
+                problem: Exception = CredentialsError(self.origin, "does not accept the access token (HTTP 401)")
+            case sdk.AuthorizationError():
+                problem = PreflightError(what, f"{self.origin} refuses access with this token (HTTP 403)")
+            case sdk.NotFoundError():
+                problem = PreflightError(what, f"is not on {self.origin}, or this token's member has no role in it")
+            case sdk.ClientConnectionError() | sdk.ClientTimeoutError():
+                reason = "gives no answer in time" if isinstance(error, sdk.ClientTimeoutError) else "cannot be reached"
+                problem = TransientError(self.origin, f"{reason}; is SYNAPSE_HOST right?")
+            case sdk.ServerError() | sdk.RateLimitError():
+                problem = TransientError(self.origin, f"is in trouble (HTTP {error.status_code}) when asked for {what}")
+            case sdk.ValidationError():
+                problem = PreflightError(what, f"was refused (HTTP {error.status_code})", said)
+            case _:
+                problem = BackendError(what, f"HTTP {error.status_code}", said)
+        raise problem from None
