@@ -7,7 +7,7 @@ from pipeline import metadata
 from pipeline.config import ExportConfig
 from pipeline.destination import State
 from pipeline.forecast import forecast
-from pipeline.ledger import Count, FormatCount, Ledger
+from pipeline.ledger import Count, Ledger
 from pipeline.run import Result
 
 _READERS = {
@@ -30,7 +30,7 @@ def print_result(result: Result, config: ExportConfig, console: Console) -> None
     console.print(
         f"{config.name}: {_number(ledger.records.written)} of {_number(ledger.records.seen)} records exported"
     )
-    console.print(_books(ledger))
+    _print_books(console, ledger)
     classes = [entry["name"] for entry in summary.get("classes", [])]
     console.print(f"classes ({len(classes)}): {', '.join(classes)}", markup=False)
     splits = summary.get("splits", {})
@@ -60,15 +60,9 @@ def print_forecast(config: ExportConfig, search_path: str, console: Console) -> 
     console.print(f"to {plan.url}: {_state(plan.state)}", markup=False)
     console.print()
     console.print(f"in the first {plan.sampled} records:")
-    console.print(_books(plan.ledger))
+    _print_books(console, plan.ledger)
     console.print(f"classes ({len(plan.classes)}): {', '.join(plan.classes)}", markup=False)
     console.print(f"splits: {', '.join(f'{name} {count}' for name, count in plan.splits.items())}", markup=False)
-    reasons: dict[str, int] = {}
-    for failure in plan.failures:
-        key = f"{failure.outcome}: {failure.reason}"
-        reasons[key] = reasons.get(key, 0) + 1
-    for reason, count in sorted(reasons.items()):
-        console.print(f"{reason}, {count}", markup=False)
     for warning in plan.warnings:
         console.print(f"warning: {warning}", markup=False)
     console.print()
@@ -87,40 +81,42 @@ def _state(state: State) -> str:
     }[state]
 
 
-def _books(ledger: Ledger) -> Table:
+def _print_books(console: Console, ledger: Ledger) -> None:
+    """One row per count, then what each format could not hold, by annotation tool and reason."""
     table = Table(box=None, pad_edge=False)
-    for title in ("", "seen", "written", "changed", "skipped", "failed", "why"):
-        table.add_column(title, justify="left" if title in ("", "why") else "right")
+    for title in ("", "seen", "written", "changed", "skipped", "failed"):
+        table.add_column(title, justify="right" if title else "left", no_wrap=True)
     _row(table, "records", ledger.records)
     _row(table, "annotations", ledger.annotations)
     _row(table, "originals", ledger.originals)
     for name, books in ledger.formats.items():
         _row(table, f"{name} images", books.samples)
-        _row(table, f"{name} annotations", books.annotations, _by_tool(books))
-    return table
+        _row(table, f"{name} annotations", books.annotations)
+    console.print(table)
+    for name, count in (
+        ("records", ledger.records),
+        ("annotations", ledger.annotations),
+        ("originals", ledger.originals),
+    ):
+        for outcome, reasons in (("skipped", count.skipped), ("failed", count.failed)):
+            for reason, number in reasons.items():
+                console.print(f"  {name} {outcome}: {reason} {_number(number)}", markup=False)
+    for name, books in ledger.formats.items():
+        by_reason: dict[str, list[str]] = {}
+        for tool, reasons in books.losses.items():
+            for reason, number in reasons.items():
+                by_reason.setdefault(reason, []).append(f"{_number(number)} {tool or 'of no type'}")
+        for reason, tools in by_reason.items():
+            verb = "changed" if reason in books.annotations.lossy else "not held"
+            console.print(f"  {name}, {verb}: {', '.join(tools)} ({reason})", markup=False)
 
 
-def _by_tool(books: FormatCount) -> str:
-    return "; ".join(
-        f"{tool} {reason} {_number(count)}"
-        for tool, reasons in books.losses.items()
-        for reason, count in reasons.items()
-    )
-
-
-def _row(table: Table, name: str, count: Count, why: str = "") -> None:
+def _row(table: Table, name: str, count: Count) -> None:
     if not count.seen:
         return
-    numbers = (
-        count.seen,
-        count.written,
-        sum(count.lossy.values()),
-        sum(count.skipped.values()),
-        sum(count.failed.values()),
-    )
-    reasons = {**count.skipped, **count.failed}
-    why = why or "; ".join(f"{reason} {_number(value)}" for reason, value in reasons.items())
-    table.add_row(name, *(_number(value) if value else "–" for value in numbers), why)
+    changed, skipped, failed = (sum(reasons.values()) for reasons in (count.lossy, count.skipped, count.failed))
+    numbers = (count.seen, count.written, changed, skipped, failed)
+    table.add_row(name, *(_number(value) if value else "–" for value in numbers))
 
 
 def _number(value: int) -> str:

@@ -244,10 +244,12 @@ def _shape(tool: str, kind: str, places: _Places, attributes: dict[str, Any]) ->
 
 def _segmentation(places: _Places) -> Shape:
     pixels = places.find("pixel_indices")
-    if pixels is None and places.find("section") is None:
-        pixels = places.geometry()
-    if pixels is None or bytes(pixels).startswith(b"{"):
-        return _opaque("segmentation", places)
+    if pixels is None:
+        pixels = places.find("data")
+        if pixels is None and places.find("section") is None:
+            raise Rejected(Reason.GEOMETRY_MISSING, "nothing says where it is")
+        if pixels is None or bytes(pixels).startswith(b"{"):
+            return _opaque("segmentation", places)
     told = (decode(places.find(name)) for name in ("isCompressed", "compressionFormat", "encoding"))
     return shapes.mask(bytes(pixels), *told)
 

@@ -28,9 +28,7 @@ class ClientLoop:
 
     def run[T](self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine to its end; also from a thread whose own loop is running."""
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
+        if not _is_running_here():
             with self._turn:
                 return self._runner.run(coroutine)
         # This thread's own loop is busy running the caller: another thread runs ours, and the caller waits.
@@ -74,6 +72,14 @@ class ClientLoop:
         self._runner.close()
 
 
+def _is_running_here() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 @functools.cache
 def _trust() -> ssl.SSLContext:
     """Certificates as ``requests``, and with it the Synapse SDK, trusts them."""
@@ -97,7 +103,8 @@ async def together[T](coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 def _first(error: BaseException) -> BaseException:
+    """One of the errors of a group: one of ours, if there is any."""
     while isinstance(error, BaseExceptionGroup):
-        ours = [inner for inner in error.exceptions if isinstance(inner, ExportError)]
-        error = (ours or list(error.exceptions))[0]
+        inner: tuple[BaseException, ...] = error.exceptions
+        error = next((one for one in inner if isinstance(one, ExportError)), inner[0])
     return error

@@ -64,6 +64,12 @@ class Wrapper(msgspec.Struct, gc=False):
     truncated: bool = False
 
 
+class _Inline(msgspec.Struct, gc=False):
+    mode: str
+    data: msgspec.Raw
+    truncated: bool = False
+
+
 class Original(msgspec.Struct, frozen=True, gc=False):
     """A file of a row and where it can be fetched now (``""`` when the API does not say)."""
 
@@ -81,6 +87,8 @@ _PAGE = msgspec.json.Decoder(Page)
 _RAW_PAGE = msgspec.json.Decoder(_RawPage)
 _ROW = msgspec.json.Decoder(Row)
 _WRAPPER = msgspec.json.Decoder(Wrapper)
+_INLINE = msgspec.json.Decoder(_Inline)
+_LARGEST_WRAPPER = 8192
 _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\],:]', re.DOTALL)
 
 
@@ -94,26 +102,28 @@ def decode_page(body: bytes) -> Page:
     except (msgspec.DecodeError, RecursionError):
         # Something in it is no JSON, or nested too deep to be looked at: find the rows by their brackets alone.
         envelope = dict(_members(body))
-        results = envelope.pop(b'"results"', b"")
-        if not results.startswith(b"["):
-            raise
-        rows = [_decode_row(row) for _, row in _members(results)]
-        head = b"{%b}" % b",".join(b"%b:%b" % member for member in envelope.items())
-        page = _PAGE.decode(head[:-1] + (b"," if envelope else b"") + b'"results":[]}')
-        return Page(rows, page.next, page.count)
+    results = envelope.pop(b'"results"', b"")
+    if not results.startswith(b"["):
+        raise ValueError("not a page of results")
+    envelope[b'"results"'] = b"[]"
+    page = _PAGE.decode(b"{%b}" % b",".join(b"%b:%b" % member for member in envelope.items()))
+    return Page([_decode_row(row) for _, row in _members(results)], page.next, page.count)
 
 
 def _decode_row(body: bytes) -> Row:
+    """One row, as far as it can be read; a document that cannot be is left for others to judge."""
     try:
         return _ROW.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
-        members = {key.strip(b'"').decode(errors="replace"): value for key, value in _members(body)}
-        row = Row(id=_lenient(members.get("id", b""), int) or 0, problem=str(error))
-        for name in ("pgh_id", "project", "category", "file", "files", "files_manifest", "data_unit"):
-            setattr(row, name, _lenient(members.get(name, b"null"), Any))
-        row.data = msgspec.Raw(members.get("data", b"null"))
-        row.problem = "" if row.id and isinstance(row.pgh_id, int | None) else "the row has no usable id"
-        return row
+    except (msgspec.DecodeError, RecursionError):
+        pairs = _members(body) if body.startswith(b"{") else ()
+        members = {key.strip(b'"').decode(errors="replace"): value for key, value in pairs}
+    number, event = _lenient(members.get("id", b""), int), _lenient(members.get("pgh_id", b"null"), int)
+    row = Row(number or 0, event, data=msgspec.Raw(members.get("data", b"null")))
+    if number is None:
+        row.problem = "the row has no id"
+    for name in ("project", "category", "file", "files", "files_manifest", "data_unit"):
+        setattr(row, name, _lenient(members.get(name, b"null"), Any))
+    return row
 
 
 def _lenient(body: bytes, kind: Any) -> Any:
@@ -154,8 +164,7 @@ def _members(body: bytes) -> Iterator[tuple[bytes, bytes]]:
 def wrapper_of(data: msgspec.Raw) -> Wrapper | None:
     """The wrapper, when ``data`` is one whose document has to be fetched (or should be, and cannot); else None."""
     view = memoryview(data)
-    # Documents are large and wrappers are small; a wrapper says what it is.
-    if len(view) > 20_000 or b'"mode"' not in bytes(view[:20_000]):
+    if len(view) > _LARGEST_WRAPPER or b'"mode"' not in bytes(view):
         return None
     try:
         wrapper = _WRAPPER.decode(data)
@@ -166,9 +175,21 @@ def wrapper_of(data: msgspec.Raw) -> Wrapper | None:
     return None
 
 
-def originals_of(row: Row) -> list[Original]:
+def unwrapped(document: bytes) -> bytes:
+    """The document itself, when it stands in a wrapper next to it; else ``document``."""
+    if b'"mode"' in document[:200] or b'"mode"' in document[-200:]:
+        try:
+            inline = _INLINE.decode(document)
+        except (msgspec.DecodeError, RecursionError):
+            return document
+        if inline.mode == "inline" and not inline.truncated:
+            return bytes(inline.data)
+    return document
+
+
+def originals_of(row: Row, target: str) -> list[Original]:
     """The files of a row in the server's order, exactly one of them primary (when there are any)."""
-    infos = _infos(row)
+    infos = _infos(row, target)
     specs = list(infos)
     primary = next((spec for spec in specs if infos[spec].get("is_primary") is True), None)
     if primary is None:
@@ -177,19 +198,18 @@ def originals_of(row: Row) -> list[Original]:
     return [_original(spec, infos[spec], primary=spec == primary) for spec in specs]
 
 
-def files_json(row: Row) -> bytes:
+def files_json(row: Row, target: str) -> bytes:
     """The row's file infos as a JSON object by spec, as the server gives them but without any URL."""
-    return msgspec.json.encode({spec: _without_urls(info) for spec, info in _infos(row).items()})
+    return msgspec.json.encode({spec: _without_urls(info) for spec, info in _infos(row, target).items()})
 
 
-def _infos(row: Row) -> dict[str, Mapping[str, Any]]:
+def _infos(row: Row, target: str) -> dict[str, Mapping[str, Any]]:
     unit = row.data_unit if isinstance(row.data_unit, dict) else {}
-    if row.file is not None:
+    candidates: tuple[Any, ...]
+    if target == "assignment":  # its data unit names files too, but without a way to fetch them
         candidates = (row.files_manifest, row.file)
     else:
-        candidates = (row.files_manifest, row.files, unit.get("files_manifest"), unit.get("files"))
-        if "file" in row.__struct_fields__ and row.pgh_id is None and row.files is None and "files" not in unit:
-            candidates = (row.files_manifest,)
+        candidates = (row.files_manifest, unit.get("files_manifest"), row.files, unit.get("files"))
     for candidate in candidates:
         if found := _by_spec(candidate):
             return found

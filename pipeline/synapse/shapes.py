@@ -132,18 +132,20 @@ def mask(pixels: bytes, compressed: Any = None, compression: Any = None, encodin
     """
     declared = _is_compressed(compressed, compression, encoding)
     structure = pixels.translate(None, _DIGITS_AND_SPACE)
-    pairs = structure.count(b"[,]")
+    paired = structure.startswith(b"[[")
     # The skeleton must be exactly that of whole numbers: no sign, point, exponent, text, or list of another length.
-    skeleton = b"[" + b"[,]," * (pairs - 1) + b"[,]]" if pairs else b"[" + b"," * (len(structure) - 2) + b"]"
+    skeleton = b"[" + b"," * (len(structure) - 2) + b"]"
+    if paired:
+        skeleton = b"[" + b"[,]," * (structure.count(b"[,]") - 1) + b"[,]]"
     if structure != skeleton:
         raise Rejected(Reason.INVALID_MASK_ENCODING, "pixels are neither whole numbers nor pairs of them")
     numbers = np.fromstring(pixels.translate(None, _BRACKETS_AND_SPACE), dtype=np.int64, sep=",")
     if not numbers.size:
         raise Rejected(Reason.INVALID_MASK_ENCODING, "the mask has no pixels")
-    if declared not in (None, bool(pairs)):
+    if declared not in (None, paired):
         raise Rejected(Reason.INVALID_MASK_ENCODING, "pixels do not have the declared encoding")
     try:
-        return Mask(runs_from_pairs(numbers.reshape(-1, 2)) if pairs else runs_from_indices(numbers))
+        return Mask(runs_from_pairs(numbers.reshape(-1, 2)) if paired else runs_from_indices(numbers))
     except MaskError as error:
         raise Rejected(Reason.INVALID_MASK_ENCODING, str(error)) from error
 

@@ -124,7 +124,13 @@ class Transport:
     # What can be fetched
 
     async def fetch_page[T](
-        self, address: str, params: Mapping[str, str], decode: Callable[[bytes], T], lease: Lease | None = None
+        self,
+        address: str,
+        params: Mapping[str, str],
+        decode: Callable[[bytes], T],
+        lease: Lease | None = None,
+        *,
+        rank: int = PAGE,
     ) -> T:
         """``decode`` of an API answer. ``address`` is a path below the API's address, or a ``next`` link.
 
@@ -136,7 +142,7 @@ class Transport:
         async def receive(response: aiohttp.ClientResponse) -> T:
             return await self._body(response, decode, lease)
 
-        return await self._send(url, receive, headers=self._headers, rank=PAGE, is_file=False)
+        return await self._send(url, receive, headers=self._headers, rank=rank, is_file=False)
 
     async def fetch_payload[T](
         self, address: str, decode: Callable[[bytes], T], lease: Lease | None = None, *, rank: int = PAYLOAD
@@ -334,7 +340,8 @@ class Transport:
         if status in RETRIED_STATUSES:
             return
         if 300 <= status < 400:
-            raise BackendError(where, f"HTTP {status}", "redirects are not followed; is SYNAPSE_HOST the API itself?")
+            hint = "" if is_file else "; is SYNAPSE_HOST the API's own address?"
+            raise BackendError(where, f"HTTP {status}", f"redirects are not followed{hint}")
         if is_file:
             if status in EXPIRED_STATUSES:
                 raise UrlExpired(where, f"HTTP {status}")

@@ -1,0 +1,250 @@
+"""One shard's records: listed, their documents fetched, turned into samples; each planned record exactly once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+
+from pipeline.errors import BackendError, ExportError, ResponseTooLarge, TransientError, UrlExpired
+from pipeline.reasons import Reason
+from pipeline.records import Failure, Sample
+from pipeline.shards import Shard, unpack_keys
+from pipeline.synapse.documents import build_samples, parse_document, with_size
+from pipeline.synapse.event_loop import together
+from pipeline.synapse.image_size import find_image_size
+from pipeline.synapse.listing import Batch, Listing
+from pipeline.synapse.payloads import checked, compact
+from pipeline.synapse.rows import Row, Wrapper, files_json, originals_of, unwrapped, wrapper_of
+from pipeline.synapse.slots import ByteBudget
+from pipeline.synapse.transport import PAYLOAD, REISSUED
+
+HELD_BYTES = 64 * 2**20
+"""Bodies of pages and payloads that one process holds at once; a larger one is held alone."""
+
+REISSUES = 3
+"""New URLs asked for one object, when the one before has run out."""
+
+_BATCHES = 16
+_HOPELESS = 5  # failures in a shard, with nothing that worked, after which it is not about single records
+_NOTHING = msgspec.Raw(b"null")
+
+
+class ExtractedRecord(msgspec.Struct, frozen=True):
+    """What became of one planned record.
+
+    ``seen`` are the annotations in its document, readable or not; ``bytes`` is the size of the document.
+    """
+
+    record_id: int
+    samples: tuple[Sample, ...]
+    failures: tuple[Failure, ...]
+    seen: int
+    bytes: int
+
+
+class Extractor:
+    """Extracts one shard. To be used once."""
+
+    def __init__(self, listing: Listing, shard: Shard, *, needs_payload: bool) -> None:
+        self._listing = listing
+        self._client = listing.client
+        self._shard = shard
+        self._needs_payload = needs_payload
+        self._budget = ByteBudget(HELD_BYTES)
+        self._found: dict[int, ExtractedRecord] = {}
+        self._pages = _Trouble()
+        self._payloads = _Trouble()
+
+    async def run(self) -> list[ExtractedRecord]:
+        """One record per key of the shard, in ascending order."""
+        gate = asyncio.Semaphore(min(_BATCHES, self._client.requests))
+
+        async def extract(batch: Batch) -> None:
+            async with gate:
+                await self._extract(batch)
+
+        try:
+            await together(extract(batch) for batch in self._listing.batches(self._shard))
+        except _HopelessError as hopeless:
+            raise hopeless.args[0] from None
+        return [self._found[key] for key in unpack_keys(self._shard.keys).tolist()]
+
+    async def _extract(self, batch: Batch) -> None:
+        """All records of a batch; in halves when an answer is too large or does not come."""
+        pending = set(batch.keys)
+        try:
+            await self._read(batch, pending)
+            if pending:
+                # Asked for again before it is believed: an answer may leave out a row that is there.
+                await self._read(self._listing.only(batch, pending), pending)
+        except TransientError as error:
+            if not isinstance(error, ResponseTooLarge):
+                await self._listing.probe()
+            smaller = self._listing.smaller(batch, pending)
+            for part in smaller:
+                await self._extract(part)
+            if not smaller:
+                self._give_up(pending, error)
+            return
+        for key in pending:
+            problem = "it was planned, but the API no longer lists it"
+            self._fail(key, Failure(key, Reason.RECORD_VANISHED, problem, outcome="skipped"))
+
+    async def _read(self, batch: Batch, pending: set[int]) -> None:
+        later: list[Coroutine[Any, Any, None]] = []
+        async with self._budget.lease() as lease, aclosing(self._listing.pages(batch, pending, lease=lease)) as pages:
+            async for rows in pages:
+                self._pages.worked = True
+                for row in rows:
+                    if row.key in pending:
+                        pending.discard(row.key)
+                        later += self._start(batch, row)
+                # What waits below must not hold on to the page.
+                del rows[:]
+                lease.free()
+                if later:
+                    waiting, later = later, []
+                    await together(waiting)
+
+    def _start(self, batch: Batch, row: Row) -> list[Coroutine[Any, Any, None]]:
+        """Do what can be done with a row at once; what has to be fetched first is returned."""
+        if not row.is_of(self._listing.project):
+            problem = "the API lists it under a project that it does not belong to"
+            self._fail(row.key, Failure(row.key, Reason.RECORD_FOREIGN, problem))
+            return []
+        wrapper = wrapper_of(row.data)
+        if wrapper is not None:
+            row.data = _NOTHING
+            return [self._fetch_document(batch, row, wrapper)]
+        return self._convert(batch, row, bytes(row.data))
+
+    def _convert(self, batch: Batch, row: Row, data: bytes) -> list[Coroutine[Any, Any, None]]:
+        key, row.data = row.key, _NOTHING
+        originals = originals_of(row, self._listing.target)
+        document = parse_document(data)
+        category = row.category if isinstance(row.category, str) and row.pgh_id is not None else ""
+        samples, failures = build_samples(key, document, [original.file for original in originals], category=category)
+        if document.kind == "null":
+            failures.append(Failure(key, Reason.NULL_DATA_DETECTED, "it was never labelled", outcome="skipped"))
+        if samples and self._needs_payload:
+            samples[0] = msgspec.structs.replace(
+                samples[0], payload=compact(unwrapped(data)), files=files_json(row, self._listing.target)
+            )
+        self._found[key] = ExtractedRecord(key, tuple(samples), tuple(failures), document.seen, len(data))
+        unsized = [s for s in samples if s.kind == "image" and s.file is not None and not (s.width and s.height)]
+        return [self._measure(batch, row, unsized)] if unsized else []
+
+    async def _fetch_document(self, batch: Batch, row: Row, wrapper: Wrapper) -> None:
+        corrupt: list[str] = []
+
+        async def fetch(row: Row, rank: int) -> list[Coroutine[Any, Any, None]]:
+            current = wrapper if rank == PAYLOAD else wrapper_of(row.data)
+            if current is None:
+                return self._convert(batch, row, bytes(row.data))
+            row.data = _NOTHING
+            if not current.presigned_url:
+                problem = "the API gives neither the document nor an address of it"
+                self._fail(row.key, Failure(row.key, Reason.PAYLOAD_UNAVAILABLE, problem))
+                return []
+            try:
+                async with self._budget.lease() as lease:
+                    check = checked(current, corrupt)
+                    data = await self._client.fetch_payload(current.presigned_url, check, lease, rank=rank)
+                    self._payloads.worked = True
+                    return self._convert(batch, row, data)
+            except (BackendError, ResponseTooLarge) as error:
+                self._fail(row.key, Failure(row.key, Reason.PAYLOAD_UNAVAILABLE, without_address(error)))
+                return []
+
+        try:
+            for measuring in await with_fresh_url(self._listing, batch, row, fetch):
+                await measuring
+        except TransientError as error:
+            if corrupt:
+                failure = Failure(row.key, Reason.PAYLOAD_CORRUPT, corrupt[-1], transient=True)
+            else:
+                self._payloads.failed(error)
+                failure = Failure(row.key, Reason.PAYLOAD_UNAVAILABLE, without_address(error), transient=True)
+            self._fail(row.key, failure)
+
+    async def _measure(self, batch: Batch, row: Row, unsized: list[Sample]) -> None:
+        """Look into the originals of images whose size neither document nor API says."""
+        for sample in unsized:
+            size = await self._image_size(batch, row, sample)
+            if size is None:
+                continue
+            record = self._found[row.key]
+            sized, failures = with_size(record.samples[sample.ordinal], *size)
+            samples = tuple(sized if other.ordinal == sample.ordinal else other for other in record.samples)
+            self._found[row.key] = msgspec.structs.replace(
+                record, samples=samples, failures=(*record.failures, *failures)
+            )
+
+    async def _image_size(self, batch: Batch, row: Row, sample: Sample) -> tuple[int, int] | None:
+        spec = sample.file.spec if sample.file else ""
+
+        async def measure(row: Row, rank: int) -> tuple[int, int] | None:
+            originals = originals_of(row, self._listing.target)
+            url = next((original.url for original in originals if original.file.spec == spec), "")
+            if not url:
+                return None
+            return await find_image_size(lambda length: self._client.fetch_range(url, length, rank=rank))
+
+        try:
+            return await with_fresh_url(self._listing, batch, row, measure)
+        except (TransientError, BackendError):
+            return None  # the formats that need a size say so, and say which image
+
+    def _give_up(self, keys: set[int], error: TransientError) -> None:
+        self._pages.failed(error)
+        transient = not isinstance(error, ResponseTooLarge)
+        for key in keys:
+            self._fail(key, Failure(key, Reason.PAYLOAD_UNAVAILABLE, without_address(error), transient=transient))
+
+    def _fail(self, key: int, failure: Failure) -> None:
+        self._found[key] = ExtractedRecord(key, (), (failure,), 0, 0)
+
+
+class _HopelessError(Exception):
+    """Carries the error that says that a whole service is down, past everything that deals with single records."""
+
+
+class _Trouble:
+    """Tells failures of single records from a service that is down."""
+
+    def __init__(self) -> None:
+        self.worked = False
+        self._failures = 0
+
+    def failed(self, error: ExportError) -> None:
+        """Raise when several failed, and nothing worked."""
+        self._failures += 1
+        if not self.worked and self._failures >= _HOPELESS:
+            raise _HopelessError(error)
+
+
+async def with_fresh_url[T](
+    listing: Listing, batch: Batch, row: Row, fetch: Callable[[Row, int], Awaitable[T]], fields: str = ""
+) -> T:
+    """``fetch(row, rank)``, with the row listed again whenever a URL in it has run out.
+
+    Raises TransientError when the last of the new URLs has run out too, or the row is gone; BackendError when the row
+    must not be listed any more.
+    """
+    rank = PAYLOAD
+    for _ in range(REISSUES + 1):
+        try:
+            return await fetch(row, rank)
+        except UrlExpired:
+            fresh = await listing.row(batch, row.key, fields, rank=REISSUED)
+            if fresh is None:
+                break
+            row, rank = fresh, REISSUED
+    raise UrlExpired(f"record {row.key}", f"its URL had run out, and so had {REISSUES} new ones")
+
+
+def without_address(error: ExportError) -> str:
+    """What an error says, without the address it is about."""
+    return ": ".join(str(part) for part in error.args[1:] if part) or type(error).__name__

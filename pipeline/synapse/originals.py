@@ -1,0 +1,228 @@
+"""Copying original files: fresh URLs, every byte counted and hashed, large files never whole in memory."""
+
+import asyncio
+import concurrent.futures
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, aclosing
+from typing import BinaryIO
+
+import msgspec
+
+from pipeline.errors import BackendError, StorageError, TransientError
+from pipeline.reasons import Reason
+from pipeline.records import Failure
+from pipeline.shards import Shard
+from pipeline.synapse.event_loop import together
+from pipeline.synapse.extractor import HELD_BYTES, with_fresh_url, without_address
+from pipeline.synapse.listing import Batch, Listing
+from pipeline.synapse.rows import Row, originals_of
+from pipeline.synapse.slots import ByteBudget, Lease
+
+SMALL_FILE = 8 * 2**20
+"""Bytes up to which a file is written whole, in one go."""
+
+_WRITERS = 16
+_BATCHES = 2  # one that is copied and one that is listed meanwhile: URLs are used before they run out
+_STREAM_CHUNK = 2**20
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """A file to copy: of which record, its spec, where to, and its size in bytes where the API says it."""
+
+    record_id: int
+    spec: str
+    path: str
+    size: int | None = None
+
+
+class Copied(msgspec.Struct, frozen=True):
+    """A file that was copied; ``sha256`` is hexadecimal."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+class OriginalCopier:
+    """Copies files of one shard. To be used once."""
+
+    def __init__(
+        self,
+        listing: Listing,
+        shard: Shard,
+        write: Callable[[str, bytes], None],
+        open_stream: Callable[[str], AbstractContextManager[BinaryIO]],
+    ) -> None:
+        self._listing = listing
+        self._client = listing.client
+        self._shard = shard
+        self._write = write
+        self._open_stream = open_stream
+        self._budget = ByteBudget(HELD_BYTES)
+        self._results: dict[str, Copied | Failure] = {}
+
+    async def run(self, wanted: Sequence[Wanted]) -> list[tuple[str, Copied | Failure]]:
+        """What became of each file, by its path, in the order of ``wanted``."""
+        by_record: dict[int, list[Wanted]] = {}
+        for file in wanted:
+            by_record.setdefault(file.record_id, []).append(file)
+        gate = asyncio.Semaphore(_BATCHES)
+        with concurrent.futures.ThreadPoolExecutor(min(_WRITERS, self._client.requests)) as writers:
+
+            async def copy(batch: Batch) -> None:
+                async with gate:
+                    await self._copy_batch(batch, by_record, writers)
+
+            await together(copy(batch) for batch in self._listing.batches(self._shard, by_record))
+        for file in wanted:
+            self._results.setdefault(file.path, _failure(file, "the API no longer lists its record"))
+        return [(file.path, self._results[file.path]) for file in wanted]
+
+    async def _copy_batch(
+        self, batch: Batch, by_record: dict[int, list[Wanted]], writers: concurrent.futures.ThreadPoolExecutor
+    ) -> None:
+        pending = set(batch.keys)
+        async with aclosing(self._listing.pages(batch, pending, self._listing.endpoint.file_fields)) as pages:
+            async for rows in pages:
+                taken = {row.key: row for row in rows}
+                pending -= taken.keys()
+                await together(
+                    self._copy(batch, row, file, writers) for row in taken.values() for file in by_record[row.key]
+                )
+
+    async def _copy(self, batch: Batch, row: Row, file: Wanted, writers: concurrent.futures.ThreadPoolExecutor) -> None:
+        async with self._budget.lease() as lease:
+            sink = _FileSink(file, self._write, self._open_stream, writers, lease)
+
+            async def fetch(row: Row, rank: int) -> Copied | Failure:
+                originals = originals_of(row, self._listing.target)
+                url = next((original.url for original in originals if original.file.spec == file.spec), "")
+                if not url:
+                    return _failure(file, "the API gives no address of the file")
+                try:
+                    await self._client.fetch_original(url, sink, rank=rank)
+                except BackendError as error:
+                    return _failure(file, without_address(error))
+                return await sink.finish()
+
+            try:
+                result = await with_fresh_url(self._listing, batch, row, fetch, self._listing.endpoint.file_fields)
+            except TransientError as error:
+                result = _failure(file, without_address(error), transient=True)
+            finally:
+                await sink.discard()
+            self._results[file.path] = result
+
+
+class _FileSink:
+    """One file on its way to storage: small ones are collected and written whole, large ones streamed."""
+
+    def __init__(
+        self,
+        file: Wanted,
+        write: Callable[[str, bytes], None],
+        open_stream: Callable[[str], AbstractContextManager[BinaryIO]],
+        writers: concurrent.futures.ThreadPoolExecutor,
+        lease: Lease,
+    ) -> None:
+        self.received = 0
+        self.etag = ""
+        self._file = file
+        self._write_whole = write
+        self._open_stream = open_stream
+        self._writers = writers
+        self._lease = lease
+        self._announced: int | None = None
+        self._parts: list[bytes] = []
+        self._held = 0
+        self._digest = hashlib.sha256()
+        self._stream: BinaryIO | None = None
+        self._stack = ExitStack()
+        self._last: concurrent.futures.Future[None] | None = None
+
+    async def begin(self, size: int | None) -> None:
+        """The file comes from its first byte on: forget what came before."""
+        await self.discard()
+        self._announced = size
+        self._digest = hashlib.sha256()
+        await self._lease.hold(min(size or _STREAM_CHUNK, SMALL_FILE))
+
+    async def write(self, chunk: bytes) -> None:
+        """Take the next bytes; they reach storage a megabyte at a time."""
+        self._parts.append(chunk)
+        self._held += len(chunk)
+        limit = _STREAM_CHUNK if self._stream else SMALL_FILE
+        if self._held > limit or (self._held >= _STREAM_CHUNK and (self._announced or 0) > SMALL_FILE):
+            await self._flush()
+
+    async def finish(self) -> Copied | Failure:
+        """Put the file in place, or say why it is not what the API promised."""
+        size = self.received
+        promised = self._file.size if self._announced is None else self._announced
+        if not size:
+            return _failure(self._file, "the file is empty")
+        if size != (promised or size) or size != (self._file.size or size):
+            return _failure(self._file, f"the file has {size:,} bytes, the API says {self._file.size or promised:,}")
+        if self._stream is None:
+            data = b"".join(self._parts)
+
+            def whole() -> None:
+                self._digest.update(data)
+                self._write_whole(self._file.path, data)
+
+            await self._in_thread(whole)
+        else:
+            await self._flush()
+            await self._in_thread(self._stack.close)
+            self._stream = None
+        return Copied(self._file.path, size, self._digest.hexdigest())
+
+    async def discard(self) -> None:
+        """Let go of everything that is not in place; nothing of it appears in the storage."""
+        self._parts, self._held = [], 0
+        if self._stream is None:
+            return
+        self._stream = None
+        if self._last is not None:
+            concurrent.futures.wait([self._last])
+        await self._in_thread(self._abandon)
+
+    def _abandon(self) -> None:
+        # What makes the stream's block end without publishing is an exception in it.
+        error = _Discarded()
+        try:
+            self._stack.__exit__(_Discarded, error, None)
+        except _Discarded:
+            return
+
+    async def _flush(self) -> None:
+        parts, self._parts, self._held = self._parts, [], 0
+
+        def append() -> None:
+            if self._stream is None:
+                self._stream = self._stack.enter_context(self._open_stream(self._file.path))
+            for part in parts:
+                self._digest.update(part)
+                self._stream.write(part)
+
+        await self._in_thread(append)
+
+    async def _in_thread(self, work: Callable[[], None]) -> None:
+        def guarded() -> None:
+            try:
+                work()
+            except OSError as error:
+                # Not the network's: this one must not be taken for a download to be tried again.
+                raise StorageError(self._file.path, error.strerror or type(error).__name__) from error
+
+        self._last = self._writers.submit(guarded)
+        await asyncio.wrap_future(self._last)
+
+
+class _Discarded(Exception):
+    """Ends a storage stream that must not be published."""
+
+
+def _failure(file: Wanted, problem: str, *, transient: bool = False) -> Failure:
+    return Failure(file.record_id, Reason.IMAGE_MATERIALIZATION_FAILED, problem, media=file.spec, transient=transient)

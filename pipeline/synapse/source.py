@@ -1,0 +1,135 @@
+"""The records of one export: checked, counted, planned and fetched."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, BinaryIO
+
+import msgspec
+
+from pipeline.catalog import configured_classes
+from pipeline.errors import ExportError, PreflightError, TransientError
+from pipeline.records import Failure
+from pipeline.shards import Shard
+from pipeline.synapse.client import SynapseClient
+from pipeline.synapse.extractor import ExtractedRecord, Extractor
+from pipeline.synapse.filters import check_filter
+from pipeline.synapse.listing import Listing
+from pipeline.synapse.originals import Copied, OriginalCopier, Wanted
+from pipeline.synapse.planner import Planner, PlanReport
+
+__all__ = ["Copied", "ExtractedRecord", "PlanReport", "Project", "Source", "Wanted"]
+
+
+class Project(msgspec.Struct, frozen=True):
+    """The project that records come from.
+
+    ``classes`` are its configured classes in order. For ground truth whose project cannot be found, ``id`` is None,
+    ``classes`` are empty, and ``warning`` says why.
+    """
+
+    id: int | None
+    title: str
+    classes: tuple[str, ...] = ()
+    configuration: dict[str, Any] = {}
+    warning: str = ""
+
+
+class Source:
+    """The records that ``filter`` selects of a target; the same ones in every process.
+
+    ``filter`` is the configuration's, checked and translated here: raises ConfigError, and sends nothing.
+    ``plan_report`` is what :meth:`plan` found.
+    """
+
+    def __init__(
+        self,
+        client: SynapseClient,
+        target: str,
+        filter: Mapping[str, Any],  # noqa: A002  the configuration's word
+        *,
+        page_size: int = 100,
+    ) -> None:
+        self._client = client
+        self._target = target
+        self._listing = Listing(client, target, check_filter(target, filter), page_size)
+        self._counted: int | None = None
+        self.plan_report = PlanReport()
+
+    def check(self) -> Project:
+        """Prove, in seconds, that the token works and that what is asked for exists and may be read.
+
+        Raises CredentialsError, or PreflightError for anything else that stands in the way.
+        """
+        try:
+            if self._target == "ground_truth":
+                return self._ground_truth_project(int(self._listing.filter["ground_truth_dataset_versions"]))
+            number = int(self._listing.filter["project"])
+            return _project(number, self._client.project(number))
+        except TransientError as error:
+            raise PreflightError(*error.args) from error
+
+    def _ground_truth_project(self, version: int) -> Project:
+        """A version's dataset's project. Only the version has to be readable: the rest is for the order of classes."""
+        found = self._client.ground_truth_version(version)
+        dataset = found.get("ground_truth_dataset")
+        dataset = dataset.get("id") if isinstance(dataset, dict) else dataset
+        title = f"ground truth dataset {dataset} version {found.get('version', version)}"
+        why = "the version does not say which dataset it is of"
+        if isinstance(dataset, int):
+            try:
+                number = self._client.ground_truth_project(dataset)
+                if number is not None:
+                    return _project(number, self._client.project(number))
+                why = f"ground truth dataset {dataset} has no project"
+            except ExportError as error:
+                why = str(error)
+        return Project(None, title, warning=f"classes are ordered by name, not as configured: {why}")
+
+    def count(self) -> int:
+        """How many records there are now, by the server's own count."""
+        self._counted = self._client.run(self._listing.count())
+        return self._counted
+
+    def plan(self, shard_size: int, on_progress: Callable[[int], None]) -> list[Shard]:
+        """Every record's key, in shards of ``shard_size`` in ascending order; ``on_progress`` gets numbers of records.
+
+        Raises BackendError when the API cannot be asked for parts of this target.
+        """
+        planner = Planner(self._listing, shard_size, on_progress, self._counted)
+        shards = self._client.run(planner.plan())
+        self.plan_report = planner.report
+        return shards
+
+    def extract(self, shard: Shard, *, needs_payload: bool) -> list[ExtractedRecord]:
+        """The shard's records in ascending key order, exactly one for each of its keys.
+
+        Raises TransientError when the API or the object store is down, BackendError when it gives a final no.
+        """
+        return self._client.run(Extractor(self._listing, shard, needs_payload=needs_payload).run())
+
+    def copy_originals(
+        self,
+        shard: Shard,
+        wanted: Sequence[Wanted],
+        write: Callable[[str, bytes], None],
+        open_stream: Callable[[str], AbstractContextManager[BinaryIO]],
+    ) -> Iterable[tuple[str, Copied | Failure]]:
+        """Copy original files of the shard's records; what became of each, by its path, in the order of ``wanted``.
+
+        ``write`` takes a small file whole, ``open_stream`` a large one piece by piece (complete at the end of its
+        block, discarded on an exception). Both are called from several threads. Raises what they raise, and
+        TransientError and BackendError as :meth:`extract` does.
+        """
+        return self._client.run(OriginalCopier(self._listing, shard, write, open_stream).run(wanted))
+
+
+def _project(number: int, found: Mapping[str, Any]) -> Project:
+    configuration = found.get("configuration")
+    configuration = configuration if isinstance(configuration, dict) else {}
+    title = found.get("title")
+    return Project(
+        number,
+        title if isinstance(title, str) and title else f"project {number}",
+        tuple(configured_classes(configuration)),
+        configuration,
+    )
