@@ -10,7 +10,7 @@ from enum import Enum
 import msgspec
 
 from pipeline import metadata
-from pipeline.errors import DestinationError
+from pipeline.errors import DestinationError, StorageError
 from pipeline.ledger import Ledger
 from pipeline.staging import Identity, Staging
 from pipeline.storage import STAGING, Storage
@@ -57,8 +57,15 @@ def read_success(storage: Storage) -> Success | None:
 def examine(storage: Storage, export: Identity, on_existing: str) -> State:
     """What to do about what is there; removes nothing and writes nothing.
 
-    Raises DestinationError when ``on_existing`` forbids going on, naming what differs.
+    Raises DestinationError when ``on_existing`` forbids going on, naming what differs, or when nothing can be read.
     """
+    try:
+        return _examine(storage, export, on_existing)
+    except StorageError as error:
+        raise DestinationError(*error.args) from error
+
+
+def _examine(storage: Storage, export: Identity, on_existing: str) -> State:
     success = read_success(storage)
     plans = list(_plans(storage))
     entries = [entry for entry in storage.entries() if entry != STAGING]

@@ -43,7 +43,7 @@ def extract(settings: Settings, plan: Plan, executor: Executor, reporter: Report
     todo = [
         shard
         for shard, marker in zip(plan.shards, staging.extract_markers(plan), strict=True)
-        if marker is None or (marker.retryable and not frozen) or staging.samples_size(shard.index) is None
+        if marker is None or (marker.retryable and not frozen)
     ]
     waiting = sum(shard.count for shard in todo)
     reporter.begin("extract", plan.records, resumed=plan.records - waiting)

@@ -1,4 +1,4 @@
-"""The dry run: what an export would give and lose, from the API's count and a first page of records.
+"""The dry run: what an export would give and lose, from the API's count and a page of the newest records.
 
 Nothing is written, neither at the destination nor to the API.
 """
@@ -21,7 +21,7 @@ SAMPLED_RECORDS = 100
 
 
 class Forecast(msgspec.Struct, frozen=True):
-    """What ``plan`` shows. Everything below ``sampled`` is of the first ``sampled`` records only.
+    """What ``plan`` shows. Everything below ``sampled`` is of the newest ``sampled`` records only.
 
     ``record_bytes`` is what the API sends for one record, ``output_bytes`` what the formats make of it (originals
     not included), ``state`` what is at the destination.

@@ -11,7 +11,7 @@ from pipeline.config import ExportConfig
 from pipeline.errors import StagingError
 from pipeline.naming import colliding_hashes, fold, fold_hash, resolve_collisions
 from pipeline.progress import Reporter
-from pipeline.staging import Plan, StagedCatalog, Staging
+from pipeline.staging import ExtractMarker, Plan, StagedCatalog, Staging
 
 
 def make_catalog(
@@ -26,11 +26,10 @@ def make_catalog(
     if frozen and not redone:
         return frozen
     reporter.begin("catalog", len(plan.shards), unit="shards")
-    summaries: list[ShardSummary] = []
-    for shard, marker in zip(plan.shards, staging.extract_markers(plan), strict=True):
-        if marker is None:
-            raise StagingError(f"shard {shard.index}", "is not extracted")
-        summaries.append(marker.summary)
+    markers = [marker for marker in staging.extract_markers(plan) if marker]
+    if len(markers) != len(plan.shards):
+        raise StagingError(f"{len(plan.shards) - len(markers)} shards", "are not extracted")
+    summaries = [marker.summary for marker in markers]
     catalog = build_catalog(
         total(summaries),
         name=config.name,
@@ -42,7 +41,7 @@ def make_catalog(
         rename=config.classes.rename,
         drop=config.classes.drop,
     )
-    staged = StagedCatalog(catalog, _offsets(summaries), _changed_stems(plan, staging))
+    staged = StagedCatalog(catalog, _offsets(summaries), _changed_stems(markers, staging))
     if frozen and frozen[0] != staged:
         raise StagingError("staged data was lost and the records changed since; start anew with on_existing: overwrite")
     digest = staging.write_catalog(staged)
@@ -60,25 +59,25 @@ def _offsets(summaries: list[ShardSummary]) -> tuple[tuple[int, int], ...]:
     return tuple(offsets[:-1])
 
 
-def _changed_stems(plan: Plan, staging: Staging) -> dict[int, dict[str, str]]:
+def _changed_stems(markers: list[ExtractMarker], staging: Staging) -> dict[int, dict[str, str]]:
     """For each shard, the samples whose stem is taken, and the stem they get instead."""
-    if not plan.shards:
+    if not markers:
         return {}
-    per_shard = [staging.read_stem_hashes(shard.index) for shard in plan.shards]
+    per_shard = [staging.read_stem_hashes(marker) for marker in markers]
     hashes = np.sort(np.concatenate(per_shard))
     colliding = colliding_hashes(hashes)
     if not len(colliding):
         return {}
     claims: list[tuple[str, int, int]] = []
     home: dict[tuple[int, int], int] = {}
-    for shard, own in zip(plan.shards, per_shard, strict=True):
+    for marker, own in zip(markers, per_shard, strict=True):
         hits = np.isin(own, colliding)
         if not hits.any():
             continue
-        for hit, claim in zip(hits, staging.read_stem_claims(shard.index), strict=True):
+        for hit, claim in zip(hits, staging.read_stem_claims(marker), strict=True):
             if hit:
                 claims.append(claim)
-                home[claim[1:]] = shard.index
+                home[claim[1:]] = marker.index
 
     def taken(folded: str) -> bool:
         wanted = np.uint64(fold_hash(folded))

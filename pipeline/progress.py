@@ -121,7 +121,7 @@ class Lines:
 
     def update(self, tally: Tally) -> None:
         """Write a line when the last one is old enough."""
-        if tally.done and time.monotonic() - self._last >= self._seconds:
+        if tally.done > tally.resumed and time.monotonic() - self._last >= self._seconds:
             self._last = time.monotonic()
             self._write(f"{describe(tally)}{_remaining(tally)}")
 

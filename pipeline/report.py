@@ -59,7 +59,7 @@ def print_forecast(config: ExportConfig, search_path: str, console: Console) -> 
     )
     console.print(f"to {plan.url}: {_state(plan.state)}", markup=False)
     console.print()
-    console.print(f"in the first {plan.sampled} records:")
+    console.print(f"in the newest {plan.sampled} records:")
     _print_books(console, plan.ledger)
     console.print(f"classes ({len(plan.classes)}): {', '.join(plan.classes)}", markup=False)
     console.print(f"splits: {', '.join(f'{name} {count}' for name, count in plan.splits.items())}", markup=False)

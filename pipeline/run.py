@@ -16,7 +16,7 @@ import msgspec
 from pipeline import metadata
 from pipeline.config import ExportConfig
 from pipeline.destination import State, Success, examine, read_success, remove_export
-from pipeline.errors import FailureLimitError, PreflightError
+from pipeline.errors import FailureLimitError, PreflightError, StagingError
 from pipeline.executors import Executor, SerialExecutor
 from pipeline.extract import extract, failed_records
 from pipeline.merge import merge
@@ -90,18 +90,32 @@ def _stages(settings: Settings, plan: Plan, executor: Executor, reporter: Report
     workspace = open_workspace(settings)
     staging = workspace.staging
 
-    redone = extract(settings, plan, executor, reporter)
-    extracted = [failure for marker in staging.extract_markers(plan) if marker for failure in marker.failures]
-    _enforce_failure_limit(workspace, plan, extracted)
-    staged, digest = make_catalog(workspace.config, plan, staging, reporter, redone=redone)
+    redone, failures = _extract(workspace, plan, executor, reporter)
+    try:
+        staged, digest = make_catalog(workspace.config, plan, staging, reporter, redone=redone)
+    except StagingError:
+        # What an earlier run staged is damaged; its marker is gone now, so exactly that is extracted again.
+        redone, failures = _extract(workspace, plan, executor, reporter)
+        staged, digest = make_catalog(workspace.config, plan, staging, reporter, redone=redone)
 
     markers = write(settings, plan, staged, digest, executor, reporter)
-    _enforce_failure_limit(workspace, plan, extracted + [f for marker in markers for f in marker.failures])
+    _enforce_failure_limit(workspace, plan, failures + [f for marker in markers for f in marker.failures])
     manifests = merge(settings, staged, markers, executor, reporter)
     success = publish(workspace, plan, staged, markers, manifests, reporter, uuid.uuid4().hex[:12])
     if not workspace.config.run.keep_staging:
         workspace.storage.delete_tree(STAGING)
     return success
+
+
+def _extract(workspace: Workspace, plan: Plan, executor: Executor, reporter: Reporter) -> tuple[int, list[Failure]]:
+    """Extract what is missing; how many shards that were, and the failures of all shards.
+
+    The limit is checked before the catalog is frozen, because until then a passing failure is tried again.
+    """
+    redone = extract(workspace.settings, plan, executor, reporter)
+    failures = [failure for marker in workspace.staging.extract_markers(plan) if marker for failure in marker.failures]
+    _enforce_failure_limit(workspace, plan, failures)
+    return redone, failures
 
 
 def _enforce_failure_limit(workspace: Workspace, plan: Plan, failures: list[Failure]) -> None:

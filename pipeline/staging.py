@@ -166,44 +166,39 @@ class Staging:
         self.storage.write(self._path("extract", index, "parquet"), data)
         return hashlib.sha256(data).hexdigest()
 
-    def samples_size(self, index: int) -> int | None:
-        """Bytes of a shard's staged samples, or None when they are not there."""
-        return self.storage.size(self._path("extract", index, "parquet"))
-
-    def read_samples(self, index: int, sha256: str) -> list[tuple[Sample, str]]:
+    def read_samples(self, marker: ExtractMarker) -> list[tuple[Sample, str]]:
         """A shard's samples with the stems they ask for.
 
         Raises StagingError when the file is missing or is not the one the marker describes.
         """
-        data = self.storage.find(self._path("extract", index, "parquet"))
-        if data is None or hashlib.sha256(data).hexdigest() != sha256:
-            raise StagingError(self._path("extract", index, "parquet"), "is missing or damaged")
-        table = pq.read_table(pa.BufferReader(data), columns=["stem", "sample"], use_threads=False)
+        table = self._columns(marker, ["stem", "sample"])
         decode = _sample_decoder.decode
         return [
             (decode(sample.as_buffer()), stem.as_py())
             for sample, stem in zip(table["sample"], table["stem"], strict=True)
         ]
 
-    def read_stem_hashes(self, index: int) -> np.ndarray:
+    def read_stem_hashes(self, marker: ExtractMarker) -> np.ndarray:
         """The uint64 hash of the folded stem of each sample of a shard."""
-        hashes: np.ndarray = self._column(index, ["stem_hash"])["stem_hash"].to_numpy()
+        hashes: np.ndarray = self._columns(marker, ["stem_hash"])["stem_hash"].to_numpy()
         return hashes
 
-    def read_stem_claims(self, index: int) -> Iterator[tuple[str, int, int]]:
+    def read_stem_claims(self, marker: ExtractMarker) -> Iterator[tuple[str, int, int]]:
         """Stem, record id and ordinal of each sample of a shard."""
-        table = self._column(index, ["stem", "record_id", "ordinal"])
+        table = self._columns(marker, ["stem", "record_id", "ordinal"])
         return zip(*(table[name].to_pylist() for name in ("stem", "record_id", "ordinal")), strict=True)
 
-    def _column(self, index: int, columns: list[str]) -> pa.Table:
-        path = self._path("extract", index, "parquet")
+    def _columns(self, marker: ExtractMarker, columns: list[str]) -> pa.Table:
+        return pq.read_table(pa.BufferReader(self._staged(marker)), columns=columns, use_threads=False)
+
+    def _staged(self, marker: ExtractMarker) -> bytes:
+        """The bytes of a shard's samples; a marker that does not fit them is void, and is removed."""
+        path = self._path("extract", marker.index, "parquet")
         data = self.storage.find(path)
-        if data is None:
-            raise StagingError(path, "is missing")
-        try:
-            return pq.read_table(pa.BufferReader(data), columns=columns, use_threads=False)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise StagingError(path, f"is damaged: {error}") from error
+        if data is None or hashlib.sha256(data).hexdigest() != marker.sha256:
+            self.storage.delete([self._path("extract", marker.index)])
+            raise StagingError(path, "is missing or damaged")
+        return data
 
     def write_extract_marker(self, marker: ExtractMarker) -> None:
         """Say that a shard is extracted."""
@@ -225,7 +220,7 @@ class Staging:
 
     def write_catalog(self, catalog: StagedCatalog) -> str:
         """Freeze the catalog; returns its sha256, by which later work refers to it."""
-        data = msgspec.json.encode(catalog, order="deterministic")
+        data = msgspec.json.encode(catalog)
         self.storage.write(self._path("catalog"), data, durable=True)
         return hashlib.sha256(data).hexdigest()
 

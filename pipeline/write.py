@@ -122,11 +122,11 @@ def _staged_samples(
     staging: Staging = workspace.staging
     marker = staging.read_extract_marker(item.shard.index)
     try:
-        return marker, staging.read_samples(item.shard.index, marker.sha256)
+        return marker, staging.read_samples(marker)
     except StagingError:
         # Damaged on disk: extracting the shard again must give the very same samples, or the catalog is void.
         extract_shard(ExtractContext(context.settings, context.fingerprint), item.shard)
-        return marker, staging.read_samples(item.shard.index, marker.sha256)
+        return marker, staging.read_samples(marker)
 
 
 def number(samples: Sequence[tuple[Sample, str]], item: WriteInput, config: ExportConfig) -> list[NumberedSample]:

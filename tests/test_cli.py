@@ -10,11 +10,12 @@ import time
 import urllib.request
 
 import pytest
+
 from exporting import command, digest, environment, export, settings, summary, write_config
 
 
 def refused(sandbox, tmp_path, *, env=None, **overrides):
-    config = write_config(tmp_path, settings(sandbox, tmp_path / "out", **overrides))
+    config = write_config(tmp_path, settings(sandbox, overrides.pop("path", tmp_path / "out"), **overrides))
     before = sorted(tmp_path.rglob("*"))
     started = time.monotonic()
     done = command("run", config, env=env or environment(sandbox), timeout=60)

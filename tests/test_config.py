@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from pipeline.synapse.filters import check_filter
 
 from pipeline.config import ExportConfig, expand_variables, load_config, parse_config
 from pipeline.errors import ConfigError
 from pipeline.formats import load_format
+from pipeline.synapse.filters import check_filter
 
 ROOT = Path(__file__).parent.parent
 MINIMAL = """\

@@ -6,9 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from exporting import command, digest, environment, export, settings, summary, write_config
 from PIL import Image
 
+from exporting import command, digest, environment, export, settings, summary, write_config
 from pipeline.errors import FailureLimitError
 from pipeline.sandbox import Sandbox, SandboxOptions
 from pipeline.storage import open_storage
@@ -21,6 +21,10 @@ def golden(tidy, tmp_path_factory):
     path = tmp_path_factory.mktemp("golden") / "export"
     export(tidy, path)
     return path, digest(path)
+
+
+def records(path):
+    return list(csv.DictReader((path / "metadata/records.csv").read_text().splitlines()))
 
 
 def files(path):
@@ -43,7 +47,7 @@ def test_the_tree_is_that_of_the_design(golden):
 
 def test_every_original_is_copied_unchanged_and_listed(golden, tidy):
     path, _ = golden
-    rows = list(csv.DictReader((path / "metadata/records.csv").open()))
+    rows = records(path)
     assert len(rows) == 60
     for row in rows:
         with Image.open(path / row["output_name"]) as image:
@@ -111,7 +115,7 @@ def test_how_the_api_answers_does_not_change_a_byte(tidy, tmp_path, target, opti
 
 def test_ground_truth_is_split_by_its_category(tidy, tmp_path):
     export(tidy, tmp_path / "out", target="ground_truth", split={"by": "category"})
-    rows = list(csv.DictReader((tmp_path / "out/metadata/records.csv").open()))
+    rows = records(tmp_path / "out")
     expected = {"train": "train", "validation": "val", "test": "test", "": "unassigned"}
     assert {row["split"] for row in rows} >= {"train", "val", "test"}
     assert all(row["split"] == expected[row["category"]] for row in rows)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from exporting import ROOT, command, digest, environment, export, settings, write_config
 
+from exporting import ROOT, command, digest, environment, export, settings, write_config
 from pipeline.sandbox import Sandbox, SandboxOptions
 from pipeline.storage import open_storage
 from pipeline.verify import verify

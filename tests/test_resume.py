@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from exporting import ROOT, command, digest, environment, export, settings, write_config
 
+from exporting import ROOT, command, digest, environment, export, settings, write_config
 from pipeline.errors import FailureLimitError, VerificationError
 from pipeline.sandbox import Fault, Sandbox, SandboxOptions
 from pipeline.storage import open_storage

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+
 from exporting import ROOT, digest, environment, settings, write_config
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]

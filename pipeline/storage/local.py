@@ -154,6 +154,7 @@ class LocalStorage(Storage):
         if folder.endswith(f"/{STAGING}"):
             with contextlib.suppress(OSError):
                 os.rmdir(temporary)
+            self._made.clear()
         while len(folder) >= len(self._root):
             try:
                 os.rmdir(folder)

@@ -113,23 +113,27 @@ class SynapseClient(Transport):
     # The border between the SDK's exceptions and ours
 
     def _object(self, what: str, call: Callable[[], Any]) -> dict[str, Any]:
-        answer = self._call(what, call)
-        if not isinstance(answer, Mapping):
-            raise PreflightError(
-                self.origin, f"answered with {type(answer).__name__} instead of {what}; is SYNAPSE_HOST the API itself?"
-            )
-        return dict(answer)
+        def checked() -> dict[str, Any]:
+            answer = call()
+            if not isinstance(answer, Mapping):
+                raise _NotJsonError
+            return dict(answer)
+
+        return self._call(what, checked)
 
     def _call[T](self, what: str, call: Callable[[], T]) -> T:
         for attempt in range(1, CALL_TRIES + 1):
             try:
                 return call()
+            except _NotJsonError:
+                if attempt == CALL_TRIES:
+                    problem = f"answers with a text instead of {what}; is SYNAPSE_HOST the API's own address?"
+                    raise PreflightError(self.origin, problem) from None
             except sdk.ClientError as error:
                 if "redirect" in str(error.detail).lower():
-                    raise PreflightError(
-                        self.origin, "answers with a redirect; is SYNAPSE_HOST the API's own address?"
-                    ) from None
-                if not isinstance(error, sdk.ServerError | sdk.RateLimitError) or attempt == CALL_TRIES:
+                    problem = "answers with a redirect; is SYNAPSE_HOST the API's own address?"
+                    raise PreflightError(self.origin, problem) from None
+                if attempt == CALL_TRIES or not _may_pass(error):
                     self._raise(what, error)
             except SdkStorageError as error:
                 raise PreflightError(what, f"cannot be used: {type(error).__name__.removesuffix('Error')}") from None
@@ -159,3 +163,14 @@ class SynapseClient(Transport):
             case _:
                 problem = BackendError(what, f"HTTP {error.status_code}", said)
         raise problem from None
+
+
+class _NotJsonError(Exception):
+    """The SDK gave a text: the body of a 200 that is no JSON, such as a login page or half an answer."""
+
+
+def _may_pass(error: sdk.ClientError) -> bool:
+    """Whether asking again within seconds may help; it does not for a host that is not there."""
+    if isinstance(error, sdk.ServerError | sdk.RateLimitError):
+        return True
+    return isinstance(error, sdk.ClientConnectionError) and "connection error" in str(error.detail)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from PIL import Image
 
-_FORMATS = ("JPEG", "MPO", "PNG", "BMP", "GIF", "TIFF")
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF")
 _STEPS = (2**16, 2**20)
 _TIFF_STEP = 2**25  # a TIFF may keep its header at the end of the file
 _TIFF_MARKS = (b"II*\0", b"MM\0*")

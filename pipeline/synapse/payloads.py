@@ -1,12 +1,16 @@
 """Documents that are kept outside their row: what makes a fetched one acceptable."""
 
 import hashlib
+import json
+import re
 from collections.abc import Callable
 
 import msgspec
 
 from pipeline.synapse.rows import Wrapper
 
+# Every escape, so that the second half of an escaped backslash is never taken for the start of one; pairs as one.
+_ESCAPE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.")
 _ANY = msgspec.json.Decoder(msgspec.Raw)
 
 
@@ -44,8 +48,18 @@ def _difference(wrapper: Wrapper, body: bytes) -> str:
 
 
 def compact(document: bytes) -> bytes:
-    """A JSON document without white space; numbers, texts and order of keys stay as they are written."""
+    """A JSON document without white space, texts in UTF-8; numbers and the order of keys stay as they are written.
+
+    The API writes a document one way in a row and another way behind a URL: both must give the same bytes.
+    """
     try:
-        return msgspec.json.format(document, indent=-1)
+        formatted = msgspec.json.format(document, indent=-1)
     except (msgspec.DecodeError, RecursionError):
         return document
+    return _ESCAPE.sub(_unescape, formatted) if b"\\u" in formatted else formatted
+
+
+def _unescape(match: re.Match[bytes]) -> bytes:
+    """The character an escape stands for, where JSON needs no escape: outside ASCII, and no half of a pair alone."""
+    text: str = json.loads(b'"%b"' % match[0])
+    return match[0] if len(text) != 1 or text.isascii() or "\ud800" <= text <= "\udfff" else text.encode()

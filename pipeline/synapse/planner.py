@@ -79,6 +79,15 @@ class Planner:
             chunks = await self._walk_in_parallel(first, params)
         return _cut(chunks, self._shard_size)
 
+    async def sample(self, number: int) -> Shard:
+        """The newest records, ``number`` at most, as a shard of their own: to look at, not to export."""
+        params = self._listing.walk_params(min(number, LARGEST_PAGE))
+        page = await self._page(self._listing.endpoint.path, params)
+        chunk = self._chunk(page, self._start(self._listing.endpoint.path, params), None)
+        if not self._is_ground_truth or await self._ids_select(page.results[:10]):
+            return Shard(0, chunk.count, chunk.keys, chunk.models)
+        return Shard(0, chunk.count, chunk.keys, cursors=(chunk.address,))
+
     async def _walk_in_parallel(self, first: _KeyPage, params: Mapping[str, str]) -> list[_Chunk]:
         """The rest of a list with range filters, several stretches of keys at a time; highest keys first."""
         top = self._chunk(first, self._listing.endpoint.path, None)

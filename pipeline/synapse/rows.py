@@ -88,7 +88,7 @@ _RAW_PAGE = msgspec.json.Decoder(_RawPage)
 _ROW = msgspec.json.Decoder(Row)
 _WRAPPER = msgspec.json.Decoder(Wrapper)
 _INLINE = msgspec.json.Decoder(_Inline)
-_LARGEST_WRAPPER = 8192
+_LARGEST_WRAPPER = 4096
 _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\],:]', re.DOTALL)
 
 

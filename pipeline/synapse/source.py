@@ -100,6 +100,10 @@ class Source:
         self.plan_report = planner.report
         return shards
 
+    def sample(self, number: int) -> Shard:
+        """The newest records, ``number`` at most, as a shard: for a forecast."""
+        return self._client.run(Planner(self._listing, number, lambda _: None, self._counted).sample(number))
+
     def extract(self, shard: Shard, *, needs_payload: bool) -> list[ExtractedRecord]:
         """The shard's records in ascending key order, exactly one for each of its keys.
 

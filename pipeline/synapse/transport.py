@@ -260,13 +260,13 @@ class Transport:
         accept: tuple[int, ...] = (200,),
         paced: bool = False,
     ) -> T:
-        retry, where = self.retry, shown(url)
-        origin = f"{url.host}:{url.port}"
+        retry, origin = self.retry, url.raw_authority
         loop = asyncio.get_running_loop()
         deadline: float | None = None
         failures = unusable = 0
         while True:
-            await self._pause(origin)
+            if self._paused_until:
+                await self._pause(origin)
             retry_after = 0.0
             async with self._slots.held(rank):
                 deadline = loop.time() + retry.deadline if deadline is None else deadline
@@ -281,7 +281,7 @@ class Transport:
                                 if paced:
                                     clock.reschedule(end + (response.content_length or LARGEST_BODY) / _SLOWEST)
                                 return await receive(response)
-                            await self._refuse(response, where, is_file=is_file)
+                            await self._refuse(response, is_file=is_file)
                             problem = f"HTTP {response.status}"
                             retry_after = _retry_after(response)
                 except _UnusableError as error:
@@ -293,7 +293,7 @@ class Transport:
             wait = retry.wait(failures, retry_after)
             late = not paced and loop.time() + wait > deadline
             if failures >= retry.tries or unusable >= retry.unusable or late:
-                raise TransientError(where, f"gave up after {failures} tries: {problem}")
+                raise TransientError(shown(url), f"gave up after {failures} tries: {problem}")
             self.stats.retries += 1
             if retry_after:
                 # Whoever else wants something from this server had better wait too.
@@ -334,11 +334,12 @@ class Transport:
         except ValueError as error:
             raise _UnusableError(str(error)) from error
 
-    async def _refuse(self, response: aiohttp.ClientResponse, where: str, *, is_file: bool) -> None:
+    async def _refuse(self, response: aiohttp.ClientResponse, *, is_file: bool) -> None:
         """Raise for a status that retrying the same request will not change."""
         status = response.status
         if status in RETRIED_STATUSES:
             return
+        where = shown(response.url)
         if 300 <= status < 400:
             hint = "" if is_file else "; is SYNAPSE_HOST the API's own address?"
             raise BackendError(where, f"HTTP {status}", f"redirects are not followed{hint}")
