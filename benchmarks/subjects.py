@@ -1,6 +1,7 @@
 """What the benchmark compares; each subject runs in a process of its own and prints one JSON line about itself."""
 
 import asyncio
+import importlib
 import json
 import os
 import resource
@@ -166,10 +167,8 @@ def _cpu() -> float:
 if __name__ == "__main__":
     name, project_id, output = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
     # What every subject needs is loaded before the clock starts: the comparison is about records, not imports.
-    import synapse_sdk.clients.backend  # noqa: F401
-
-    if name.startswith("pipeline"):
-        import pipeline.run
+    importlib.import_module("synapse_sdk.clients.backend")
+    importlib.import_module("pipeline.run" if name.startswith("pipeline") else "aiohttp")
     started, cpu = time.perf_counter(), _cpu()
     count = SUBJECTS[name](project_id, output)
     print(

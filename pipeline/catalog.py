@@ -20,7 +20,7 @@ UNASSIGNED = "unassigned"
 _PLAIN_WORD = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
-class ShardSummary(msgspec.Struct, frozen=True):
+class ShardSummary(msgspec.Struct):
     """What one shard contributes: counts of samples and annotations, labels seen, usable images per split."""
 
     samples: int = 0

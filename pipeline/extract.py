@@ -1,6 +1,7 @@
 """Extract: fetch a shard's records, turn them into samples, stage them. Parallel; no shard knows of another."""
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -13,7 +14,7 @@ from pipeline.progress import Reporter
 from pipeline.reasons import Reason
 from pipeline.records import Failure, Sample
 from pipeline.shards import Shard
-from pipeline.staging import ExtractMarker, Plan
+from pipeline.staging import ExtractMarker, Plan, StagedSample, encode_sample
 from pipeline.synapse.source import ExtractedRecord
 from pipeline.workspace import Settings, open_workspace
 
@@ -59,21 +60,24 @@ def extract_shard(context: ExtractContext, shard: Shard) -> ShardResult:
     workspace = open_workspace(context.settings)
     config = workspace.config
     ledger = Ledger()
-    failures: list[Failure] = []
-    samples: list[Sample] = []
-    for record in workspace.source.extract(shard, needs_payload=workspace.needs_payload):
+    summary = ShardSummary()
+
+    def finish(record: ExtractedRecord) -> tuple[list[StagedSample], tuple[Failure, ...]]:
+        # Here and not after the shard: bytes take a fraction of the memory of what they were made from.
         account(record, ledger)
-        failures.extend(record.failures)
-        samples.extend(record.samples)
-    stems = [proposed_stem_and_suffix(sample, config.naming)[0] for sample in samples]
-    sha256 = workspace.staging.write_samples(shard.index, samples, stems, [fold_hash(stem) for stem in stems])
+        summarise(record.samples, config.split, summary)
+        return [stage(sample, config.naming) for sample in record.samples], record.failures
+
+    records = workspace.source.extract_each(shard, finish, needs_payload=workspace.needs_payload)
+    failures = [failure for _, own in records for failure in own]
+    sha256 = workspace.staging.write_samples(shard.index, [sample for samples, _ in records for sample in samples])
     ledger.failed_records = len(failed_records(failures))
     workspace.staging.write_extract_marker(
         ExtractMarker(
             fingerprint=context.fingerprint,
             index=shard.index,
             sha256=sha256,
-            summary=summarise(samples, config.split),
+            summary=summary,
             ledger=ledger,
             failures=tuple(failures),
         )
@@ -103,19 +107,24 @@ def failed_records(failures: Iterable[Failure]) -> set[int]:
     return {failure.record_id for failure in failures if failure.outcome == "failed"}
 
 
-def summarise(samples: Sequence[Sample], split: SplitConfig) -> ShardSummary:
-    """What these samples contribute to the catalog."""
-    labels: dict[str, int] = {}
-    splits: dict[str, int] = {}
+def summarise(samples: Sequence[Sample], split: SplitConfig, summary: ShardSummary) -> None:
+    """Add to ``summary`` what these samples contribute to the catalog."""
+    labels, splits = summary.labels, summary.splits
+    summary.samples += len(samples)
     for sample in samples:
         if sample.has_image:
             name = split_of(sample, split)
             splits[name] = splits.get(name, 0) + 1
+        summary.annotations += len(sample.annotations)
         for annotation in sample.annotations:
             if annotation.label:
                 labels[annotation.label] = labels.get(annotation.label, 0) + 1
-    annotations = sum(len(sample.annotations) for sample in samples)
-    return ShardSummary(samples=len(samples), annotations=annotations, labels=labels, splits=splits)
+
+
+def stage(sample: Sample, naming: Literal["original", "id"]) -> StagedSample:
+    """The sample as it is staged, with the stem it asks for."""
+    stem, _ = proposed_stem_and_suffix(sample, naming)
+    return StagedSample(sample.record_id, sample.ordinal, stem, fold_hash(stem), encode_sample(sample))
 
 
 def split_of(sample: Sample, split: SplitConfig) -> str:

@@ -5,7 +5,7 @@ Nothing is written, neither at the destination nor to the API.
 
 import msgspec
 
-from pipeline.catalog import build_catalog
+from pipeline.catalog import ShardSummary, build_catalog
 from pipeline.config import ExportConfig
 from pipeline.destination import State, examine
 from pipeline.extract import account, summarise
@@ -58,7 +58,8 @@ def forecast(config: ExportConfig, *, search_path: str = "") -> Forecast:
         for record in extracted:
             account(record, ledger)
         samples = [sample for record in extracted for sample in record.samples]
-        summary = summarise(samples, config.split)
+        summary = ShardSummary()
+        summarise(samples, config.split, summary)
         catalog = build_catalog(
             summary,
             name=config.name,

@@ -46,7 +46,6 @@ class FormatCount(msgspec.Struct):
     annotations: Count = msgspec.field(default_factory=Count)
     losses: dict[str, dict[str, int]] = {}
     files: int = 0
-    items: int = 0
 
 
 class Ledger(msgspec.Struct):
@@ -103,7 +102,6 @@ def _add_formats(left: FormatCount, right: FormatCount) -> FormatCount:
         annotations=_add_counts(left.annotations, right.annotations),
         losses={tool: _add_reasons(left.losses.get(tool, {}), right.losses.get(tool, {})) for tool in sorted(tools)},
         files=left.files + right.files,
-        items=left.items + right.items,
     )
 
 

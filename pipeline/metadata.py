@@ -6,11 +6,12 @@ say what is not in the export and why, ``files.csv`` and ``SHA256SUMS`` list eve
 
 import csv
 import hashlib
-import io
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 
+from pipeline.errors import FormatError
 from pipeline.formats import Loss, Manifest, Section
 from pipeline.records import Failure, NumberedSample
 
@@ -43,6 +44,16 @@ VOLATILE = (SUCCESS, SUMMARY)
 
 _FORMULA_START = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 _encode = msgspec.json.Encoder().encode
+
+
+class _Echo:
+    """A file whose ``write`` returns the text: ``csv.writer.writerow`` then returns the row."""
+
+    def write(self, text: str) -> str:
+        return text
+
+
+_row_writer: Any = csv.writer(_Echo(), lineterminator="\n")
 
 
 class LossGroup(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -89,7 +100,7 @@ def record_line(sample: NumberedSample, output_name: str, size: int | None, sha2
 def failure_lines(failures: Iterable[Failure]) -> list[bytes]:
     """The rows of ``failures.jsonl``."""
     return [
-        _encode(
+        json_line(
             {
                 "record_id": failure.record_id,
                 "media": failure.media,
@@ -99,24 +110,38 @@ def failure_lines(failures: Iterable[Failure]) -> list[bytes]:
                 "detail": failure.detail,
             }
         )
-        + b"\n"
         for failure in failures
     ]
 
 
-def loss_lines(sample: NumberedSample, format_name: str, losses: Sequence[Loss]) -> list[bytes]:
-    """The rows of ``losses.jsonl`` for what one format could not keep of one sample."""
+def group_losses(sample: NumberedSample, format_name: str, losses: Sequence[Loss]) -> list[LossGroup]:
+    """The rows of ``losses.jsonl`` for what one format could not keep of one sample.
+
+    A group without ids is of the sample itself. Raises FormatError for an annotation that the sample does not have.
+    """
     source = sample.sample
     tools = {annotation.id: annotation.tool for annotation in source.annotations}
     groups: dict[tuple[str, str, str], list[str]] = {}
     for loss in losses:
-        ids = groups.setdefault((loss.outcome, loss.reason, tools.get(loss.annotation_id, "")), [])
-        if loss.annotation_id:
-            ids.append(loss.annotation_id)
+        identity = loss.annotation_id
+        try:
+            key = (loss.outcome, loss.reason, tools[identity] if identity else "")
+        except KeyError:
+            raise FormatError(format_name, f"reports a loss of {identity!r}, which the sample does not have") from None
+        ids = groups.get(key)
+        if ids is None:
+            ids = groups[key] = []
+        if identity:
+            ids.append(identity)
     return [
-        _encode(LossGroup(source.record_id, source.media, format_name, outcome, reason, tool, tuple(ids))) + b"\n"
+        LossGroup(source.record_id, source.media, format_name, outcome, reason, tool, tuple(ids))
         for (outcome, reason, tool), ids in groups.items()
     ]
+
+
+def json_line(value: object) -> bytes:
+    """A value as one line of JSON."""
+    return _encode(value) + b"\n"
 
 
 def file_line(path: str, size: int, sha256: str) -> bytes:
@@ -136,10 +161,7 @@ def digest(data: bytes) -> str:
 
 def csv_line(values: Iterable[object]) -> bytes:
     """One CSV row (RFC 4180, UTF-8, LF): numbers stay numbers, text that a spreadsheet would run gets a ``'``."""
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerow([_harmless(value) for value in values])
-    return buffer.getvalue().encode()
-
-
-def _harmless(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_START) else value
+    line: str = _row_writer.writerow(
+        [f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_START) else value for value in values]
+    )
+    return line.encode()

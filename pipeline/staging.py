@@ -7,7 +7,7 @@ there, belongs to this plan, and what it names is intact; nothing is ever conclu
 import hashlib
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -30,8 +30,29 @@ _SCHEMA = pa.schema(
         ("sample", pa.binary()),
     ]
 )
-_sample_encoder = msgspec.msgpack.Encoder()
-_sample_decoder = msgspec.msgpack.Decoder(Sample)
+encode_sample = msgspec.msgpack.Encoder().encode
+_decode_sample = msgspec.msgpack.Decoder(Sample).decode
+
+
+class StagedSample(NamedTuple):
+    """One row of a staged shard: the sample as bytes, the stem it asks for, and the hash of that stem, folded."""
+
+    record_id: int
+    ordinal: int
+    stem: str
+    stem_hash: int
+    encoded: bytes
+
+
+class StagedSamples:
+    """The samples of a staged shard with the stems they ask for, each decoded when its turn comes."""
+
+    def __init__(self, encoded: Sequence[bytes], stems: Sequence[str]) -> None:
+        self._encoded = encoded
+        self._stems = stems
+
+    def __iter__(self) -> Iterator[tuple[Sample, str]]:
+        return zip(map(_decode_sample, self._encoded), self._stems, strict=True)
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -145,38 +166,33 @@ class Staging:
         """The frozen plan, or None when there is none that can be read."""
         return _decode(self.storage.find(self._path("plan")), Plan)
 
-    def write_samples(self, index: int, samples: Sequence[Sample], stems: Sequence[str], hashes: Sequence[int]) -> str:
-        """Stage a shard's samples with the stems they ask for; returns the file's sha256."""
+    def write_samples(self, index: int, samples: Sequence[StagedSample]) -> str:
+        """Stage a shard's samples; returns the file's sha256."""
+        record_ids, ordinals, stems, hashes, encoded = zip(*samples, strict=True) if samples else ((),) * 5
         table = pa.table(
             [
-                pa.array([sample.record_id for sample in samples], pa.int64()),
-                pa.array([sample.ordinal for sample in samples], pa.int32()),
+                pa.array(record_ids, pa.int64()),
+                pa.array(ordinals, pa.int32()),
                 pa.array(stems, pa.string()),
                 pa.array(np.asarray(hashes, dtype=np.uint64)),
-                pa.array([_sample_encoder.encode(sample) for sample in samples], pa.binary()),
+                pa.array(encoded, pa.binary()),
             ],
             schema=_SCHEMA,
         )
         buffer = io.BytesIO()
         # Statistics and dictionaries would only describe opaque bytes and unique values.
-        pq.write_table(
-            table, buffer, compression="zstd", compression_level=1, use_dictionary=False, write_statistics=False
-        )
+        pq.write_table(table, buffer, compression="lz4", use_dictionary=False, write_statistics=False)
         data = buffer.getvalue()
         self.storage.write(self._path("extract", index, "parquet"), data)
         return hashlib.sha256(data).hexdigest()
 
-    def read_samples(self, marker: ExtractMarker) -> list[tuple[Sample, str]]:
-        """A shard's samples with the stems they ask for.
+    def read_samples(self, marker: ExtractMarker) -> "StagedSamples":
+        """A shard's samples.
 
         Raises StagingError when the file is missing or is not the one the marker describes.
         """
         table = self._columns(marker, ["stem", "sample"])
-        decode = _sample_decoder.decode
-        return [
-            (decode(sample.as_buffer()), stem.as_py())
-            for sample, stem in zip(table["sample"], table["stem"], strict=True)
-        ]
+        return StagedSamples(table["sample"].to_pylist(), table["stem"].to_pylist())
 
     def read_stem_hashes(self, marker: ExtractMarker) -> np.ndarray:
         """The uint64 hash of the folded stem of each sample of a shard."""
@@ -189,7 +205,8 @@ class Staging:
         return zip(*(table[name].to_pylist() for name in ("stem", "record_id", "ordinal")), strict=True)
 
     def _columns(self, marker: ExtractMarker, columns: list[str]) -> pa.Table:
-        return pq.read_table(pa.BufferReader(self._staged(marker)), columns=columns, use_threads=False)
+        # Not read_table: it imports pyarrow's query engine, which takes longer than reading a shard.
+        return pq.ParquetFile(pa.BufferReader(self._staged(marker))).read(columns=columns, use_threads=False)
 
     def _staged(self, marker: ExtractMarker) -> bytes:
         """The bytes of a shard's samples; a marker that does not fit them is void, and is removed."""

@@ -6,7 +6,7 @@ them. Two attempts of the same shard write the same bytes to the same names, so 
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -23,7 +23,7 @@ from pipeline.progress import Reporter
 from pipeline.reasons import Reason
 from pipeline.records import Failure, NumberedSample, Sample
 from pipeline.shards import Shard
-from pipeline.staging import ExtractMarker, Part, Plan, StagedCatalog, Staging, WriteMarker
+from pipeline.staging import ExtractMarker, Part, Plan, StagedCatalog, StagedSamples, Staging, WriteMarker
 from pipeline.storage import Storage
 from pipeline.synapse.source import Copied, Wanted
 from pipeline.workspace import Settings, Workspace, open_workspace
@@ -91,11 +91,10 @@ def write_shard(context: WriteContext, item: WriteInput) -> ShardResult:
     """Write one shard; its marker comes last. Safe to run twice."""
     workspace = open_workspace(context.settings)
     marker, samples = _staged_samples(context, item, workspace)
-    numbered = number(samples, item, workspace.config)
     saves_originals = workspace.config.save_original_file
-    copies = copy_originals(numbered, item.shard, workspace) if saves_originals else {}
+    copies = copy_originals(number(samples, item, workspace.config), item.shard, workspace) if saves_originals else {}
     output = ShardOutput(workspace.storage, workspace.formats, context.catalog, marker.ledger, saves_originals)
-    for sample in numbered:
+    for sample in number(samples, item, workspace.config):
         output.add(sample, copies.get(sample.image_path))
     failures = (*marker.failures, *output.failures)
     output.add_failures(failures)
@@ -118,7 +117,7 @@ def write_shard(context: WriteContext, item: WriteInput) -> ShardResult:
 
 def _staged_samples(
     context: WriteContext, item: WriteInput, workspace: Workspace
-) -> tuple[ExtractMarker, list[tuple[Sample, str]]]:
+) -> tuple[ExtractMarker, StagedSamples]:
     staging: Staging = workspace.staging
     marker = staging.read_extract_marker(item.shard.index)
     try:
@@ -129,29 +128,25 @@ def _staged_samples(
         return marker, staging.read_samples(marker)
 
 
-def number(samples: Sequence[tuple[Sample, str]], item: WriteInput, config: ExportConfig) -> list[NumberedSample]:
+def number(samples: Iterable[tuple[Sample, str]], item: WriteInput, config: ExportConfig) -> Iterator[NumberedSample]:
     """The samples of a shard with their ids, splits and final names."""
-    numbered: list[NumberedSample] = []
     annotation_id = item.annotations_before + 1
     for position, (sample, own_stem) in enumerate(samples):
         stem = item.stems.get(f"{sample.record_id}/{sample.ordinal}", own_stem)
         suffix = proposed_stem_and_suffix(sample, config.naming)[1]
-        numbered.append(
-            NumberedSample(
-                sample=sample,
-                image_id=item.samples_before + position + 1,
-                annotation_id=annotation_id,
-                split=split_of(sample, config.split),
-                stem=stem,
-                file_name=stem + suffix,
-            )
+        yield NumberedSample(
+            sample=sample,
+            image_id=item.samples_before + position + 1,
+            annotation_id=annotation_id,
+            split=split_of(sample, config.split),
+            stem=stem,
+            file_name=stem + suffix,
         )
         annotation_id += len(sample.annotations)
-    return numbered
 
 
 def copy_originals(
-    numbered: Sequence[NumberedSample], shard: Shard, workspace: Workspace
+    numbered: Iterable[NumberedSample], shard: Shard, workspace: Workspace
 ) -> dict[str, Copied | Failure]:
     """Copy the originals of a shard; what became of each, by its output path."""
     storage = workspace.storage
@@ -239,18 +234,24 @@ class ShardOutput:
                 Failure(sample.sample.record_id, Reason.ITEM_CONVERSION_FAILED, detail, sample.sample.media)
             )
             return
-        losses = [result for result in results if isinstance(result, Loss)]
+        losses: list[Loss] = []
         for result in results:
             if isinstance(result, Entry):
                 self._add_entry(result, format_, books)
-        self._account(sample, format_, books, losses)
+            else:
+                losses.append(result)
+        self._account(sample, format_.name, books, losses)
 
     def _add_entry(self, entry: Entry, format_: Format, books: FormatCount) -> None:
         if entry.section:
-            if (entry.path, entry.section) not in self._separators:
-                raise FormatError(format_.name, f"section {entry.section!r} of {entry.path} is not in its manifests")
-            self._append(entry.path, entry.section, entry.data)
-            books.items += 1
+            items = self._items.get((entry.path, entry.section))
+            if items is None:
+                if (entry.path, entry.section) not in self._separators:
+                    raise FormatError(
+                        format_.name, f"section {entry.section!r} of {entry.path} is not in its manifests"
+                    )
+                items = self._items[entry.path, entry.section] = []
+            items.append(entry.data)
             return
         books.files += 1
         self._batch.append((entry.path, entry.data))
@@ -260,31 +261,33 @@ class ShardOutput:
         if self._batch_bytes > _BATCH_BYTES:
             self.flush()
 
-    def _account(self, sample: NumberedSample, format_: Format, books: FormatCount, losses: list[Loss]) -> None:
+    def _account(self, sample: NumberedSample, name: str, books: FormatCount, losses: list[Loss]) -> None:
         annotations = sample.sample.annotations
-        skipped = {loss.annotation_id for loss in losses if loss.annotation_id and loss.outcome == "skipped"}
-        whole = next((loss for loss in losses if not loss.annotation_id and loss.outcome == "skipped"), None)
+        if not losses:
+            books.samples.written += 1
+            books.annotations.written += len(annotations)
+            return
+        groups = metadata.group_losses(sample, name, losses)
+        skipped = 0
+        whole = ""
+        for group in groups:
+            number = len(group.annotation_ids)
+            if not number:
+                whole = group.reason if group.outcome == "skipped" else whole
+                continue
+            if group.outcome == "skipped":
+                skipped += number
+                books.annotations.skip(group.reason, number)
+            else:
+                books.annotations.lose(group.reason, number)
+            reasons = books.losses.setdefault(group.tool, {})
+            reasons[group.reason] = reasons.get(group.reason, 0) + number
         if whole:
-            books.samples.skip(whole.reason)
+            books.samples.skip(whole)
         else:
             books.samples.written += 1
-        books.annotations.written += len(annotations) - len(skipped)
-        if not losses:
-            return
-        tools = {annotation.id: annotation.tool for annotation in annotations}
-        for loss in losses:
-            if not loss.annotation_id:
-                continue
-            if loss.annotation_id not in tools:
-                raise FormatError(format_.name, f"reports a loss of {loss.annotation_id!r}, which the sample has not")
-            if loss.outcome == "lossy":
-                books.annotations.lose(loss.reason)
-            else:
-                books.annotations.skip(loss.reason)
-            by_reason = books.losses.setdefault(tools[loss.annotation_id], {})
-            by_reason[loss.reason] = by_reason.get(loss.reason, 0) + 1
-        for line in metadata.loss_lines(sample, format_.name, losses):
-            self._append(metadata.LOSSES, metadata.ITEMS, line)
+        books.annotations.written += len(annotations) - skipped
+        self._append(metadata.LOSSES, metadata.ITEMS, b"".join(map(metadata.json_line, groups)))
 
     def add_failures(self, failures: Sequence[Failure]) -> None:
         """Put every failure of the shard, from whatever stage, on record; in key order, so in any shard's order."""

@@ -11,9 +11,7 @@ from pipeline.ledger import Count, FormatCount, Ledger, merge_ledgers
 reasons = st.dictionaries(st.sampled_from(["A", "B", "C"]), st.integers(1, 5), max_size=3)
 number = st.integers(0, 9)
 count = st.builds(Count, number, number, reasons, reasons, reasons)
-format_count = st.builds(
-    FormatCount, count, count, st.dictionaries(st.sampled_from(["box", "mask"]), reasons), number, number
-)
+format_count = st.builds(FormatCount, count, count, st.dictionaries(st.sampled_from(["box", "mask"]), reasons), number)
 ledger = st.builds(
     Ledger, count, count, count, st.dictionaries(st.sampled_from(["coco", "yolo"]), format_count), number, number
 )

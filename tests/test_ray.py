@@ -67,7 +67,7 @@ def end(process):
     """Kill -9 a driver, then whatever it leaves behind; nothing of other sessions is touched."""
     children = psutil.Process(process.pid).children(recursive=True)
     process.kill()
-    process.wait()
+    process.communicate()
     for child in children:
         try:
             child.kill()

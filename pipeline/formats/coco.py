@@ -85,7 +85,7 @@ class Coco:
         yield Manifest("classes.json", (Section("classes", open=classes + b"\n"),))
 
     def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:
-        """The image and each of its boxes, polygons and masks as one item."""
+        """The image as one item, and its boxes, polygons and masks as another."""
         source = sample.sample
         size = image_size(source)
         if size is None:
@@ -93,6 +93,7 @@ class Coco:
         path = _path(sample.split)
         image = _Image(sample.image_id, sample.file_name, *size)
         results: list[Entry | Loss] = [Entry(path, ascii_json(_encode(image)), "images")]
+        items: list[_Annotation] = []
         for number, annotation in enumerate(source.annotations, start=sample.annotation_id):
             shape, attributes = annotation.shape, annotation.attributes
             category = catalog.class_index(annotation.label)
@@ -108,10 +109,12 @@ class Coco:
             bbox, area, segmentation, changes = geometry
             iscrowd = _iscrowd(attributes) if attributes else 0
             kept = without_nulls(attributes) if attributes else {}
-            item = _Annotation(number, sample.image_id, category + 1, bbox, area, segmentation, iscrowd, kept)
-            results.append(Entry(path, ascii_json(_encode(item)), "annotations"))
+            items.append(_Annotation(number, sample.image_id, category + 1, bbox, area, segmentation, iscrowd, kept))
             if changes:
                 results += [Loss(annotation.id, "lossy", reason) for reason in changes]
+        if items:
+            # All of an image's annotations in one line: encoding them one by one takes longer than everything else.
+            results.append(Entry(path, ascii_json(_encode(items))[1:-1], "annotations"))
         return results
 
     def _geometry(self, shape: Shape, size: tuple[int, int], masks: str) -> _Geometry | Reason:

@@ -57,6 +57,11 @@ def without_nulls(value: Any) -> Any:
     as they come (Detectron2) or call methods on values (pycocotools) stop at it.
     """
     if isinstance(value, dict):
+        for inner in value.values():
+            if type(inner) not in _PLAIN:
+                break
+        else:
+            return value
         return {
             key: inner if type(inner) in _PLAIN else without_nulls(inner)
             for key, inner in value.items()

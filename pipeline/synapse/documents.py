@@ -54,6 +54,8 @@ def parse_document(data: bytes) -> Document:
     if problem:
         return _malformed(problem)
     media = read_well_formed(data)
+    if media is None and _is_too_deep(data):
+        return _malformed(f"lists and objects nested more than {MAX_DEPTH} deep")
     if media is not None:
         labelled = any(item.annotations for item in media)
         return Document("v1" if labelled else "empty", _in_natural_order(media))
@@ -221,8 +223,6 @@ def _unreadable(data: bytes) -> str:
             data.decode()
         except UnicodeDecodeError:
             return "not UTF-8"
-    if _is_too_deep(data):
-        return f"lists and objects nested more than {MAX_DEPTH} deep"
     if _has_too_many_digits(data):
         return f"a number of {MAX_DIGITS} digits or more"
     return ""

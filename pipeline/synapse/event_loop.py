@@ -49,13 +49,16 @@ class ClientLoop:
             raise result
         return result
 
-    def session(self, *, connect: float, idle: float) -> aiohttp.ClientSession:
-        """The connection pool, made at the first use; waits in seconds. To be called from this loop."""
+    def session(self, *, connect: float, idle: float, secure: bool) -> aiohttp.ClientSession:
+        """The connection pool, made at the first use; waits in seconds. To be called from this loop.
+
+        ``secure`` says that the API is behind TLS: reading the certificates takes longer than a small export.
+        """
         if self._session is None:
             # A proxy is looked up for each request; that costs more than the request when there is none.
             proxied = bool(urllib.request.getproxies())
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, ssl=_trust()),
+                connector=aiohttp.TCPConnector(limit=0, ssl=_trust() if secure else True),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=idle),
                 headers={"User-Agent": "synapse-export"},

@@ -14,7 +14,7 @@ from pipeline.shards import Shard, unpack_keys
 from pipeline.synapse.documents import build_samples, parse_document, with_size
 from pipeline.synapse.event_loop import together
 from pipeline.synapse.image_size import find_image_size
-from pipeline.synapse.listing import Batch, Listing
+from pipeline.synapse.listing import LARGEST_PAGE, Batch, Listing
 from pipeline.synapse.payloads import checked, compact
 from pipeline.synapse.rows import Row, Wrapper, files_json, originals_of, unwrapped, wrapper_of
 from pipeline.synapse.slots import ByteBudget
@@ -44,21 +44,28 @@ class ExtractedRecord(msgspec.Struct, frozen=True):
     bytes: int
 
 
-class Extractor:
-    """Extracts one shard. To be used once."""
+class Extractor[T]:
+    """Extracts one shard. To be used once.
 
-    def __init__(self, listing: Listing, shard: Shard, *, needs_payload: bool) -> None:
+    ``finish`` makes of each record, as soon as it is there, what is kept of it until the shard is complete.
+    """
+
+    def __init__(
+        self, listing: Listing, shard: Shard, finish: Callable[[ExtractedRecord], T], *, needs_payload: bool
+    ) -> None:
+        self._finish = finish
         self._listing = listing
         self._client = listing.client
         self._shard = shard
         self._needs_payload = needs_payload
         self._budget = ByteBudget(HELD_BYTES)
-        self._found: dict[int, ExtractedRecord] = {}
+        self._found: dict[int, T] = {}
+        self._rows_at_once = LARGEST_PAGE
         self._pages = _Trouble()
         self._payloads = _Trouble()
 
-    async def run(self) -> list[ExtractedRecord]:
-        """One record per key of the shard, in ascending order."""
+    async def run(self) -> list[T]:
+        """What ``finish`` made of the record of each key of the shard, in ascending order."""
         gate = asyncio.Semaphore(min(_BATCHES, self._client.requests))
 
         async def extract(batch: Batch) -> None:
@@ -74,13 +81,19 @@ class Extractor:
     async def _extract(self, batch: Batch) -> None:
         """All records of a batch; in halves when an answer is too large or does not come."""
         pending = set(batch.keys)
+        if batch.rows > self._rows_at_once and (halves := self._listing.smaller(batch, pending)):
+            for half in halves:
+                await self._extract(half)
+            return
         try:
             await self._read(batch, pending)
             if pending:
                 # Asked for again before it is believed: an answer may leave out a row that is there.
                 await self._read(self._listing.only(batch, pending), pending)
         except TransientError as error:
-            if not isinstance(error, ResponseTooLarge):
+            if isinstance(error, ResponseTooLarge):
+                self._rows_at_once = max(1, batch.rows // 2)
+            else:
                 await self._listing.probe()
             smaller = self._listing.smaller(batch, pending)
             for part in smaller:
@@ -132,9 +145,12 @@ class Extractor:
             samples[0] = msgspec.structs.replace(
                 samples[0], payload=compact(unwrapped(data)), files=files_json(row, self._listing.target)
             )
-        self._found[key] = ExtractedRecord(key, tuple(samples), tuple(failures), document.seen, len(data))
+        record = ExtractedRecord(key, tuple(samples), tuple(failures), document.seen, len(data))
         unsized = [s for s in samples if s.kind == "image" and s.file is not None and not (s.width and s.height)]
-        return [self._measure(batch, row, unsized)] if unsized else []
+        if unsized:
+            return [self._measure(batch, row, record, unsized)]
+        self._keep(record)
+        return []
 
     async def _fetch_document(self, batch: Batch, row: Row, wrapper: Wrapper) -> None:
         corrupt: list[str] = []
@@ -169,18 +185,20 @@ class Extractor:
                 failure = Failure(row.key, Reason.PAYLOAD_UNAVAILABLE, without_address(error), transient=True)
             self._fail(row.key, failure)
 
-    async def _measure(self, batch: Batch, row: Row, unsized: list[Sample]) -> None:
+    async def _measure(self, batch: Batch, row: Row, record: ExtractedRecord, unsized: list[Sample]) -> None:
         """Look into the originals of images whose size neither document nor API says."""
+        samples, failures = list(record.samples), list(record.failures)
         for sample in unsized:
-            size = await self._image_size(batch, row, sample)
-            if size is None:
+            try:
+                size = await self._image_size(batch, row, sample)
+            except TransientError as error:
+                problem = f"the size of {sample.media} could not be read: {without_address(error)}"
+                failures.append(Failure(row.key, Reason.SOURCE_IMAGE_INVALID, problem, transient=True))
                 continue
-            record = self._found[row.key]
-            sized, failures = with_size(record.samples[sample.ordinal], *size)
-            samples = tuple(sized if other.ordinal == sample.ordinal else other for other in record.samples)
-            self._found[row.key] = msgspec.structs.replace(
-                record, samples=samples, failures=(*record.failures, *failures)
-            )
+            if size is not None:
+                samples[sample.ordinal], outside = with_size(samples[sample.ordinal], *size)
+                failures += outside
+        self._keep(msgspec.structs.replace(record, samples=tuple(samples), failures=tuple(failures)))
 
     async def _image_size(self, batch: Batch, row: Row, sample: Sample) -> tuple[int, int] | None:
         spec = sample.file.spec if sample.file else ""
@@ -194,7 +212,7 @@ class Extractor:
 
         try:
             return await with_fresh_url(self._listing, batch, row, measure)
-        except (TransientError, BackendError):
+        except BackendError:
             return None  # the formats that need a size say so, and say which image
 
     def _give_up(self, keys: set[int], error: TransientError) -> None:
@@ -204,7 +222,10 @@ class Extractor:
             self._fail(key, Failure(key, Reason.PAYLOAD_UNAVAILABLE, without_address(error), transient=transient))
 
     def _fail(self, key: int, failure: Failure) -> None:
-        self._found[key] = ExtractedRecord(key, (), (failure,), 0, 0)
+        self._keep(ExtractedRecord(key, (), (failure,), 0, 0))
+
+    def _keep(self, record: ExtractedRecord) -> None:
+        self._found[record.record_id] = self._finish(record)
 
 
 class _HopelessError(Exception):

@@ -8,6 +8,7 @@ that were found when the plan was made.
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from itertools import batched
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -20,9 +21,11 @@ from pipeline.synapse.transport import PAGE, Transport
 LARGEST_PAGE = 1000
 """Rows the API gives in one page at most."""
 
-_MOST_IDS = (
-    500  # in one request: with seven digits and their commas encoded, 5,000 of the 10,000 bytes a query may have
-)
+LARGEST_SHARED_PAGE = 128 * 2**20
+"""Bytes of a page of several rows; where rows are that large, fewer are asked for at a time."""
+
+# Ids in one request: at seven digits and an encoded comma each, half of what a query may hold.
+_MOST_IDS = 500
 _SELECTIONS = ("id", "id__in", "ids")
 _BOUNDS = ("id__gt", "id__gte", "id__lt", "id__lte")
 
@@ -57,6 +60,11 @@ class Batch(msgspec.Struct, frozen=True):
     models: tuple[int, ...] = ()
     start: str = ""
     page_size: int = 100
+
+    @property
+    def rows(self) -> int:
+        """How many rows one answer may have."""
+        return min(len(self.keys), self.page_size)
 
 
 class Listing:
@@ -106,13 +114,13 @@ class Listing:
     def batches(self, shard: Shard, only: Iterable[int] | None = None) -> list[Batch]:
         """Requests that together list the shard's records, or ``only`` those among them."""
         keys = unpack_keys(shard.keys)
-        models = unpack_keys(shard.models) if shard.models else None
-        if only is not None:
-            wanted = set(only)
-            chosen = [position for position, key in enumerate(keys.tolist()) if key in wanted]
-            keys, models = keys[chosen], None if models is None else models[chosen]
+        wanted = set(keys.tolist() if only is None else only)
         if shard.cursors and not shard.models:
-            return self._by_cursor(keys.tolist(), shard)
+            batches = (self.only(batch, wanted) for batch in self._by_cursor(keys.tolist(), shard))
+            return [batch for batch in batches if batch.keys]
+        chosen = [position for position, key in enumerate(keys.tolist()) if key in wanted]
+        models = unpack_keys(shard.models)[chosen] if shard.models else None
+        keys = keys[chosen]
         size = min(self.page_size, _MOST_IDS) if self._asks_ids else self.page_size
         found: list[Batch] = []
         for positions in batched(range(len(keys)), size):
@@ -123,9 +131,10 @@ class Listing:
 
     def _by_cursor(self, keys: Sequence[int], shard: Shard) -> list[Batch]:
         """The keys of each planned page, with the page's address; a page that lost rows is read a little further."""
-        descending = keys[::-1]
-        size = -(-shard.count // len(shard.cursors))
-        parts = list(batched(descending, size))
+        given = dict(parse_qsl(shard.cursors[0].partition("?")[2])).get("page_size", "")
+        if not given.isdigit() or int(given) * len(shard.cursors) < shard.count:
+            return [Batch(tuple(keys), start=shard.cursors[0], page_size=self.page_size)]
+        parts = list(batched(keys[::-1], int(given)))
         return [
             Batch(tuple(reversed(part)), start=start, page_size=self.page_size)
             for part, start in zip(parts, shard.cursors, strict=False)
@@ -159,8 +168,9 @@ class Listing:
         Ends when nothing is pending or the list is at its end. Rows that nobody planned are left out.
         """
         address, params = self.request(batch, fields)
+        limit = LARGEST_SHARED_PAGE if batch.rows > 1 else None
         while True:
-            page = await self.client.fetch_page(address, params, decode_page, lease, rank=rank)
+            page = await self.client.fetch_page(address, params, decode_page, lease, rank=rank, limit=limit)
             following, rows = page.next, [row for row in page.results if row.key in pending]
             passed = bool(batch.start) and min((row.key for row in page.results), default=0) < min(pending)
             del page

@@ -84,9 +84,11 @@ class Planner:
         params = self._listing.walk_params(min(number, LARGEST_PAGE))
         page = await self._page(self._listing.endpoint.path, params)
         chunk = self._chunk(page, self._start(self._listing.endpoint.path, params), None)
-        if not self._is_ground_truth or await self._ids_select(page.results[:10]):
-            return Shard(0, chunk.count, chunk.keys, chunk.models)
-        return Shard(0, chunk.count, chunk.keys, cursors=(chunk.address,))
+        if not self._is_ground_truth or not chunk.count:
+            return Shard(0, chunk.count, chunk.keys)
+        asked = await self._ids_select(page.results)
+        models = chunk.models if asked == "models" else b""
+        return Shard(0, chunk.count, chunk.keys, models, () if asked else (chunk.address,))
 
     async def _walk_in_parallel(self, first: _KeyPage, params: Mapping[str, str]) -> list[_Chunk]:
         """The rest of a list with range filters, several stretches of keys at a time; highest keys first."""

@@ -96,11 +96,15 @@ def decode_page(body: bytes) -> Page:
     """A page, whatever single rows of it look like. Raises ValueError when it is no page, or not all of one."""
     try:
         return _PAGE.decode(body)
-    except msgspec.ValidationError:
+    except (msgspec.DecodeError, RecursionError):
+        pass  # something in it is not as it should be: look closer
+    try:
         raw = _RAW_PAGE.decode(body)
         return Page([_decode_row(bytes(row)) for row in raw.results], raw.next, raw.count)
-    except (msgspec.DecodeError, RecursionError):
-        # Something in it is no JSON, or nested too deep to be looked at: find the rows by their brackets alone.
+    except (msgspec.DecodeError, RecursionError) as error:
+        if isinstance(error, msgspec.ValidationError):
+            raise
+        # Some of it is no JSON, or nested too deep to be looked at: find the rows by their brackets alone.
         envelope = dict(_members(body))
     results = envelope.pop(b'"results"', b"")
     if not results.startswith(b"["):

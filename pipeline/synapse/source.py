@@ -109,7 +109,11 @@ class Source:
 
         Raises TransientError when the API or the object store is down, BackendError when it gives a final no.
         """
-        return self._client.run(Extractor(self._listing, shard, needs_payload=needs_payload).run())
+        return self.extract_each(shard, lambda record: record, needs_payload=needs_payload)
+
+    def extract_each[T](self, shard: Shard, finish: Callable[[ExtractedRecord], T], *, needs_payload: bool) -> list[T]:
+        """The same, keeping of each record only what ``finish`` makes of it, as soon as it is there, in any order."""
+        return self._client.run(Extractor(self._listing, shard, finish, needs_payload=needs_payload).run())
 
     def copy_originals(
         self,

@@ -26,7 +26,7 @@ from pipeline.synapse.slots import Lease, Slots
 from pipeline.synapse.wire import describe, is_clean, is_link_local, parse_address, server_message, shown
 
 LARGEST_BODY = 512 * 2**20
-"""Bytes of one answer, decoded; a larger page is asked for again in smaller pieces."""
+"""Bytes of one answer, decoded: more than that is refused, whatever it is."""
 
 RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504, *range(520, 525)})
 EXPIRED_STATUSES = frozenset({400, 401, 403})
@@ -34,6 +34,7 @@ EXPIRED_STATUSES = frozenset({400, 401, 403})
 REISSUED, PAYLOAD, PAGE = range(3)
 """Who goes first when all slots are taken: what has a URL that runs out, and of those what ran out before."""
 
+_PROGRESS = 8 * 2**20  # bytes of an original after which its tries are counted anew
 _SLOWEST = 50_000  # bytes per second: an original that comes slower than this, after a start-up time, is given up
 
 
@@ -131,16 +132,18 @@ class Transport:
         lease: Lease | None = None,
         *,
         rank: int = PAGE,
+        limit: int | None = None,
     ) -> T:
         """``decode`` of an API answer. ``address`` is a path below the API's address, or a ``next`` link.
 
         ``decode`` raises ValueError when the body is not what was asked for, which is retried like any passing
-        trouble; ``lease`` accounts for the body's memory. Raises BackendError, TransientError or ResponseTooLarge.
+        trouble; ``lease`` accounts for the body's memory, ``limit`` bounds it (bytes). Raises BackendError,
+        TransientError or ResponseTooLarge.
         """
         url = self.api_url(address, params)
 
         async def receive(response: aiohttp.ClientResponse) -> T:
-            return await self._body(response, decode, lease)
+            return await self._body(response, decode, lease, min(limit or LARGEST_BODY, LARGEST_BODY))
 
         return await self._send(url, receive, headers=self._headers, rank=rank, is_file=False)
 
@@ -151,7 +154,7 @@ class Transport:
         url, headers = self.file_url(address)
 
         async def receive(response: aiohttp.ClientResponse) -> T:
-            return await self._body(response, decode, lease)
+            return await self._body(response, decode, lease, LARGEST_BODY)
 
         return await self._send(url, receive, headers=headers, rank=rank, is_file=True)
 
@@ -198,7 +201,7 @@ class Transport:
                 own |= {"Range": f"bytes={sink.received}-", "If-Range": sink.etag}
             return own
 
-        await self._send(url, receive, headers=resume, rank=rank, is_file=True, accept=(200, 206), paced=True)
+        await self._send(url, receive, headers=resume, rank=rank, is_file=True, accept=(200, 206), sink=sink)
 
     # Addresses
 
@@ -258,12 +261,12 @@ class Transport:
         rank: int,
         is_file: bool,
         accept: tuple[int, ...] = (200,),
-        paced: bool = False,
+        sink: Sink | None = None,
     ) -> T:
         retry, origin = self.retry, url.raw_authority
         loop = asyncio.get_running_loop()
         deadline: float | None = None
-        failures = unusable = 0
+        failures = unusable = reached = 0
         while True:
             if self._paused_until:
                 await self._pause(origin)
@@ -272,13 +275,15 @@ class Transport:
                 deadline = loop.time() + retry.deadline if deadline is None else deadline
                 self.stats.requests += 1
                 try:
-                    session = self._loop.session(connect=retry.connect, idle=retry.idle)
+                    session = self._loop.session(
+                        connect=retry.connect, idle=retry.idle, secure=self._base.scheme == "https"
+                    )
                     own = headers() if callable(headers) else headers
                     end = loop.time() + retry.attempt
-                    async with asyncio.timeout_at(end if paced else min(end, deadline)) as clock:
+                    async with asyncio.timeout_at(end if sink else min(end, deadline)) as clock:
                         async with session.get(url, headers=own, allow_redirects=False) as response:
                             if response.status in accept:
-                                if paced:
+                                if sink:
                                     clock.reschedule(end + (response.content_length or LARGEST_BODY) / _SLOWEST)
                                 return await receive(response)
                             await self._refuse(response, is_file=is_file)
@@ -289,9 +294,11 @@ class Transport:
                     problem = f"the answer cannot be used: {error}"
                 except (aiohttp.ClientError, TimeoutError, OSError, EOFError) as error:
                     problem = describe(error)
+            if sink and sink.received - reached >= _PROGRESS:
+                failures, reached = 0, sink.received
             failures += 1
             wait = retry.wait(failures, retry_after)
-            late = not paced and loop.time() + wait > deadline
+            late = not sink and loop.time() + wait > deadline
             if failures >= retry.tries or unusable >= retry.unusable or late:
                 raise TransientError(shown(url), f"gave up after {failures} tries: {problem}")
             self.stats.retries += 1
@@ -309,10 +316,12 @@ class Transport:
                 return
             await asyncio.sleep(remaining)
 
-    async def _body[T](self, response: aiohttp.ClientResponse, decode: Callable[[bytes], T], lease: Lease | None) -> T:
+    async def _body[T](
+        self, response: aiohttp.ClientResponse, decode: Callable[[bytes], T], lease: Lease | None, limit: int
+    ) -> T:
         announced = response.content_length or 0
-        if announced > LARGEST_BODY:
-            raise ResponseTooLarge(shown(response.url), f"is {announced:,} bytes, more than {LARGEST_BODY:,}")
+        if announced > limit:
+            raise ResponseTooLarge(shown(response.url), f"is {announced:,} bytes, more than {limit:,}")
         if lease is not None:
             await lease.hold(announced or CHUNK)
         if announced and "Content-Encoding" not in response.headers:
@@ -322,8 +331,8 @@ class Transport:
             size = 0
             async for part in response.content.iter_any():
                 size += len(part)
-                if size > LARGEST_BODY:
-                    raise ResponseTooLarge(shown(response.url), f"is more than {LARGEST_BODY:,} bytes")
+                if size > limit:
+                    raise ResponseTooLarge(shown(response.url), f"is more than {limit:,} bytes")
                 parts.append(part)
             body = b"".join(parts)
             if lease is not None:

@@ -86,7 +86,7 @@ def read_well_formed(data: bytes) -> tuple[Media, ...] | None:
     """All media of a DM v1 document without anything unusual, in no particular order; else None."""
     try:
         document = _DOCUMENT.decode(data)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
     entries = document.annotationsData
     media: list[Media] = []

@@ -1,6 +1,7 @@
 """A small HTTP server that answers as a test says, and a client that does not wait long."""
 
 import asyncio
+import json
 import threading
 
 from aiohttp import web
@@ -17,8 +18,9 @@ QUICK = Retry(
 class LocalApi:
     """Serves ``answer(request)`` (a coroutine function) on a free port of ``host``; ``seen`` are the requests."""
 
-    def __init__(self, answer, host="127.0.0.1"):
+    def __init__(self, answer, host="127.0.0.1", port=0):
         self.seen = []
+        self._port = port
         self.most_at_once = 0
         self._open = 0
         self._answer = answer
@@ -41,7 +43,7 @@ class LocalApi:
     async def _serve(self):
         runner = web.ServerRunner(web.Server(self._handle, access_log=None), shutdown_timeout=0.1)
         await runner.setup()
-        await web.TCPSite(runner, self._host, 0).start()
+        await web.TCPSite(runner, self._host, self._port).start()
         self.url = f"http://{self._host}:{runner.addresses[0][1]}"
         self._ready.set()
         await self._stop.wait()
@@ -103,3 +105,73 @@ def everything_of(error):
         texts += [str(error), repr(error), repr(error.args)]
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return "\n".join(texts)
+
+
+class TinyList:
+    """The list endpoint of a LocalApi: rows by key, newest first, with ranges, ``ids=`` and cursors.
+
+    ``ids_select`` says by which field ``ids=`` selects (None: it is ignored); ``spoil(rows, request)`` may return
+    another answer for a page.
+    """
+
+    def __init__(self, rows, *, key="id", ids_select="id", has_cursor=True, has_ranges=True, spoil=None):
+        self.rows = sorted(rows, key=lambda row: -row[key])
+        self._key = key
+        self._ids_select = ids_select
+        self._has_cursor = has_cursor
+        self._has_ranges = has_ranges
+        self._spoil = spoil
+
+    async def __call__(self, request):
+        query = request.query
+        rows = self.rows
+        if self._has_ranges:
+            low, high = int(query.get("id__gte", 0)), int(query.get("id__lt", query.get("id__lte", 10**9 - 1)))
+            high += "id__lt" not in query
+            rows = [row for row in rows if low <= row[self._key] < high]
+        if self._ids_select and "ids" in query:
+            ids = {int(part) for part in query["ids"].split(",")}
+            rows = [row for row in rows if row[self._ids_select] in ids]
+        if query.get("ordering", "").lstrip("-") == query.get("ordering"):
+            rows = rows[::-1]
+        size, start = int(query.get("page_size", 100)), int(query.get("at", 0))
+        page = rows[start : start + size]
+        more = start + size < len(rows)
+        following = str(request.url.update_query(at=start + size)) if more else None
+        body = {"next": following, "previous": None, "results": self._only(page, query.get("fields"))}
+        if not (self._has_cursor and query.get("pagination") == "cursor"):
+            body["count"] = len(rows)
+        spoilt = self._spoil(page, request) if self._spoil else None
+        return spoilt or web.Response(body=json.dumps(body).encode(), content_type="application/json")
+
+    @staticmethod
+    def _only(rows, fields):
+        return [{k: v for k, v in row.items() if k in fields.split(",")} for row in rows] if fields else rows
+
+
+def document(*ids, size=(640, 480)):
+    """A DM v1 document with one box for each id."""
+    boxes = [{"id": name, "tool": "bounding_box", "classification": {"class": "car"}} for name in ids]
+    places = [{"id": name, "coordinate": {"x": 1, "y": 2, "width": 3, "height": 4}} for name in ids]
+    return {
+        "extra": {"image_1": {"width": size[0], "height": size[1]} if size else {}},
+        "annotations": {"image_1": boxes},
+        "annotationsData": {"image_1": places},
+    }
+
+
+def task(number, data=None, **fields):
+    """A row of a task of project 12 with one annotated image."""
+    info = {
+        "url": f"/media/{number}.jpg",
+        "file_name_original": f"{number}.jpg",
+        "file_type": "image",
+        "is_primary": True,
+    }
+    return {
+        "id": number,
+        "project": 12,
+        "data": document(f"a{number}") if data is None else data,
+        "data_unit": {"id": number, "files": {"image_1": info}},
+        **fields,
+    }

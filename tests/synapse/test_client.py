@@ -6,11 +6,11 @@ import time
 import pytest
 import synapse_sdk.utils.auth
 from aiohttp import web
-from synapse.local_api import QUICK, TOKEN, LocalApi, everything_of, scripted
 
 from pipeline.errors import BackendError, CredentialsError, PreflightError, TransientError
 from pipeline.sandbox import Sandbox, SandboxOptions
 from pipeline.synapse.client import SynapseClient
+from synapse.local_api import QUICK, TOKEN, LocalApi, everything_of, scripted
 
 SECRET = "canary-storage-secret"
 
@@ -209,5 +209,6 @@ def test_sessions_of_every_backend_open(connect, session, tmp_path):
 
 def test_a_session_that_is_not_issued_says_why(connect):
     with Sandbox(SandboxOptions(records=1, session="rejected")) as sandbox:
+        one = connect(sandbox.url, sandbox.token)
         with pytest.raises(PreflightError, match="No credential is registered"):
-            connect(sandbox.url, sandbox.token).open_storage(sandbox.storage_id, "a")
+            one.open_storage(sandbox.storage_id, "a")

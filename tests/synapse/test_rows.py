@@ -115,20 +115,33 @@ INFO = {"url": SIGNED, "file_name_original": "a.jpg", "file_type": "image", "is_
         ("task", {"data_unit": {"files": None}}, []),
         ("task", {"data_unit": {"files": {"image_1": INFO}}}, [("image_1", "a.jpg", SIGNED)]),
         ("task", {"data_unit": {"files": {"image_1": SIGNED, "x": None}}}, [("image_1", "", SIGNED)]),
-        ("task", {"files_manifest": {"image_2": INFO}, "data_unit": {"files": {"image_1": INFO}}}, [("image_2", "a.jpg", SIGNED)]),
+        (
+            "task",
+            {"files_manifest": {"image_2": INFO}, "data_unit": {"files": {"image_1": INFO}}},
+            [("image_2", "a.jpg", SIGNED)],
+        ),
         ("task", {"files_manifest": {}, "data_unit": {"files": {"image_1": INFO}}}, [("image_1", "a.jpg", SIGNED)]),
         ("ground_truth", {"files": {"image_1": {"url": SIGNED, "meta": {}}}}, [("image_1", "", SIGNED)]),
         ("ground_truth", {"files": None, "data_unit": {"files": {"image_1": INFO}}}, [("image_1", "a.jpg", SIGNED)]),
         (
             "ground_truth",
-            {"files": [{"file_type": "data", "file_specification": "data_meta", "url": "/m/a"}, {"file_type": "image", "url": "/m/b"}]},
+            {
+                "files": [
+                    {"file_type": "data", "file_specification": "data_meta", "url": "/m/a"},
+                    {"file_type": "image", "url": "/m/b"},
+                ]
+            },
             [("data_meta", "", "/m/a"), ("image_1", "", "/m/b")],
         ),
-        ("ground_truth", {"files": [{"specification": {"name": "image_3"}, "filename": "b.png"}]}, [("image_3", "b.png", "")]),
-        ("ground_truth", {"files": ["/m/a.jpg", "/m/b.jpg"]}, [("image_1", "", "/m/a.jpg"), ("image_2", "", "/m/b.jpg")]),
-        ("ground_truth", {"files": [{"name": "image_1", "file_name_original": "c.jpg"}, 5]}, [("image_1", "c.jpg", "")]),
+        (
+            "ground_truth",
+            {"files": [{"specification": {"name": "image_3"}, "filename": "b.png"}]},
+            [("image_3", "b.png", "")],
+        ),
+        ("ground_truth", {"files": ["/m/a", "/m/b"]}, [("image_1", "", "/m/a"), ("image_2", "", "/m/b")]),
+        ("ground_truth", {"files": [{"name": "image_1", "file_name_original": "c"}, 5]}, [("image_1", "c", "")]),
     ],
-)  # fmt: skip
+)
 def test_files_are_found_in_every_shape(target, fields, expected):
     found = originals_of(Row(1, **fields), target)
     assert [(original.file.spec, original.file.name, original.url) for original in found] == expected

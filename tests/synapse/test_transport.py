@@ -8,6 +8,10 @@ import time
 
 import pytest
 from aiohttp import web
+
+from pipeline.errors import BackendError, ResponseTooLarge, TransientError, UrlExpired
+from pipeline.synapse import transport as module
+from pipeline.synapse.transport import Retry, Transport
 from synapse.local_api import (
     QUICK,
     SIGNATURE,
@@ -20,10 +24,6 @@ from synapse.local_api import (
     signed,
     transport,
 )
-
-from pipeline.errors import BackendError, ResponseTooLarge, TransientError, UrlExpired
-from pipeline.synapse import transport as module
-from pipeline.synapse.transport import Retry, Transport
 
 OK = web.json_response({"results": []})
 HTML = web.Response(body=b"<html>Sign in</html>", content_type="text/html")
@@ -111,9 +111,9 @@ def test_a_refusal_is_final_and_there_is_no_storm(client, status):
 
 
 def test_the_servers_own_words_are_passed_on(client):
-    with LocalApi(scripted(web.json_response({"project": ["A valid integer is required."]}, status=400))) as api:
-        with pytest.raises(BackendError, match="A valid integer is required"):
-            page(client(api))
+    refusal = web.json_response({"project": ["A valid integer is required."]}, status=400)
+    with LocalApi(scripted(refusal)) as api, pytest.raises(BackendError, match="A valid integer is required"):
+        page(client(api))
 
 
 def test_retry_after_is_honoured_up_to_its_cap_and_by_everyone(client):
