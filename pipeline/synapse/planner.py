@@ -15,7 +15,7 @@ from pipeline.synapse.event_loop import together
 from pipeline.synapse.listing import LARGEST_PAGE, Listing
 
 _PARALLEL_WALKS = 8
-_ROWS_PER_WALK = 4 * LARGEST_PAGE
+_ROWS_PER_WALK = 2 * LARGEST_PAGE
 _MOST_WALKS = 64
 _LISTINGS = 3  # of a list by page numbers whose count changes meanwhile
 _REPEATED_PAGES = 3

@@ -1,5 +1,8 @@
 """The rules by which COCO files are read, as a checker that needs nothing but JSON."""
 
+import json
+
+from pipeline.formats import Entry
 from tests.formats.cases import strict_json
 
 TOP_LEVEL = ["info", "licenses", "categories", "images", "annotations"]
@@ -49,3 +52,9 @@ def check_annotation(annotation, image, classes):
         assert isinstance(segmentation["counts"], str)
     else:
         assert all(len(part) >= 6 and len(part) % 2 == 0 for part in segmentation)
+
+
+def annotations_of(results):
+    """The annotations among what ``Coco.render`` gives for one sample."""
+    entries = [item for item in results if isinstance(item, Entry) and item.section == "annotations"]
+    return [annotation for entry in entries for annotation in json.loads(b"[" + entry.data + b"]")]

@@ -12,11 +12,11 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from pipeline.errors import ConfigError
-from pipeline.formats import Entry, Loss, load_format
+from pipeline.formats import Loss, load_format
 from pipeline.formats.coco import Coco
 from pipeline.records import Annotation, Box, Mask, Polygon
 from tests.formats.cases import FormatCases, join, losses
-from tests.formats.coco_grammar import check_annotation, check_instances
+from tests.formats.coco_grammar import annotations_of, check_annotation, check_instances
 from tests.formats.sample_set import bitmap_of, box, catalog_of, mask, polygon, samples
 from tests.formats.write_golden import golden
 
@@ -137,7 +137,7 @@ def rendered(*annotations, format_=None, width=100, height=50, masks="instance",
     source = msgspec.structs.replace(sample.sample, annotations=annotations, width=width, height=height)
     sample = msgspec.structs.replace(sample, sample=source)
     results = list((format_ or Coco()).render(sample, catalog_of([sample], masks=masks, drop=drop)))
-    written = [json.loads(item.data) for item in results if isinstance(item, Entry) and item.section == "annotations"]
+    written = annotations_of(results)
     return written, [(loss.annotation_id, loss.outcome, loss.reason) for loss in results if isinstance(loss, Loss)]
 
 

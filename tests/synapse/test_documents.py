@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from synapse.document_cases import BOX, GOOD_BOX, PAIRS, TRIANGLE, only, only_failure, parse, runs, thing, v1, v2
 
 from pipeline.reasons import Reason
 from pipeline.records import Box, Opaque, Point, Polygon, Polyline, Relation, Whole
+from synapse.document_cases import BOX, GOOD_BOX, PAIRS, TRIANGLE, only, only_failure, parse, runs, thing, v1, v2
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,12 @@
 import json
 
 import pytest
-from synapse.document_cases import BOX, GOOD_BOX, TRIANGLE, only, parse, thing, v1, v2
 
 from pipeline.reasons import Reason
 from pipeline.records import File
 from pipeline.synapse.documents import MAX_DEPTH, MAX_DIGITS, build_samples, with_size
 from pipeline.synapse.typed import read_well_formed
+from synapse.document_cases import BOX, GOOD_BOX, TRIANGLE, only, parse, thing, v1, v2
 
 
 @pytest.mark.parametrize(
