@@ -1,5 +1,9 @@
 """What a person sees at the end of ``run`` and ``plan``. Words and tables; no decision is made here."""
 
+import os
+import shutil
+import sys
+
 from rich.console import Console
 from rich.table import Table
 
@@ -22,7 +26,7 @@ def print_result(result: Result, config: ExportConfig, console: Console) -> None
     success = result.success
     if result.already_finished:
         console.print(f"already complete: run {success.run_id} finished {success.finished}; nothing was done")
-        console.print(f"prove it with: synapse-export verify {result.url}", markup=False)
+        console.print(f"prove it with: {_program()} verify {result.url}", markup=False)
         return
     ledger = success.ledger
     summary = result.summary
@@ -44,7 +48,7 @@ def print_result(result: Result, config: ExportConfig, console: Console) -> None
         if text:
             console.print(f"  {text.format(url=result.url, split=next(iter(splits), 'train'))}", markup=False)
     console.print(f"  books and reasons: {result.url}/{metadata.SUMMARY}", markup=False)
-    console.print(f"next: synapse-export verify {result.url} --full", markup=False)
+    console.print(f"next: {_program()} verify {result.url} --full", markup=False)
     console.print(f"content {success.content[:16]}: the same for the same data and configuration", markup=False)
 
 
@@ -70,6 +74,13 @@ def print_forecast(config: ExportConfig, search_path: str, console: Console) -> 
         f"for all records about {_size(plan.record_bytes * plan.records)} to read "
         f"and {_size(plan.output_bytes * plan.records)} to write, originals not counted; nothing was written now"
     )
+
+
+def _program() -> str:
+    """How to call this program again from where we are."""
+    if shutil.which("synapse-export"):
+        return "synapse-export"
+    return f"{os.path.relpath(sys.executable)} -m pipeline"
 
 
 def _state(state: State) -> str:

@@ -112,7 +112,7 @@ def test_run_prints_counts_classes_losses_and_what_to_do_next(tidy, tmp_path):
         "splits: train",
         "coco annotations",
         "where: ",
-        "next: synapse-export",
+        "next: ",
     ):
         assert text in done.stdout
     assert done.stderr == ""
