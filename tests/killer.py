@@ -7,6 +7,7 @@ PATTERN kills the process, before or after the file is in place.
 import os
 import signal
 import sys
+import threading
 
 from pipeline.cli import main
 from pipeline.storage import local
@@ -15,16 +16,18 @@ from pipeline.storage import local
 def arm(when, pattern, count):
     real = os.replace
     seen = 0
+    one_at_a_time = threading.Lock()
 
     def replace(source, target):
         nonlocal seen
         hit = pattern in str(target)
-        seen += hit
-        if hit and seen == count and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        real(source, target)
-        if hit and seen == count:
-            os.kill(os.getpid(), signal.SIGKILL)
+        with one_at_a_time:  # originals are written by several threads
+            seen += hit
+            if hit and seen == count and when == "before":
+                os.kill(os.getpid(), signal.SIGKILL)
+            real(source, target)
+            if hit and seen == count:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     local.os.replace = replace
 
