@@ -144,7 +144,7 @@ class NumberedSample(msgspec.Struct, frozen=True, gc=False):
 
     ``image_id`` and ``annotation_id`` count from 1 over the whole export, all splits; annotation ``i`` of the sample
     has id ``annotation_id + i``. ``stem`` is unique over the export, also on case-blind disks, and ``file_name`` is
-    the leaf below ``images/<split>/`` (``stem`` plus the original extension).
+    the leaf of the original (``stem`` plus the original extension).
     """
 
     sample: Sample
@@ -155,9 +155,13 @@ class NumberedSample(msgspec.Struct, frozen=True, gc=False):
     file_name: str
 
     @property
-    def image_path(self) -> str:
-        """Where the original is, relative to the root of the export."""
-        return f"images/{self.split}/{self.file_name}"
+    def original_path(self) -> str:
+        """Where the original is, relative to the root of the export.
+
+        Only images that have labels (or have none to have) are below ``images/``, where a trainer takes an image
+        without labels for a background; videos, unreadable images and the like are below ``files/``.
+        """
+        return f"{'images' if self.sample.has_image else 'files'}/{self.split}/{self.file_name}"
 
 
 class Failure(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -93,9 +93,9 @@ def write_shard(context: WriteContext, item: WriteInput) -> ShardResult:
     marker, samples = _staged_samples(context, item, workspace)
     saves_originals = workspace.config.save_original_file
     copies = copy_originals(number(samples, item, workspace.config), item.shard, workspace) if saves_originals else {}
-    output = ShardOutput(workspace.storage, workspace.formats, context.catalog, marker.ledger, saves_originals)
+    output = ShardOutput(workspace.storage, workspace.formats, context.catalog, marker.ledger)
     for sample in number(samples, item, workspace.config):
-        output.add(sample, copies.get(sample.image_path))
+        output.add(sample, copies.get(sample.original_path))
     failures = (*marker.failures, *output.failures)
     output.add_failures(failures)
     output.flush()
@@ -151,16 +151,11 @@ def copy_originals(
     """Copy the originals of a shard; what became of each, by its output path."""
     storage = workspace.storage
     wanted = [
-        Wanted(sample.sample.record_id, sample.sample.file.spec, sample.image_path, sample.sample.file.size)
+        Wanted(sample.sample.record_id, sample.sample.file.spec, sample.original_path, sample.sample.file.size)
         for sample in numbered
-        if sample.sample.file is not None and not _is_unusable(sample.sample)
+        if sample.sample.file is not None
     ]
     return dict(workspace.source.copy_originals(shard, wanted, storage.write, storage.create))
-
-
-def _is_unusable(sample: Sample) -> bool:
-    """An image whose size nobody knows gets no labels, and beside the others it would pass for a background image."""
-    return sample.kind == "image" and not sample.has_image
 
 
 class ShardOutput:
@@ -172,9 +167,7 @@ class ShardOutput:
         formats: Sequence[Format],
         catalog: Catalog,
         extracted: Ledger,
-        saves_originals: bool = False,
     ) -> None:
-        self._saves_originals = saves_originals
         self._storage = storage
         self._formats = formats
         self._catalog = catalog
@@ -201,9 +194,6 @@ class ShardOutput:
         output_name, size, sha256 = sample.stem, None, ""
         if copied is not None:
             originals.seen += 1
-        elif self._saves_originals and sample.sample.file is not None:
-            originals.seen += 1
-            originals.skip(Reason.SOURCE_IMAGE_INVALID)
         if isinstance(copied, Failure):
             originals.fail(copied.reason)
             self.failures.append(copied)

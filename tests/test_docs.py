@@ -44,6 +44,8 @@ def test_the_configuration_of_the_readme_runs(tidy, tmp_path):
     for line in tree.splitlines():
         for name in re.findall(r"([\w/<>.]+\.(?:json|yaml|txt|csv|jsonl|<ext>)|SHA256SUMS)(?=[, ]|$)", line):
             pattern = re.sub(r"<\w+>", "*", name)
+            if name.startswith("files/"):  # tidy data has none
+                continue
             found = list((tmp_path / "out").glob(pattern)) or list((tmp_path / "out/metadata").glob(pattern))
             assert found, f"README promises {name}"
 

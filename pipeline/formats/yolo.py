@@ -13,6 +13,11 @@ from pipeline.records import Box, NumberedSample
 
 Task = Literal["detect"]
 
+IMAGE_SUFFIXES = frozenset(
+    ("avif", "bmp", "dng", "heic", "heif", "jp2", "jpeg", "jpg", "mpo", "png", "tif", "tiff", "webp")
+)
+"""What Ultralytics takes for an image, by its name (``ultralytics.data.utils.IMG_FORMATS``)."""
+
 _ROW = b"%d %.6f %.6f %.6f %.6f\n"
 _SMALLEST = 1e-6  # the last decimal of a row: less would be a box of no size
 
@@ -44,7 +49,7 @@ class Yolo:
         """The label file of an image: a row ``class cx cy w h`` per box, normalised; empty for a background image."""
         source = sample.sample
         size = image_size(source)
-        if size is None:
+        if size is None or sample.file_name.rpartition(".")[2].lower() not in IMAGE_SUFFIXES:
             return without_image(source)
         width, height = size
         results: list[Entry | Loss] = []

@@ -31,7 +31,7 @@ def my_formats(request, tmp_path, monkeypatch):
 
 class TestOwnFormat(FormatCases):
     def written_annotations(self, tree):
-        ids = {sample.image_path: sample.image_id for sample in self.samples()}
+        ids = {sample.original_path: sample.image_id for sample in self.samples()}
         lines = [strict_json(line) for data in tree.values() for line in data.splitlines()]
         return {ids[line["image"]]: len(line["boxes"]) for line in lines}
 

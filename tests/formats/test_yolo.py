@@ -54,8 +54,8 @@ class TestYolo(FormatCases):
             (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / path).write_bytes(data)
         for sample in usable:
-            (tmp_path / sample.image_path).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / sample.image_path).write_bytes(b"")
+            (tmp_path / sample.original_path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / sample.original_path).write_bytes(b"")
         labels = check_yolo_tree(tmp_path)
         assert len(labels) == len(usable)
         assert labels["labels/train/empty.txt"] == []
@@ -65,7 +65,7 @@ class TestYolo(FormatCases):
         usable = [sample for sample in self.samples() if sample.sample.has_image]
         assert usable
         for sample in usable:
-            assert label_path(f"/data/images/{sample.image_path}").as_posix().removeprefix("/data/images/") in tree
+            assert label_path(f"/data/images/{sample.original_path}").as_posix().removeprefix("/data/images/") in tree
 
     def test_losses_are_these(self):
         found = {
@@ -224,3 +224,12 @@ def test_only_known_tasks_are_accepted():
         Yolo(task="segment")
     with pytest.raises(ConfigError, match="detect"):
         load_format("yolo", {"task": "pose"})
+
+
+@pytest.mark.parametrize(("name", "seen"), [("a.jpg", True), ("A.JPEG", True), ("gpj", False), ("a.gif", False)])
+def test_an_image_that_ultralytics_would_not_see_is_reported(name, seen):
+    sample = msgspec.structs.replace(sample_with(box("b1", "car", 1, 1, 5, 5)), file_name=name)
+    results = list(Yolo().render(sample, CATALOG))
+    assert any(isinstance(result, Entry) for result in results) == seen
+    reported = [(loss.annotation_id, loss.reason) for loss in results if isinstance(loss, Loss)]
+    assert reported == ([] if seen else [("", "SOURCE_IMAGE_INVALID"), ("b1", "SOURCE_IMAGE_INVALID")])
