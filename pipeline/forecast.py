@@ -5,11 +5,12 @@ Nothing is written, neither at the destination nor to the API.
 
 import msgspec
 
-from pipeline.catalog import ShardSummary, build_catalog
+from pipeline.catalog import ShardSummary
 from pipeline.config import ExportConfig
 from pipeline.destination import State, examine
 from pipeline.extract import account, summarise
 from pipeline.ledger import Ledger
+from pipeline.numbering import catalog_of
 from pipeline.plan import check, identify
 from pipeline.records import Failure
 from pipeline.shards import Shard
@@ -60,16 +61,7 @@ def forecast(config: ExportConfig, *, search_path: str = "") -> Forecast:
         samples = [sample for record in extracted for sample in record.samples]
         summary = ShardSummary()
         summarise(samples, config.split, summary)
-        catalog = build_catalog(
-            summary,
-            name=config.name,
-            target=config.target,
-            masks=config.masks,
-            configured=project.classes,
-            order=config.classes.order,
-            rename=config.classes.rename,
-            drop=config.classes.drop,
-        )
+        catalog = catalog_of(config, project.classes, summary)
         # The real formats over the real samples, into memory: the losses are those of the run, not a table's.
         output = ShardOutput(open_storage("memory://forecast"), workspace.formats, catalog, ledger)
         item = WriteInput(Shard(0, shard.count, b""), 0, 0, {})

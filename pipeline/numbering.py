@@ -4,9 +4,11 @@ Runs in the driver, over shard summaries and narrow columns only: 8 bytes per sa
 and nothing else grows with the number of records.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from pipeline.catalog import ShardSummary, build_catalog, total
+from pipeline.catalog import Catalog, ShardSummary, build_catalog, total
 from pipeline.config import ExportConfig
 from pipeline.errors import StagingError
 from pipeline.naming import colliding_hashes, fold, fold_hash, resolve_collisions
@@ -30,24 +32,30 @@ def make_catalog(
     if len(markers) != len(plan.shards):
         raise StagingError(f"{len(plan.shards) - len(markers)} shards", "are not extracted")
     summaries = [marker.summary for marker in markers]
-    catalog = build_catalog(
-        total(summaries),
-        name=config.name,
-        description=config.description,
-        target=config.target,
-        masks=config.masks,
-        configured=plan.classes,
-        order=config.classes.order,
-        rename=config.classes.rename,
-        drop=config.classes.drop,
+    staged = StagedCatalog(
+        catalog_of(config, plan.classes, total(summaries)), _offsets(summaries), _changed_stems(markers, staging)
     )
-    staged = StagedCatalog(catalog, _offsets(summaries), _changed_stems(markers, staging))
     if frozen and frozen[0] != staged:
         raise StagingError("staged data was lost and the records changed since; start anew with on_existing: overwrite")
     digest = staging.write_catalog(staged)
     reporter.advance(len(plan.shards))
     reporter.end()
     return staged, digest
+
+
+def catalog_of(config: ExportConfig, configured: Sequence[str], summary: ShardSummary) -> Catalog:
+    """The catalog under a configuration, of a project with these ``configured`` classes."""
+    return build_catalog(
+        summary,
+        name=config.name,
+        description=config.description,
+        target=config.target,
+        masks=config.masks,
+        configured=configured,
+        order=config.classes.order,
+        rename=config.classes.rename,
+        drop=config.classes.drop,
+    )
 
 
 def _offsets(summaries: list[ShardSummary]) -> tuple[tuple[int, int], ...]:

@@ -1,9 +1,13 @@
 """With Ray: the same bytes as without, for any number of workers, and after its driver or a worker is killed."""
 
+import contextlib
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -69,10 +73,8 @@ def end(process):
     process.kill()
     process.communicate()
     for child in children:
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             child.kill()
-        except psutil.NoSuchProcess:
-            continue
 
 
 @pytest.mark.parametrize("moment", ["extract/000004.json", "write/000003.json"])
@@ -130,3 +132,49 @@ def test_no_task_argument_holds_a_secret(sandbox, tmp_path, monkeypatch):
         assert sandbox.token.encode() not in data
         assert b"canary-secret" not in data
         assert b"X-Sig" not in data
+
+
+@pytest.fixture
+def cluster(tmp_path_factory, sandbox):
+    """A Ray head of its own on the loopback interface, with the credentials in its environment; its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = 20_000 + free.getsockname()[1] % 10_000  # Ray's own workers listen below
+    local = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+    folder = tempfile.mkdtemp(prefix="head-")
+    process = subprocess.Popen(
+        [
+            Path(sys.executable).with_name("ray"), "start", "--head", "--block", f"--port={port}", "--num-cpus=2",
+            "--include-dashboard=false", "--object-store-memory=100000000", f"--temp-dir={folder}",
+            "--disable-usage-stats",
+        ],
+        env=environment(sandbox, **local),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as knock:
+            if knock.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.2)
+    yield f"127.0.0.1:{port}", local
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.terminate()
+    process.wait(timeout=60)
+    for child in children:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.parametrize("how", ["configured", "from the environment"])
+def test_a_running_cluster_is_joined_and_left_running(sandbox, golden, tmp_path, cluster, how):
+    address, local = cluster
+    told = {"address": address} if how == "configured" else {}
+    more = local if told else {**local, "RAY_ADDRESS": address}
+    config = configure(sandbox, tmp_path, **told)
+    for name in ("first", "second"):
+        done = command("run", config, "--set", f"path={tmp_path / name}", env=environment(sandbox, **more))
+        assert done.returncode == 0, done.stderr
+        assert digest(tmp_path / name) == golden
