@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 PAGE = 100
-REQUESTS = 16
+REQUESTS = 32
 
 
 def run_plain(project: int, folder: Path) -> int:
@@ -21,7 +21,8 @@ def run_plain(project: int, folder: Path) -> int:
 
     client = create_backend_client()
     client.timeout = {"connect": 5, "read": 120}
-    tasks, _ = client.list_tasks({"project": project, "expand": "data_unit", "page_size": PAGE}, list_all=True)
+    params = {"project": project, "expand": "data_unit", "page_size": PAGE, "response_mode": "presigned"}
+    tasks, _ = client.list_tasks(params, list_all=True)
     records = 0
     for task in tasks:
         data = task["data"]
