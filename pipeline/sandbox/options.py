@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from pipeline.errors import ConfigError
 from pipeline.sandbox.faults import Fault
 
 Target = Literal["task", "assignment", "ground_truth"]
+SMALLEST_PICTURE = 72
 TARGETS: tuple[Target, ...] = ("task", "assignment", "ground_truth")
 
 
@@ -47,3 +49,8 @@ class SandboxOptions:
     image_size: tuple[int, int] = (640, 480)
     faults: tuple[Fault, ...] = ()
     port: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise :class:`~pipeline.errors.ConfigError` for pictures too small to draw on."""
+        if min(self.image_size) < SMALLEST_PICTURE:
+            raise ConfigError("image_size", f"each side must have {SMALLEST_PICTURE} pixels or more")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.errors import ConfigError
 from pipeline.sandbox import EVERY_KIND_RECORDS, NASTY_KINDS, UNPARSABLE_KINDS, SandboxOptions
 from pipeline.sandbox.pictures import box_corners, draw, picture_bytes
 from pipeline.sandbox.scenes import KEYPOINT_COLOUR, Scene, Thing, colour_of, ellipse_runs
@@ -243,3 +244,8 @@ def test_bench_records_are_those_of_the_performance_figures():
     assert tools["keypoint"] / 17 / 500 == pytest.approx(0.28, abs=0.01)
     assert json.loads(b"".join(data.inline(7))) == json.loads(data.blob(7))
     assert json.loads(data.blob(7))["assignmentId"] == data.keys["assignment"][7]
+
+
+def test_pictures_too_small_to_draw_on_are_refused():
+    with pytest.raises(ConfigError, match="72 pixels or more"):
+        SandboxOptions(image_size=(64, 48))
