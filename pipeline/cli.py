@@ -15,7 +15,7 @@ from pipeline import report
 from pipeline.config import ExportConfig, load_config
 from pipeline.errors import ExportError
 from pipeline.plan import VERSION
-from pipeline.progress import Bar, Lines, Listener
+from pipeline.progress import Bar, Lines, Listener, printable
 from pipeline.run import run
 from pipeline.storage import open_storage
 from pipeline.verify import verify
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.command(options))
     except ExportError as error:
-        print(_printable(f"error: {error}"), file=sys.stderr)
+        print(printable(f"error: {error}"), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return _SIGNALS[signal.SIGINT]
@@ -109,9 +109,4 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _listener() -> Listener:
     console = Console()
-    return Bar(console) if console.is_terminal else Lines(lambda line: print(_printable(line), flush=True))
-
-
-def _printable(text: str) -> str:
-    """Text without the control characters with which server-supplied names could drive a terminal."""
-    return "".join(character if character.isprintable() or character == "\n" else "�" for character in text)
+    return Bar(console) if console.is_terminal else Lines(lambda line: print(printable(line), flush=True))

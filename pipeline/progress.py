@@ -170,7 +170,7 @@ class Bar:
 
     def message(self, text: str) -> None:
         """Print above the bar."""
-        self._bar.console.print(text, markup=False, highlight=False)
+        self._bar.console.print(printable(text), markup=False, highlight=False)
 
     def close(self) -> None:
         """Leave the terminal as it was."""
@@ -195,3 +195,8 @@ def _remaining(tally: Tally) -> str:
     minutes, seconds = divmod(round(tally.remaining), 60)
     hours, minutes = divmod(minutes, 60)
     return f", {hours}:{minutes:02}:{seconds:02} to go" if hours else f", {minutes}:{seconds:02} to go"
+
+
+def printable(text: str) -> str:
+    """Text without the control characters with which names from a server could drive a terminal."""
+    return "".join(character if character.isprintable() or character == "\n" else "\ufffd" for character in text)

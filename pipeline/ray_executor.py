@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import secrets
 import socket
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +19,6 @@ _LOCAL_ENVIRONMENT = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_AUTH_MODE": "disabled",
 }
 _OBJECT_STORE_BYTES = 100 * 2**20
 _KNOCK_SECONDS = 5.0
@@ -38,6 +38,10 @@ class RayExecutor:
         if self._local:
             for key, value in _LOCAL_ENVIRONMENT.items():
                 os.environ.setdefault(key, value)
+            if "RAY_AUTH_MODE" not in os.environ:
+                # Other users of this machine cannot run tasks in it. Left to itself, Ray would keep one token for
+                # everything in the user's home, and clusters started later would silently ask for it.
+                os.environ.update({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)})
         import ray  # noqa: PLC0415  after the environment is set, and only when Ray is asked for
 
         self._ray: Any = ray  # its own annotations are partial

@@ -12,6 +12,7 @@ from pipeline.config import ExportConfig
 from pipeline.destination import State
 from pipeline.forecast import forecast
 from pipeline.ledger import Count, Ledger
+from pipeline.progress import printable
 from pipeline.run import Result
 
 _READERS = {
@@ -25,55 +26,59 @@ def print_result(result: Result, config: ExportConfig, console: Console) -> None
     """Counts, classes, losses, where things are, and what to run next."""
     success = result.success
     if result.already_finished:
-        console.print(f"already complete: run {success.run_id} finished {success.finished}; nothing was done")
-        console.print(f"prove it with: {_program()} verify {result.url}", markup=False)
+        _say(console, f"already complete: run {success.run_id} finished {success.finished}; nothing was done")
+        _say(console, f"prove it with: {_program()} verify {result.url}")
         return
     ledger = success.ledger
     summary = result.summary
     console.print()
-    console.print(
-        f"{config.name}: {_number(ledger.records.written)} of {_number(ledger.records.seen)} records exported"
+    _say(
+        console, f"{config.name}: {_number(ledger.records.written)} of {_number(ledger.records.seen)} records exported"
     )
     _print_books(console, ledger)
     classes = [entry["name"] for entry in summary.get("classes", [])]
-    console.print(f"classes ({len(classes)}): {', '.join(classes)}", markup=False)
+    _say(console, f"classes ({len(classes)}): {', '.join(classes)}")
     splits = summary.get("splits", {})
-    console.print(f"splits: {', '.join(f'{name} {_number(count)}' for name, count in splits.items())}", markup=False)
+    _say(console, f"splits: {', '.join(f'{name} {_number(count)}' for name, count in splits.items())}")
     for warning in summary.get("warnings", []):
-        console.print(f"warning: {warning}", markup=False)
+        _say(console, f"warning: {warning}")
     console.print()
-    console.print(f"where: {result.url}", markup=False)
+    _say(console, f"where: {result.url}")
     for entry in config.formats:
         text = _READERS.get(entry.name)
         if text:
-            console.print(f"  {text.format(url=result.url, split=next(iter(splits), 'train'))}", markup=False)
-    console.print(f"  books and reasons: {result.url}/{metadata.SUMMARY}", markup=False)
-    console.print(f"next: {_program()} verify {result.url} --full", markup=False)
-    console.print(f"content {success.content[:16]}: the same for the same data and configuration", markup=False)
+            _say(console, f"  {text.format(url=result.url, split=next(iter(splits), 'train'))}")
+    _say(console, f"  books and reasons: {result.url}/{metadata.SUMMARY}")
+    _say(console, f"next: {_program()} verify {result.url} --full")
+    _say(console, f"content {success.content[:16]}: the same for the same data and configuration")
 
 
 def print_forecast(config: ExportConfig, search_path: str, console: Console) -> None:
     """What a run would do, what it would lose, and what stands in its way."""
     plan = forecast(config, search_path=search_path)
-    console.print(
-        f"{config.name}: {_number(plan.records)} records of {plan.project_title or config.target}", markup=False
+    _say(console, f"{config.name}: {_number(plan.records)} records of {plan.project_title or config.target}")
+    _say(
+        console,
+        f"{_number(plan.shards)} shards of up to {config.run.shard_size} records, executor {config.run.executor}",
     )
-    console.print(
-        f"{_number(plan.shards)} shards of up to {config.run.shard_size} records, executor {config.run.executor}"
-    )
-    console.print(f"to {plan.url}: {_state(plan.state)}", markup=False)
+    _say(console, f"to {plan.url}: {_state(plan.state)}")
     console.print()
-    console.print(f"in the newest {plan.sampled} records:")
+    _say(console, f"in the newest {plan.sampled} records:")
     _print_books(console, plan.ledger)
-    console.print(f"classes ({len(plan.classes)}): {', '.join(plan.classes)}", markup=False)
-    console.print(f"splits: {', '.join(f'{name} {count}' for name, count in plan.splits.items())}", markup=False)
+    _say(console, f"classes ({len(plan.classes)}): {', '.join(plan.classes)}")
+    _say(console, f"splits: {', '.join(f'{name} {count}' for name, count in plan.splits.items())}")
     for warning in plan.warnings:
-        console.print(f"warning: {warning}", markup=False)
+        _say(console, f"warning: {warning}")
     console.print()
     console.print(
         f"for all records about {_size(plan.record_bytes * plan.records)} to read "
         f"and {_size(plan.output_bytes * plan.records)} to write, originals not counted; nothing was written now"
     )
+
+
+def _say(console: Console, text: str) -> None:
+    """A line, in which names from the server are neither markup nor commands to the terminal."""
+    console.print(printable(text), markup=False)
 
 
 def _program() -> str:
@@ -111,7 +116,7 @@ def _print_books(console: Console, ledger: Ledger) -> None:
     ):
         for outcome, reasons in (("skipped", count.skipped), ("failed", count.failed)):
             for reason, number in reasons.items():
-                console.print(f"  {name} {outcome}: {reason} {_number(number)}", markup=False)
+                _say(console, f"  {name} {outcome}: {reason} {_number(number)}")
     for name, books in ledger.formats.items():
         by_reason: dict[str, list[str]] = {}
         for tool, reasons in books.losses.items():
@@ -119,7 +124,7 @@ def _print_books(console: Console, ledger: Ledger) -> None:
                 by_reason.setdefault(reason, []).append(f"{_number(number)} {tool or 'of no type'}")
         for reason, tools in by_reason.items():
             verb = "changed" if reason in books.annotations.lossy else "not held"
-            console.print(f"  {name}, {verb}: {', '.join(tools)} ({reason})", markup=False)
+            _say(console, f"  {name}, {verb}: {', '.join(tools)} ({reason})")
 
 
 def _row(table: Table, name: str, count: Count) -> None:

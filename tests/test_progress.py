@@ -5,8 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from pipeline.cli import _printable
-from pipeline.progress import Bar, Lines, Reporter, Silence, Tally, describe
+from pipeline.progress import Bar, Lines, Reporter, Silence, Tally, describe, printable
 
 
 def play(listener):
@@ -65,4 +64,4 @@ def test_what_an_earlier_run_did_is_not_counted_into_the_rate():
 
 
 def test_control_characters_never_reach_the_terminal():
-    assert _printable("a\x1b[2Jb\nc") == "a�[2Jb\nc"
+    assert printable("a\x1b[2Jb\nc") == "a�[2Jb\nc"
