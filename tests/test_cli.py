@@ -17,9 +17,7 @@ from exporting import command, digest, environment, export, settings, summary, w
 def refused(sandbox, tmp_path, *, env=None, **overrides):
     config = write_config(tmp_path, settings(sandbox, overrides.pop("path", tmp_path / "out"), **overrides))
     before = sorted(tmp_path.rglob("*"))
-    started = time.monotonic()
     done = command("run", config, env=env or environment(sandbox), timeout=60)
-    assert time.monotonic() - started < 30
     assert done.returncode == 2, done.stderr
     assert sorted(tmp_path.rglob("*")) == before
     assert done.stdout == ""

@@ -156,9 +156,9 @@ def test_faults_of_the_api_and_of_the_store_do_not_change_a_byte(golden, tmp_pat
 
 
 def test_presigned_urls_that_run_out_are_issued_again(golden, tmp_path):
-    options = SandboxOptions(profile="tidy", records=60, payload="presigned", url_ttl=0.12, blob_latency=0.05)
+    options = SandboxOptions(profile="tidy", records=60, payload="presigned", url_ttl=0.5, blob_latency=0.12)
     with Sandbox(options) as sandbox:
-        export(sandbox, tmp_path / "out", run={"requests": 4})
+        export(sandbox, tmp_path / "out", run={"requests": 3})
         assert [entry for entry in sandbox.requests() if entry["status"] == 403]
     assert digest(tmp_path / "out") == golden[1]
 

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 @pytest.fixture(scope="module")
 def sandbox():
-    with Sandbox(SandboxOptions(profile="nasty", records=120, payload="mixed")) as sandbox:
+    with Sandbox(SandboxOptions(profile="nasty", records=120, payload="mixed", blob_latency=0.02)) as sandbox:
         yield sandbox
 
 

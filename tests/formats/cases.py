@@ -24,7 +24,7 @@ from pipeline.formats import Entry, Format, Loss
 from tests.formats.sample_set import catalog_of, empty_catalog, samples
 
 ROOT = Path(__file__).parents[2]
-RESERVED = ("images", "metadata", "_staging", "_SUCCESS.json")
+RESERVED = ("images", "files", "metadata", "_staging", "_SUCCESS.json")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\\:*?\"<>|]")
 _NOT_FINITE = re.compile(r"(?<!\w)[-+]?(nan|inf|infinity)(?!\w)", re.IGNORECASE)
 

@@ -54,7 +54,7 @@ class Broken:
         number = sample.image_id
         annotations = sample.sample.annotations
         yield Entry("items.txt", b"%d" % number, "rows" if self.fault == "undeclared section" else "items")
-        yield Entry("same.txt" if self.fault == "path written twice" else f"files/{number}.txt", b"")
+        yield Entry("same.txt" if self.fault == "path written twice" else f"texts/{number}.txt", b"")
         if self.fault == "manifest is also a file":
             yield Entry("items.txt", b"")
         if self.fault == "text instead of bytes":
