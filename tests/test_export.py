@@ -286,7 +286,8 @@ def test_no_output_and_no_staging_holds_a_secret(nasty, tmp_path):
             assert b"X-Sig=" not in content, path
 
 
-def test_a_user_format_beside_the_configuration_is_used(tidy, tmp_path):
+@pytest.mark.parametrize("executor", ["serial", pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.slow])])
+def test_a_user_format_beside_the_configuration_is_used(tidy, tmp_path, executor):
     (tmp_path / "my_formats.py").write_text(
         "import dataclasses\n"
         "from pipeline.formats import Entry, Manifest, Section\n"
@@ -300,7 +301,8 @@ def test_a_user_format_beside_the_configuration_is_used(tidy, tmp_path):
         "    def manifests(self, catalog):\n"
         "        yield Manifest('names.txt', (Section('items'),))\n"
     )
-    values = settings(tidy, tmp_path / "out", formats=[{"my_formats:Names": {"suffix": "!"}}])
+    formats = [{"my_formats:Names": {"suffix": "!"}}]
+    values = settings(tidy, tmp_path / "out", formats=formats, run={"executor": executor})
     done = command("run", write_config(tmp_path, values), env=environment(tidy))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out/names.txt").read_text().count("!\n") == 60
