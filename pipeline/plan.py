@@ -36,7 +36,7 @@ def check(workspace: Workspace) -> Project:
 def check_destination(workspace: Workspace, executor: Executor) -> None:
     """Prove that the destination can be written, by everyone who will write there."""
     storage = workspace.storage
-    if executor.workers > 1 and storage.url.startswith("memory://"):
+    if workspace.config.run.executor != "serial" and storage.url.startswith("memory://"):
         raise DestinationError(storage.url, "is the memory of one process; use run.executor: serial")
     if executor.shares_nothing and not storage.is_shared:
         raise DestinationError(storage.url, "is a disk of this machine, but the cluster has several; use a storage URL")
@@ -57,6 +57,8 @@ def make_plan(workspace: Workspace, export: Identity, project: Project, reporter
     warnings = [project.warning] if project.warning else []
     if records != counted:
         warnings.append(f"the API counted {counted} records, listing them gave {records}")
+    if source.plan_report.duplicates:
+        warnings.append(f"the API listed {source.plan_report.duplicates} rows more than once; each is exported once")
     plan = Plan(
         fingerprint=digest.hexdigest(),
         export=export,

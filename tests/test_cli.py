@@ -66,6 +66,13 @@ def test_an_unwritable_path_is_refused(tidy, tmp_path, path):
     assert path in refused(tidy, tmp_path, path=path)
 
 
+@pytest.mark.ray
+@pytest.mark.xdist_group("ray")
+def test_the_memory_of_one_process_is_no_place_for_workers(tidy, tmp_path):
+    run = {"executor": "ray", "workers": 1}
+    assert "use run.executor: serial" in refused(tidy, tmp_path, path="memory://lost", run=run)
+
+
 def test_an_unknown_format_is_refused(tidy, tmp_path):
     assert "unknown format 'cocoa'" in refused(tidy, tmp_path, formats=["cocoa"])
 

@@ -76,6 +76,17 @@ def test_the_books_of_a_tidy_export_balance_without_failures(golden):
             assert count["seen"] == count["written"] + left
 
 
+def test_the_verdict_counts_every_file_but_itself(golden):
+    assert verify(open_storage(str(golden[0]))).files == len(files(golden[0])) - 1
+
+
+def test_no_filter_key_is_sent_that_the_api_would_ignore(tmp_path):
+    with Sandbox(SandboxOptions(profile="tidy", records=20)) as sandbox:
+        for target in ("task", "assignment", "ground_truth"):
+            export(sandbox, tmp_path / target, target=target)
+        assert not [entry for entry in sandbox.requests() if entry["ignored_keys"]]
+
+
 def test_what_coco_holds_is_what_the_api_holds(golden, tidy):
     path, _ = golden
     written = sum(

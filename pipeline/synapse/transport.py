@@ -222,10 +222,6 @@ class Transport:
         given = dict(parse_qsl(query, keep_blank_values=True))
         return self._at_base(path, urlencode({**self._params, **given, **params}))
 
-    def local_address(self, address: str) -> str:
-        """Path and query of a ``next`` link, without the server; raises BackendError as :meth:`api_url` does."""
-        return self.api_url(address, {}).raw_path_qs
-
     def file_url(self, address: str) -> tuple[URL, dict[str, str]]:
         """Where a file is and the headers to send: credentials only for a path of the API's own server."""
         if "://" not in address and not address.startswith("//"):
