@@ -170,7 +170,7 @@ def test_urls_that_run_out_are_issued_again(connect):
 
 @pytest.mark.parametrize("kind", ["500", "reset", "cut", "429"])
 def test_passing_trouble_changes_nothing(connect, kind):
-    faults = tuple(Fault(route=route, kind=kind, rate=0.3, value=0.1) for route in ("originals", "pages"))
+    faults = tuple(Fault(route=route, kind=kind, times=2, each=True, value=0.1) for route in ("originals", "pages"))
     with Sandbox(SandboxOptions(records=15, image_size=(320, 240))) as sandbox:
         source = connect(sandbox)
         (shard,) = source.plan(20, lambda _: None)

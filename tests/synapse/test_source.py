@@ -377,7 +377,7 @@ def test_a_foreign_link_ends_the_plan(connect, monkeypatch):
     "kind", ["429", "500", "502", "503", "520", "524", "reset", "cut", "html", "empty", "badjson", "hang"]
 )
 def test_passing_trouble_changes_nothing(connect, kind):
-    faults = tuple(Fault(route=route, kind=kind, rate=0.2, value=0.1) for route in ("pages", "payloads"))
+    faults = tuple(Fault(route=route, kind=kind, times=2, each=True, value=0.1) for route in ("pages", "payloads"))
     with Sandbox(SandboxOptions(records=30, payload="mixed", faults=faults)) as sandbox:
         source = connect(sandbox, retry=PATIENT, page_size=5)
         records = extracted(source)
