@@ -17,16 +17,24 @@ import msgspec
 SPLIT_ORDER = ("train", "val", "test")
 GROUND_TRUTH_SPLITS = {"train": "train", "validation": "val", "test": "test"}
 UNASSIGNED = "unassigned"
+SPLIT_NAME = r"[a-z][a-z0-9_-]*"
 _PLAIN_WORD = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 class ShardSummary(msgspec.Struct):
-    """What one shard contributes: counts of samples and annotations, labels seen, usable images per split."""
+    """What one shard contributes: counts of samples and annotations, labels seen, usable images per split.
+
+    ``points`` are the labels of keypoints that are in a group, ``ungrouped`` the records without a value of
+    ``split.key``, ``listed`` the records that ``split.file`` names (only counted when it names records).
+    """
 
     samples: int = 0
     annotations: int = 0
     labels: dict[str, int] = {}
     splits: dict[str, int] = {}
+    points: dict[str, int] = {}
+    ungrouped: int = 0
+    listed: int = 0
 
 
 def combine(left: ShardSummary, right: ShardSummary) -> ShardSummary:
@@ -36,6 +44,9 @@ def combine(left: ShardSummary, right: ShardSummary) -> ShardSummary:
         annotations=left.annotations + right.annotations,
         labels=_add(left.labels, right.labels),
         splits=_add(left.splits, right.splits),
+        points=_add(left.points, right.points),
+        ungrouped=left.ungrouped + right.ungrouped,
+        listed=left.listed + right.listed,
     )
 
 
@@ -43,13 +54,44 @@ def _add(left: Mapping[str, int], right: Mapping[str, int]) -> dict[str, int]:
     return {key: left.get(key, 0) + right.get(key, 0) for key in left.keys() | right.keys()}
 
 
+class Skeleton(msgspec.Struct, frozen=True):
+    """An object made of named keypoints.
+
+    ``name`` is its category; ``points`` are the classes of its keypoints in order (each at most once); ``edges`` are
+    pairs of positions in ``points``, from 0, to be drawn as lines; ``flip[i]`` is the position of the point that takes
+    the place of point ``i`` in a mirrored image (``i`` itself for points in the middle).
+    """
+
+    name: str
+    points: tuple[str, ...]
+    edges: tuple[tuple[int, int], ...] = ()
+    flip: tuple[int, ...] = ()
+
+
+class ClassNames(msgspec.Struct, frozen=True):
+    """What the user wants of class names: old names and their new ones, and names (old or new) to leave out.
+
+    All names are normalised (:func:`normalise_label`); :func:`class_names` makes one from a configuration.
+    """
+
+    rename: dict[str, str] = {}
+    drop: tuple[str, ...] = ()
+
+    def final(self, label: str) -> str | None:
+        """The class of a label, or None when it is left out."""
+        name = self.rename.get(label, label)
+        return None if not name or label in self.drop or name in self.drop else name
+
+
 class Catalog(msgspec.Struct, frozen=True):
     """What formats may know of the whole export.
 
     ``classes`` are the class names in their final order: class ``i`` is YOLO's ``i`` and COCO's ``i + 1``;
-    ``class_sources`` says for each whether the ``project``'s configuration, the user's ``order`` or only the data
-    (``observed``) names it. ``splits`` maps each split that has images to their number, in canonical order;
-    an empty export has ``{"train": 0}``. ``masks`` is ``instance``, ``semantic`` or ``exclude``.
+    ``class_sources`` says for each whether the ``lock``, the user's ``order``, the ``project``'s configuration or only
+    the data (``observed``) names it; ``names`` is what was renamed and left out. ``splits`` maps each split that has images to their number, in canonical order;
+    an empty export has ``{"train": 0}``. ``masks`` is ``instance``, ``semantic`` or ``exclude``. ``skeletons`` are what
+    groups of keypoints can be, in the order of their categories; their classes are lists of their own. ``warnings``
+    are for whoever reads the dataset.
     """
 
     name: str
@@ -62,6 +104,9 @@ class Catalog(msgspec.Struct, frozen=True):
     splits: dict[str, int]
     samples: int
     annotations: int
+    skeletons: tuple[Skeleton, ...] = ()
+    names: ClassNames = ClassNames()
+    warnings: tuple[str, ...] = ()
 
     def class_index(self, label: str) -> int | None:
         """The position of a label's class in ``classes``, or None when the class is dropped by the user."""
@@ -76,43 +121,50 @@ def build_catalog(
     target: str = "task",
     masks: str = "instance",
     configured: Sequence[str] = (),
+    locked: Sequence[str] = (),
     order: Sequence[str] = (),
     rename: Mapping[str, str] | None = None,
     drop: Sequence[str] = (),
+    skeletons: tuple[Skeleton, ...] = (),
+    warnings: tuple[str, ...] = (),
 ) -> Catalog:
     """The catalog of an export whose shards add up to ``summary``.
 
-    ``configured`` are the project's classes in configuration order. The final order is the user's ``order``, then
-    the project's, then observed labels lexically (the Synapse SDK's ``project_configuration_then_observed_lexical``);
-    ``rename`` is applied first and may merge classes, ``drop`` is applied last and takes either name.
+    ``configured`` are the project's classes in configuration order. The final order is that of the ``locked`` classes,
+    whether or not they occur, then the user's ``order``, then the project's, then observed labels lexically (the Synapse
+    SDK's ``project_configuration_then_observed_lexical``); ``rename`` is applied first and may merge classes, ``drop``
+    is applied last and takes either name. Neither moves a locked class: one that is dropped keeps its number, and no
+    label has it.
     """
-    renames = {normalise_label(old): normalise_label(new) for old, new in (rename or {}).items()}
-    dropped = {normalise_label(label) for label in drop}
+    names = class_names(rename or {}, drop)
     observed = sorted(summary.labels)
-    sources: dict[str, str] = {}
+    sources = dict.fromkeys(locked, "lock")
     for source, labels in (("order", order), ("project", configured), ("observed", observed)):
-        for label in map(normalise_label, labels):
-            final = renames.get(label, label)
-            if final and label not in dropped and final not in dropped:
+        for final in map(names.final, map(normalise_label, labels)):
+            if final is not None:
                 sources.setdefault(final, source)
-    classes = tuple(sources)
-    position = {label: index for index, label in enumerate(classes)}
-    lookup = {label: position[final] for label in observed if (final := renames.get(label, label)) in position}
-    for label in observed:
-        if label in dropped:
-            lookup.pop(label, None)
+    position = {name: index for index, name in enumerate(sources)}
     return Catalog(
         name=name,
         description=description,
         target=target,
         masks=masks,
-        classes=classes,
+        classes=tuple(sources),
         class_sources=tuple(sources.values()),
-        class_of_label=lookup,
+        class_of_label={label: position[final] for label in observed if (final := names.final(label)) is not None},
         splits=_ordered_splits(summary.splits) or {"train": 0},
         samples=summary.samples,
         annotations=summary.annotations,
+        skeletons=skeletons,
+        names=names,
+        warnings=warnings,
     )
+
+
+def class_names(rename: Mapping[str, str], drop: Iterable[str]) -> ClassNames:
+    """The wishes of a configuration, in an order that does not depend on how they were written down."""
+    renames = {normalise_label(old): normalise_label(new) for old, new in rename.items()}
+    return ClassNames(dict(sorted(renames.items())), tuple(sorted(set(map(normalise_label, drop)))))
 
 
 def total(summaries: Iterable[ShardSummary]) -> ShardSummary:
@@ -146,6 +198,13 @@ def configured_classes(configuration: Any) -> list[str]:
             if isinstance(code, str) and normalise_label(code):
                 found.setdefault(normalise_label(code))
     return list(found)
+
+
+def configured_points(configuration: Any) -> list[str]:
+    """The classes of the tool ``keypoint`` alone, in the same order."""
+    tools = configuration.get("classification") if isinstance(configuration, dict) else None
+    own = {"keypoint": tools.get("keypoint")} if isinstance(tools, dict) else {}
+    return configured_classes({"classification": own})
 
 
 def split_by_hash(key: str, ratios: Mapping[str, float]) -> str:

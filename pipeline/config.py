@@ -12,70 +12,27 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
 
+from pipeline.config_parts import ClassConfig, FormatConfig, Model, RunConfig, SkeletonConfig, SplitConfig
 from pipeline.errors import ConfigError
+
+__all__ = [
+    "ClassConfig",
+    "ExportConfig",
+    "FormatConfig",
+    "RunConfig",
+    "SkeletonConfig",
+    "SplitConfig",
+    "expand_variables",
+    "load_config",
+    "parse_config",
+]
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _SECRET_KEY = re.compile(
     r"secret|token|password|passwd|credential|private_key|access_key|account_key|^key$|sas", re.IGNORECASE
 )
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, validate_default=True)
-
-
-class FormatConfig(_Model):
-    """One requested format: its name (or ``package.module:Class``) and its options."""
-
-    name: str = Field(min_length=1)
-    options: dict[str, Any] = {}
-
-
-class SplitConfig(_Model):
-    """How samples are divided: ``by: none`` (all ``train``), ``hash`` of a key, or ground truth ``category``."""
-
-    by: Literal["none", "hash", "category"] = "none"
-    ratios: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")], float] = {"train": 0.8, "val": 0.1, "test": 0.1}
-    key: Literal["record"] = "record"
-
-    @field_validator("ratios")
-    @classmethod
-    def _ratios_add_up(cls, ratios: dict[str, float]) -> dict[str, float]:
-        if not ratios or any(not 0 <= ratio <= 1 for ratio in ratios.values()):
-            raise ValueError("each ratio must be between 0 and 1")
-        if abs(sum(ratios.values()) - 1) > 1e-9:
-            raise ValueError(f"must add up to 1, not {sum(ratios.values()):g}")
-        return ratios
-
-
-class ClassConfig(_Model):
-    """Class names: which come first, which are renamed (two to one name merges them), which are left out."""
-
-    order: tuple[str, ...] = ()
-    rename: dict[str, str] = {}
-    drop: tuple[str, ...] = ()
-
-
-class RunConfig(_Model):
-    """How the work is done. Nothing here changes a byte of the result."""
-
-    executor: Literal["ray", "serial"] = "ray"
-    address: str | None = None
-    workers: int | None = Field(default=None, ge=1)
-    shard_size: int = Field(default=500, ge=1, le=100_000)
-    page_size: int = Field(default=100, ge=1, le=1000)
-    requests: int = Field(default=32, ge=1, le=1000)
-    keep_staging: bool = False
 
 
 def _failure_limit(value: int | str) -> int | str:
@@ -87,7 +44,7 @@ def _failure_limit(value: int | str) -> int | str:
     return value
 
 
-class ExportConfig(_Model):
+class ExportConfig(Model):
     """One export, as the YAML file describes it.
 
     ``storage_options`` keeps its ``${VAR}`` references: they are expanded in the process that opens the storage
@@ -105,6 +62,9 @@ class ExportConfig(_Model):
     formats: tuple[FormatConfig, ...] = Field(min_length=1)
     split: SplitConfig = SplitConfig()
     classes: ClassConfig = ClassConfig()
+    skeletons: dict[Annotated[str, Field(min_length=1)], SkeletonConfig] | None = None
+    empty: Literal["keep", "drop"] = "keep"
+    exif: Literal["record", "bake", "ignore"] = "record"
     masks: Literal["instance", "semantic", "exclude"] = "instance"
     naming: Literal["original", "id"] = "original"
     on_existing: Literal["resume", "fail", "overwrite"] = "resume"
@@ -145,6 +105,11 @@ class ExportConfig(_Model):
     def _fits_together(self) -> "ExportConfig":
         if self.split.by == "category" and self.target != "ground_truth":
             raise ValueError("split.by: category needs target: ground_truth (only ground truth has categories)")
+        if self.split.key.startswith("data_unit.") and self.target == "ground_truth":
+            raise ValueError(
+                f"split.key: {self.split.key} needs target: task or assignment; ground truth lists no more of a data "
+                "unit than its id (key: data_unit) and its file (key: file_name)"
+            )
         _refuse_literal_secrets(self.storage_options)
         return self
 

@@ -11,12 +11,14 @@ from pipeline.destination import State, examine
 from pipeline.extract import account, summarise
 from pipeline.ledger import Ledger
 from pipeline.numbering import catalog_of
+from pipeline.output import ShardOutput
 from pipeline.plan import check, identify
 from pipeline.records import Failure
 from pipeline.shards import Shard
+from pipeline.staging import Offset
 from pipeline.storage import open_storage
 from pipeline.workspace import Settings, close_workspace, open_workspace
-from pipeline.write import ShardOutput, WriteInput, number
+from pipeline.write import WriteInput, number
 
 SAMPLED_RECORDS = 100
 
@@ -64,7 +66,7 @@ def forecast(config: ExportConfig, *, search_path: str = "") -> Forecast:
         catalog = catalog_of(config, project.classes, summary)
         # The real formats over the real samples, into memory: the losses are those of the run, not a table's.
         output = ShardOutput(open_storage("memory://forecast"), workspace.formats, catalog, ledger)
-        item = WriteInput(Shard(0, shard.count, b""), 0, 0, {})
+        item = WriteInput(Shard(0, shard.count, b""), Offset(), {})
         for sample in number([(sample, str(sample.record_id)) for sample in samples], item, config):
             output.add(sample, None)
         return Forecast(

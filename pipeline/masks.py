@@ -132,6 +132,28 @@ def bitmap(runs: bytes, width: int, height: int) -> npt.NDArray[np.uint8]:
     return np.repeat(values, lengths).reshape(height, width)
 
 
+def rebase(runs: bytes, width: int, new_width: int, new_height: int) -> bytes:
+    """The same pixels, by column and row, as runs of an image of another size; what lies outside it is cut off.
+
+    ``width`` is that of the image the runs count by. Raises MaskError when nothing is left, and for runs over more than
+    :data:`MAX_TRANSITIONS` rows in all.
+    """
+    starts, ends = _ends(runs)
+    first, last = starts // width, (ends - 1) // width
+    counts = last - first + 1
+    if int(counts.sum()) > MAX_TRANSITIONS:
+        raise MaskError(f"the mask has more than {MAX_TRANSITIONS} pieces of rows")
+    of_run = np.repeat(np.arange(starts.size), counts)
+    rows = np.arange(of_run.size) - np.repeat(np.cumsum(counts) - counts, counts) + first[of_run]
+    left = np.maximum(starts[of_run] - rows * width, 0)
+    right = np.minimum(np.minimum(ends[of_run] - rows * width, width), new_width)
+    inside = (left < right) & (rows < new_height)
+    if not inside.any():
+        raise MaskError(f"nothing of the mask lies inside {new_width} x {new_height}")
+    left, right, rows = left[inside], right[inside], rows[inside]
+    return runs_from_pairs(np.stack((rows * new_width + left, right - left), axis=1))
+
+
 def _integers(values: np.ndarray, dimensions: int) -> npt.NDArray[np.int64]:
     array = np.asarray(values)
     if not array.size:

@@ -1,7 +1,10 @@
-"""Merge: join the parts of all shards into one file per manifest. No parsing, and no file is ever held in memory."""
+"""Merge: join the parts of all shards into one file per manifest. No file is ever held in memory, and nothing is parsed
+but by the manifest's own transform.
+"""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import importlib
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -15,11 +18,12 @@ from pipeline.workspace import Settings, open_workspace
 
 
 class PartAt(msgspec.Struct, frozen=True, array_like=True):
-    """A part to be joined: its shard, and where it is in the shard's pack."""
+    """A part to be joined: its shard, and where it is in the shard's pack, or in which ``file`` of the export."""
 
     shard: int
     start: int
     length: int
+    file: str = ""
 
 
 class MergeInput(msgspec.Struct, frozen=True):
@@ -61,7 +65,7 @@ def gather(manifest: Manifest, markers: Sequence[WriteMarker]) -> MergeInput:
     for marker in markers:
         for part in marker.parts:
             if part.path == manifest.path and part.length:
-                parts[part.section].append(PartAt(marker.index, part.start, part.length))
+                parts[part.section].append(PartAt(marker.index, part.start, part.length, part.file))
         digest.update(marker.sha256.encode())
     return MergeInput(manifest, {name: tuple(found) for name, found in parts.items()}, digest.hexdigest())
 
@@ -81,7 +85,10 @@ def join(staging: Staging, item: MergeInput, tail: bytes = b"") -> tuple[int, st
     digest = hashlib.sha256()
     size = 0
     with storage.create(item.manifest.path) as file:
-        for chunk in _chunks(staging, item, tail):
+        chunks = _chunks(staging, item, tail)
+        if item.manifest.transform:
+            chunks = _function(item.manifest.transform)(chunks)
+        for chunk in chunks:
             file.write(chunk)
             digest.update(chunk)
             size += len(chunk)
@@ -94,6 +101,12 @@ def _chunks(staging: Staging, item: MergeInput, tail: bytes) -> Iterator[bytes]:
         for position, part in enumerate(item.parts[section.name]):
             if position and section.separator:
                 yield section.separator
-            yield from staging.storage.chunks(staging.pack_path(part.shard), part.start, part.length)
+            yield from staging.storage.chunks(part.file or staging.pack_path(part.shard), part.start, part.length)
         yield section.close
     yield tail
+
+
+def _function(dotted: str) -> Callable[[Iterator[bytes]], Iterator[bytes]]:
+    module, _, name = dotted.partition(":")
+    function: Callable[[Iterator[bytes]], Iterator[bytes]] = getattr(importlib.import_module(module), name)
+    return function

@@ -4,16 +4,16 @@
 say what is not in the export and why, ``files.csv`` and ``SHA256SUMS`` list every file with its size and digest.
 """
 
-import csv
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import msgspec
 
 from pipeline.errors import FormatError
 from pipeline.formats import Loss, Manifest, Section
-from pipeline.records import Failure, NumberedSample
+from pipeline.formats.encoding import csv_line
+from pipeline.records import Failure, NumberedSample, Sample
+from pipeline.synapse.source import Copied
 
 RECORDS = "metadata/records.csv"
 FAILURES = "metadata/failures.jsonl"
@@ -33,8 +33,10 @@ RECORD_COLUMNS = (
     "image_id",
     "width",
     "height",
+    "orientation",
     "bytes",
     "sha256",
+    "source_sha256",
 )
 FILE_COLUMNS = ("path", "bytes", "sha256")
 ITEMS = "items"
@@ -42,18 +44,7 @@ ITEMS = "items"
 # Files whose bytes hold times or the run's id; all others are the same for the same data and configuration.
 VOLATILE = (SUCCESS, SUMMARY)
 
-_FORMULA_START = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 _encode = msgspec.json.Encoder().encode
-
-
-class _Echo:
-    """A file whose ``write`` returns the text: ``csv.writer.writerow`` then returns the row."""
-
-    def write(self, text: str) -> str:
-        return text
-
-
-_row_writer: Any = csv.writer(_Echo(), lineterminator="\n")
 
 
 class LossGroup(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -77,9 +68,10 @@ def manifests() -> tuple[Manifest, ...]:
     )
 
 
-def record_line(sample: NumberedSample, output_name: str, size: int | None, sha256: str) -> bytes:
+def record_line(sample: NumberedSample, copied: Copied | None) -> bytes:
     """The row of ``records.csv`` of one sample; ``output_name`` is the copied original, or the stem of its labels."""
     source = sample.sample
+    header = copied.header if copied else None
     return csv_line(
         (
             source.record_id,
@@ -87,12 +79,14 @@ def record_line(sample: NumberedSample, output_name: str, size: int | None, sha2
             source.category,
             sample.split,
             source.file.name if source.file else "",
-            output_name,
+            copied.path if copied else sample.stem,
             sample.image_id,
             source.width,
             source.height,
-            size,
-            sha256,
+            header.orientation if header else None,
+            copied.size if copied else None,
+            copied.sha256 if copied else "",
+            copied.source_sha256 if copied else "",
         )
     )
 
@@ -139,6 +133,11 @@ def group_losses(sample: NumberedSample, format_name: str, losses: Sequence[Loss
     ]
 
 
+def original_line(sample: Sample, reason: str) -> bytes:
+    """The row of ``losses.jsonl`` of something found about an original."""
+    return json_line(LossGroup(sample.record_id, sample.media, "originals", "lossy", reason))
+
+
 def json_line(value: object) -> bytes:
     """A value as one line of JSON."""
     return _encode(value) + b"\n"
@@ -157,11 +156,3 @@ def checksum_line(path: str, sha256: str) -> bytes:
 def digest(data: bytes) -> str:
     """The sha256 of some bytes, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
-
-
-def csv_line(values: Iterable[object]) -> bytes:
-    """One CSV row (RFC 4180, UTF-8, LF): numbers stay numbers, text that a spreadsheet would run gets a ``'``."""
-    line: str = _row_writer.writerow(
-        [f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_START) else value for value in values]
-    )
-    return line.encode()

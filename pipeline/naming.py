@@ -31,6 +31,8 @@ _REMOVED_CATEGORIES = frozenset(("Cc", "Cs", "Zl", "Zp"))
 _REMOVED_CHARACTERS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 # Names of devices on Windows, with any extension (learn.microsoft.com, "Naming Files, Paths, and Namespaces").
 _RESERVED = re.compile(r"(?:CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(?:COM|LPT)[0-9¹²³])(?:\.|$)", re.IGNORECASE)
+# Files that readers of image folders look for beside the images (huggingface.co/docs/datasets, "ImageFolder").
+_TAKEN = re.compile(r"(?:metadata\.(?:csv|jsonl|parquet)|README\.md)\Z", re.IGNORECASE)
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}\.[A-Za-z0-9]{1,8}")
 
 
@@ -40,7 +42,7 @@ def safe_leaf(name: str) -> str:
     Korean, emoji and other letters are kept, in NFC. At most :data:`MAX_LEAF_BYTES` bytes of UTF-8, cut between
     characters and before the extension. ``""`` when nothing usable remains. Applying it again changes nothing.
     """
-    if _PLAIN.fullmatch(name) and ".." not in name and not _RESERVED.match(name):
+    if _PLAIN.fullmatch(name) and ".." not in name and not _RESERVED.match(name) and not _TAKEN.match(name):
         return name
     leaf = name.replace("\\", "/").rpartition("/")[2]
     leaf = unicodedata.normalize("NFC", "".join(filter(_is_kept, leaf))).strip()
@@ -138,7 +140,7 @@ def _trimmed(leaf: str) -> tuple[str, str]:
     leaf = leaf.rstrip(". ")
     if leaf[:1] in ("-", "."):
         leaf = "_" + leaf[1:]
-    if _RESERVED.match(leaf):
+    if _RESERVED.match(leaf) or _TAKEN.match(leaf):
         leaf = "_" + leaf
     stem, suffix = split_leaf(leaf)
     return stem.rstrip(". "), suffix

@@ -13,7 +13,7 @@ from pipeline.config import ExportConfig
 from pipeline.errors import StagingError
 from pipeline.naming import colliding_hashes, fold, fold_hash, resolve_collisions
 from pipeline.progress import Reporter
-from pipeline.staging import ExtractMarker, Plan, StagedCatalog, Staging
+from pipeline.staging import ExtractMarker, Offset, Plan, StagedCatalog, Staging
 
 
 def make_catalog(
@@ -58,12 +58,16 @@ def catalog_of(config: ExportConfig, configured: Sequence[str], summary: ShardSu
     )
 
 
-def _offsets(summaries: list[ShardSummary]) -> tuple[tuple[int, int], ...]:
-    """Samples and annotations before each shard."""
-    offsets = [(0, 0)]
+def _offsets(summaries: list[ShardSummary]) -> tuple[Offset, ...]:
+    """What comes before each shard."""
+    offsets = [Offset()]
     for summary in summaries:
-        samples, annotations = offsets[-1]
-        offsets.append((samples + summary.samples, annotations + summary.annotations))
+        before = offsets[-1]
+        images = {
+            split: before.images.get(split, 0) + summary.splits.get(split, 0)
+            for split in sorted(before.images.keys() | summary.splits.keys())
+        }
+        offsets.append(Offset(before.samples + summary.samples, before.annotations + summary.annotations, images))
     return tuple(offsets[:-1])
 
 

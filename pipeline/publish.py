@@ -9,14 +9,16 @@ from typing import Any
 import msgspec
 
 from pipeline import metadata
-from pipeline.catalog import UNASSIGNED
+from pipeline.catalog import UNASSIGNED, Catalog
 from pipeline.config import ExportConfig
 from pipeline.destination import Success
 from pipeline.errors import LedgerError
-from pipeline.formats import Manifest, Section
+from pipeline.formats import Format, Manifest, Section
+from pipeline.formats.encoding import csv_line
 from pipeline.ledger import Ledger, merge_ledgers
 from pipeline.merge import gather, join
 from pipeline.progress import Reporter
+from pipeline.reasons import Reason
 from pipeline.staging import ManifestMarker, Plan, StagedCatalog, WriteMarker
 from pipeline.workspace import Workspace
 
@@ -37,12 +39,13 @@ def publish(
         raise LedgerError("records", f"{plan.records} were planned, {ledger.records.seen} are in the books")
     storage, staging = workspace.storage, workspace.staging
     reporter.begin("publish", 1, unit="exports")
-    summary = make_summary(workspace.config, plan, staged, ledger, reporter.seconds, run_id)
+    memory = reader_memory(workspace.formats, staged.catalog, manifests)
+    summary = make_summary(workspace.config, plan, staged, ledger, memory, reporter.seconds, run_id)
     storage.write(metadata.SUMMARY, summary)
 
     rows = b"".join(metadata.file_line(marker.path, marker.size, marker.sha256) for marker in manifests)
     sums = b"".join(metadata.checksum_line(marker.path, marker.sha256) for marker in manifests)
-    header = metadata.csv_line(metadata.FILE_COLUMNS)
+    header = csv_line(metadata.FILE_COLUMNS)
     file_list = gather(Manifest(metadata.FILES, (Section(metadata.ITEMS, open=header),)), markers)
     _, list_sha256 = join(staging, file_list, rows)
     sums += metadata.checksum_line(metadata.FILES, list_sha256)
@@ -70,10 +73,34 @@ def publish(
     return success
 
 
+def reader_memory(
+    formats: Sequence[Format], catalog: Catalog, manifests: Sequence[ManifestMarker]
+) -> dict[str, dict[str, Any]]:
+    """For each format whose readers load whole files: its largest file, and bytes of memory that loading it takes."""
+    sizes = {marker.path: marker.size for marker in manifests}
+    found: dict[str, dict[str, Any]] = {}
+    for format_ in formats:
+        factor = getattr(format_, "reader_memory", 0)
+        own = [manifest.path for manifest in format_.manifests(catalog)] if factor else []
+        if own:
+            largest = max(own, key=lambda path: sizes[path])
+            found[format_.name] = {"path": largest, "bytes": sizes[largest], "memory": round(sizes[largest] * factor)}
+    return found
+
+
 def make_summary(
-    config: ExportConfig, plan: Plan, staged: StagedCatalog, ledger: Ledger, seconds: dict[str, float], run_id: str
+    config: ExportConfig,
+    plan: Plan,
+    staged: StagedCatalog,
+    ledger: Ledger,
+    memory: dict[str, dict[str, Any]],
+    seconds: dict[str, float],
+    run_id: str,
 ) -> bytes:
-    """``export_summary.json``: what was exported, from where, what is missing and why, and how long it took."""
+    """``export_summary.json``: what was exported, from where, what is missing and why, and how long it took.
+
+    ``memory`` is what :func:`reader_memory` predicts.
+    """
     catalog = staged.catalog
     return _pretty(
         {
@@ -94,7 +121,8 @@ def make_summary(
                 for index, (name, source) in enumerate(zip(catalog.classes, catalog.class_sources, strict=True))
             ],
             "splits": catalog.splits,
-            "warnings": [*plan.warnings, *catalog_warnings(config, staged)],
+            "warnings": [*plan.warnings, *catalog_warnings(config, staged), *original_warnings(ledger)],
+            "reader_memory": memory,
             "shards": len(plan.shards),
             "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
             "versions": {
@@ -122,6 +150,20 @@ def catalog_warnings(config: ExportConfig, staged: StagedCatalog) -> list[str]:
     if catalog.classes and not any(source == "project" for source in catalog.class_sources):
         warnings.append("CLASS_SCHEMA_UNAVAILABLE: the project configures no classes; their order is that of the names")
     return warnings
+
+
+_FINDINGS = {
+    Reason.EXIF_ORIENTATION: "are stored turned (EXIF): Detectron2, Ultralytics and browsers turn them, torchvision does "
+    "not; exif: bake makes all readers agree",
+    Reason.SIZE_CORRECTED: "are not of the size their record declares; labels go by the image's own",
+    Reason.IMAGE_UNTERMINATED: "are JPEGs without a proper end; Ultralytics writes such files anew in place",
+}
+
+
+def original_warnings(ledger: Ledger) -> list[str]:
+    """What readers of the images may stumble over."""
+    found = ledger.originals.lossy
+    return [f"{found[reason]} images {text} ({reason})" for reason, text in _FINDINGS.items() if reason in found]
 
 
 def _count(ledger: Ledger, name: str) -> dict[str, Any]:

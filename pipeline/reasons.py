@@ -20,6 +20,8 @@ class Reason(StrEnum):
     KEYPOINT_GROUP_INVALID = "KEYPOINT_GROUP_INVALID"  # keypoint without a group
     KEYPOINT_PROFILE_UNSUPPORTED = "KEYPOINT_PROFILE_UNSUPPORTED"  # not a skeleton the format knows
     CUSTOM_ATTRIBUTES_DROPPED = "CUSTOM_ATTRIBUTES_DROPPED"  # attributes have no place in the format
+    VOC_CLASS_LIMIT_EXCEEDED = "VOC_CLASS_LIMIT_EXCEEDED"  # its class has no index in a palette: not painted
+    VOC_INSTANCE_LIMIT_EXCEEDED = "VOC_INSTANCE_LIMIT_EXCEEDED"  # one of too many in its image: its class is painted
 
     # Failed while the document was read (SDK codes).
     INVALID_GEOMETRY = "INVALID_GEOMETRY"  # not numbers, not finite, or absurdly large
@@ -37,7 +39,21 @@ class Reason(StrEnum):
     UNSUPPORTED_DOCUMENT = "UNSUPPORTED_DOCUMENT"  # not a DM document (schema: any)
     UNSUPPORTED_MEDIA = "UNSUPPORTED_MEDIA"  # video, text, point cloud … in an image format
 
-    # Ours.
+    # Ours: changed or left out by a format.
+    MASK_BRIDGED = "MASK_BRIDGED"  # parts and holes joined to one outline by bridges of no width
+    MASK_SPLIT = "MASK_SPLIT"  # parts written as objects of their own
+    MASK_PARTS_DROPPED = "MASK_PARTS_DROPPED"  # only the largest part is written
+    MASK_SIMPLIFIED = "MASK_SIMPLIFIED"  # points of its outline were left out
+    MASK_COVERED = "MASK_COVERED"  # painted over by later ones where only one class fits in a pixel
+    NOT_PAINTED = "NOT_PAINTED"  # encloses no pixel's centre, or the image is too large: only its box is written
+
+    # Found while an original was copied.
+    EXIF_ORIENTATION = "EXIF_ORIENTATION"  # stored turned; copied as it is
+    EXIF_BAKED = "EXIF_BAKED"  # stored turned; the copy is upright
+    SIZE_CORRECTED = "SIZE_CORRECTED"  # not of the declared size; labels go by the picture's
+    IMAGE_UNTERMINATED = "IMAGE_UNTERMINATED"  # bytes after the end of the JPEG, or the end is missing
+
+    # Ours: found while the data was read.
     GEOMETRY_MISSING = "GEOMETRY_MISSING"  # annotation without an entry in annotationsData
     ORPHAN_GEOMETRY = "ORPHAN_GEOMETRY"  # entry in annotationsData without an annotation
     DUPLICATE_ANNOTATION = "DUPLICATE_ANNOTATION"  # second annotation with the same id

@@ -117,6 +117,9 @@ class Sample(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ``width`` and ``height`` are pixels, None for anything but images and for images whose size nobody knows.
     ``file`` is None when the API lists no file for the media. ``category`` is the ground truth category.
 
+    ``group`` is the value of ``split.key`` (``""`` when that is the record itself): samples that share it are in the
+    same split.
+
     ``payload`` (the document, compact JSON) and ``files`` (JSON object of file infos without URLs) are set on the
     first sample of a record, and only when a format asks for them (``Format.needs_payload``).
     """
@@ -132,6 +135,7 @@ class Sample(msgspec.Struct, frozen=True, array_like=True, gc=False):
     category: str = ""
     payload: bytes = b""
     files: bytes = b""
+    group: str = ""
 
     @property
     def has_image(self) -> bool:
@@ -139,12 +143,21 @@ class Sample(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return self.kind == "image" and self.file is not None and bool(self.width) and bool(self.height)
 
 
+class Original(msgspec.Struct, frozen=True, gc=False):
+    """The copy of an original that is in the export: bytes, and their sha256 in hexadecimal."""
+
+    size: int
+    sha256: str
+
+
 class NumberedSample(msgspec.Struct, frozen=True, gc=False):
     """A sample with everything the catalog decided for it.
 
     ``image_id`` and ``annotation_id`` count from 1 over the whole export, all splits; annotation ``i`` of the sample
     has id ``annotation_id + i``. ``stem`` is unique over the export, also on case-blind disks, and ``file_name`` is
-    the leaf of the original (``stem`` plus the original extension).
+    the leaf of the original (``stem`` plus the original extension). ``position`` counts the usable images of the split
+    from 0, in the order of records: what a format goes by that writes several files of a fixed number of images.
+    ``original`` is the copy at :attr:`original_path`, None when originals are not copied.
     """
 
     sample: Sample
@@ -153,6 +166,8 @@ class NumberedSample(msgspec.Struct, frozen=True, gc=False):
     split: str
     stem: str
     file_name: str
+    position: int = 0
+    original: Original | None = None
 
     @property
     def original_path(self) -> str:

@@ -42,6 +42,10 @@ def print_result(result: Result, config: ExportConfig, console: Console) -> None
     _say(console, f"splits: {', '.join(f'{name} {_number(count)}' for name, count in splits.items())}")
     for warning in summary.get("warnings", []):
         _say(console, f"warning: {warning}")
+    for name, file in summary.get("reader_memory", {}).items():
+        _say(
+            console, f"{name}: a reader of {file['path']} ({_size(file['bytes'])}) needs about {_size(file['memory'])}"
+        )
     console.print()
     _say(console, f"where: {result.url}")
     for entry in config.formats:

@@ -104,12 +104,13 @@ class ExtractMarker(msgspec.Struct, frozen=True):
 
 
 class Part(msgspec.Struct, frozen=True, array_like=True):
-    """Where in a shard's pack the items of one manifest section are."""
+    """Where in a shard's pack the items of one manifest section are, or in which ``file`` of the export."""
 
     path: str
     section: str
     start: int
     length: int
+    file: str = ""
 
 
 class WriteMarker(msgspec.Struct, frozen=True):
@@ -136,15 +137,23 @@ class ManifestMarker(msgspec.Struct, frozen=True):
     parts: str
 
 
+class Offset(msgspec.Struct, frozen=True, array_like=True):
+    """What comes before a shard: samples, annotations, and usable images of each split."""
+
+    samples: int = 0
+    annotations: int = 0
+    images: dict[str, int] = {}
+
+
 class StagedCatalog(msgspec.Struct, frozen=True):
     """The catalog with what only the write stage needs: id offsets and, per shard, the stems that had to change.
 
-    ``offsets[i]`` is the number of samples and of annotations before shard ``i``. ``stems[i]`` maps
-    ``"<record_id>/<ordinal>"`` to the stem a sample of shard ``i`` got instead of its own.
+    ``offsets[i]`` is what comes before shard ``i``. ``stems[i]`` maps ``"<record_id>/<ordinal>"`` to the stem a sample
+    of shard ``i`` got instead of its own.
     """
 
     catalog: Catalog
-    offsets: tuple[tuple[int, int], ...]
+    offsets: tuple[Offset, ...]
     stems: dict[int, dict[str, str]]
 
 

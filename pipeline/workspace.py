@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from pipeline.config import ExportConfig, expand_variables
-from pipeline.formats import Format, load_format
+from pipeline.errors import ConfigError
+from pipeline.formats import Format, load_formats
 from pipeline.staging import Staging
 from pipeline.storage import Storage, open_storage
 from pipeline.synapse.client import SynapseClient
@@ -62,8 +63,13 @@ class Workspace:
 
     @cached_property
     def formats(self) -> tuple[Format, ...]:
-        """The requested formats, with their options."""
-        return tuple(load_format(entry.name, entry.options) for entry in self.config.formats)
+        """The requested formats, with their options. Raises ConfigError."""
+        formats = load_formats((entry.name, entry.options) for entry in self.config.formats)
+        if not self.config.save_original_file:
+            for format_ in formats:
+                if getattr(format_, "needs_originals", False):
+                    raise ConfigError("formats", f"{format_.name} holds the images, so save_original_file must be true")
+        return formats
 
     @cached_property
     def staging(self) -> Staging:

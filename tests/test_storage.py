@@ -42,6 +42,35 @@ def test_many_files_are_found_in_order(storage):
     assert min(storage.files("d1")) == ("d1/1", 1)
 
 
+def test_copies_are_complete_and_replace_what_was_there(storage):
+    storage.write("a", b"one")
+    storage.write("b/b", b"old")
+    storage.copy_many([("a", "b/b"), ("a", "c/d/e")])
+    storage.copy_many([("a", "b/b")])
+    assert storage.read("b/b") == storage.read("c/d/e") == storage.read("a") == b"one"
+    assert sorted(storage.files()) == [("a", 3), ("b/b", 3), ("c/d/e", 3)]
+    storage.write("a", b"two")
+    assert storage.read("b/b") == b"one"
+
+
+def test_a_copy_of_what_is_not_there_is_an_error(storage):
+    with pytest.raises(FileNotFoundError):
+        storage.copy_many([("nothing", "a")])
+    assert list(storage.files()) == []
+
+
+def test_a_disk_without_hard_links_copies_the_bytes(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    storage = open_storage(str(tmp_path))
+    storage.write("a", b"one")
+    storage.copy_many([("a", "b")])
+    assert storage.read("b") == b"one"
+    assert not (tmp_path / "a").samefile(tmp_path / "b")
+
+
 def test_a_stream_appears_only_on_a_clean_exit(storage):
     with storage.create("big/file") as file:
         file.write(b"x" * 1000)

@@ -20,11 +20,16 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     """Bytes of one output file: the whole file, or (with ``section``) one item of a manifest's section.
 
     ``path`` is relative to the root of the export, with ``/``. An item carries no separator.
+
+    With ``original`` the bytes are those of the sample's original (``NumberedSample.original_path``), and ``data`` is
+    empty: the format never sees them. ``as_jpeg`` has them decoded and encoded anew; only for whole files.
     """
 
     path: str
-    data: bytes
+    data: bytes = b""
     section: str = ""
+    original: bool = False
+    as_jpeg: bool = False
 
 
 class Loss(msgspec.Struct, frozen=True, gc=False):
@@ -49,15 +54,26 @@ class Section(msgspec.Struct, frozen=True, gc=False):
 
 
 class Manifest(msgspec.Struct, frozen=True, gc=False):
-    """A file made of sections, in this order; a manifest whose bytes are known has one section without items."""
+    """A file made of sections, in this order; a manifest whose bytes are known has one section without items.
+
+    ``transform`` (``package.module:function``) turns the joined bytes into the file's, for files that cannot be joined:
+    it takes and gives an iterator of bytes of any cut, holds a bounded amount of them, and is a pure function.
+    """
 
     path: str
     sections: tuple[Section, ...]
+    transform: str = ""
 
 
 @runtime_checkable
 class Format(Protocol):
-    """What a format is. Options are the fields of a frozen dataclass that has these members."""
+    """What a format is. Options are the fields of a frozen dataclass that has these members.
+
+    Not asked of a format, but used where there is one: ``needs_originals`` (a class attribute; True: makes no sense
+    without copies of the images), ``reader_memory`` (bytes of memory that reading one byte of its manifests takes),
+    ``apart()`` (itself in a folder of its own, for when another format of the same name is in the export), and
+    ``fates()`` (what becomes of each kind of annotation, :mod:`pipeline.formats.fates`).
+    """
 
     @property
     def name(self) -> str:
@@ -80,9 +96,30 @@ class Format(Protocol):
 
 FORMATS: Mapping[str, str] = {
     "coco": "pipeline.formats.coco:Coco",
+    "csv": "pipeline.formats.csv:Csv",
+    "imagefolder": "pipeline.formats.imagefolder:ImageFolder",
+    "parquet": "pipeline.formats.parquet:Parquet",
     "synapse_json": "pipeline.formats.synapse_json:SynapseJson",
+    "voc": "pipeline.formats.voc:Voc",
+    "webdataset": "pipeline.formats.webdataset:WebDataset",
     "yolo": "pipeline.formats.yolo:Yolo",
 }
+
+
+def load_formats(entries: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[Format, ...]:
+    """All formats of an export, each under a name of its own.
+
+    Raises ConfigError as :func:`load_format` does, and when two formats would have the same name.
+    """
+    loaded: dict[str, Format] = {}
+    for name, options in entries:
+        format_ = load_format(name, options)
+        if format_.name in loaded and hasattr(format_, "apart"):
+            format_ = format_.apart()
+        if format_.name in loaded:
+            raise ConfigError("formats", f"{format_.name!r} is asked for twice")
+        loaded[format_.name] = format_
+    return tuple(loaded.values())
 
 
 def load_format(name: str, options: Mapping[str, Any] | None = None) -> Format:

@@ -158,3 +158,25 @@ def _exif_rotated(record: Record, _: random.Random) -> None:
     """A JPEG to be shown turned; annotations and sizes are those of the stored pixels."""
     record.files = [image_file(record.scene, f"dashcam_{record.index:06d}.jpg", "jpg")]
     record.original.style = "exif"
+
+
+@twist
+def _exif_upright(record: Record, _: random.Random) -> None:
+    """A JPEG to be shown turned; annotations and sizes are those of the picture as it is shown."""
+    record.files = [image_file(record.scene, f"dashcam_{record.index:06d}.jpg", "jpg")]
+    record.original.style = "exif_upright"
+
+
+@twist
+def _size_wrong(record: Record, _: random.Random) -> None:
+    """Document and file agree on a size that the picture does not have."""
+    size = {"width": record.scene.width + 40, "height": record.scene.height - 8}
+    record.document["extra"] = {"image_1": size}
+    record.original.info["meta"] = dict(size)
+
+
+@twist
+def _trailing_bytes(record: Record, _: random.Random) -> None:
+    """A JPEG with two bytes after its end."""
+    record.files = [image_file(record.scene, f"dashcam_{record.index:06d}.jpg", "jpg")]
+    record.original.style = "trailing"

@@ -27,10 +27,14 @@ def picture_bytes(file: OriginalFile) -> bytes:
         image.save(buffer, "PNG", compress_level=3)
     else:
         exif = Image.Exif()
-        if file.style == "exif":
+        if file.style in ("exif", "exif_upright"):
             exif[0x0112] = 6  # orientation: show turned by a quarter to the right
+        if file.style == "exif_upright":
+            image = image.transpose(Image.Transpose.ROTATE_90)
         image.save(buffer, "JPEG", quality=92, subsampling=0, exif=exif)
     content = buffer.getvalue()
+    if file.style == "trailing":
+        return content + b"\0\0"
     return content[: len(content) * 6 // 10] if file.style == "truncated" else content
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pipeline.sandbox.documents import document_v1
 from pipeline.sandbox.scenes import Scene, draw_scene
 
-type PictureStyle = Literal["plain", "truncated", "empty", "exif"]
+type PictureStyle = Literal["plain", "truncated", "empty", "exif", "exif_upright", "trailing"]
 type PayloadFault = Literal["", "wrong_digest", "wrong_size", "gone", "truncated_without_url"]
 
 

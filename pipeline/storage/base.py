@@ -61,6 +61,10 @@ class Storage(ABC):
         """Put many small files in place, each complete."""
 
     @abstractmethod
+    def copy_many(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Put complete copies in place, ``(from, to)``, without moving the bytes through this process if it can be."""
+
+    @abstractmethod
     def create(self, path: str) -> contextlib.AbstractContextManager[BinaryIO]:
         """A stream for a large file: it appears on a clean exit of the block, and not at all on an exception."""
 

@@ -103,6 +103,25 @@ class LocalStorage(Storage):
             self.write(path, data)
 
     @override
+    def copy_many(self, pairs: Iterable[tuple[str, str]]) -> None:
+        for source, path in pairs:
+            full = self._full(path)
+            with storage_errors(self.url, path):
+                self._make_folder(os.path.dirname(full))
+                temporary = self._temporary()
+                try:
+                    try:
+                        os.link(self._full(source), temporary)
+                    except FileNotFoundError:
+                        raise
+                    except OSError:  # no hard links here, or too many of this file
+                        shutil.copyfile(self._full(source), temporary)
+                    os.replace(temporary, full)
+                finally:
+                    # Also after success: where both are links to one file already, replacing does nothing (POSIX).
+                    _remove_quietly(temporary)
+
+    @override
     @contextlib.contextmanager
     def create(self, path: str) -> Iterator[BinaryIO]:
         full = self._full(path)

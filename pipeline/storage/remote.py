@@ -83,6 +83,12 @@ class RemoteStorage(Storage):
                 self._filesystem.pipe({self._full(path): data for path, data in group})
 
     @override
+    def copy_many(self, pairs: Iterable[tuple[str, str]]) -> None:
+        for group in itertools.batched(pairs, 256):
+            with storage_errors(self.url, group[0][1]):
+                self._filesystem.copy([self._full(source) for source, _ in group], [self._full(to) for _, to in group])
+
+    @override
     @contextlib.contextmanager
     def create(self, path: str) -> Iterator[BinaryIO]:
         full = self._full(path)

@@ -1,15 +1,21 @@
-"""Copying original files: fresh URLs, every byte counted and hashed, large files never whole in memory."""
+"""Copying original files: fresh URLs, every byte counted and hashed, large files never whole in memory.
+
+A picture's header is looked at as it passes. One that is to be turned upright is the exception to the rule: it is held
+whole, because it has to be decoded.
+"""
 
 import asyncio
 import concurrent.futures
 import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, aclosing
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
 from pipeline.errors import BackendError, StorageError, TransientError
+from pipeline.frames import baked, is_wrong_size
+from pipeline.pictures import Header, PictureError, is_unterminated, read_header
 from pipeline.reasons import Reason
 from pipeline.records import Failure
 from pipeline.shards import Shard
@@ -22,26 +28,43 @@ from pipeline.synapse.slots import ByteBudget, Lease
 SMALL_FILE = 8 * 2**20
 """Bytes up to which a file is written whole, in one go."""
 
+LARGEST_BAKED = 256 * 2**20
+"""Bytes up to which a picture is turned upright."""
+
 _WRITERS = 16
+_HEADER = 2**20  # a header with a colour profile and a preview is smaller
 _BATCHES = 2  # one that is copied and one that is listed meanwhile: URLs are used before they run out
 _STREAM_CHUNK = 2**20
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """A file to copy: of which record, its spec, where to, and its size in bytes where the API says it."""
+    """A file to copy: of which record, its spec, where to, and its size in bytes where the API says it.
+
+    ``pixels`` is the declared width and height of a picture; None for anything else, and for pictures that nobody is to
+    look into. ``bake`` has the copy turned upright where EXIF says that it is not.
+    """
 
     record_id: int
     spec: str
     path: str
     size: int | None = None
+    pixels: tuple[int, int] | None = None
+    bake: bool = False
 
 
 class Copied(msgspec.Struct, frozen=True):
-    """A file that was copied; ``sha256`` is hexadecimal."""
+    """A file that was copied: its size in bytes and sha256 (hexadecimal) at the destination.
+
+    ``header`` is that of the picture at the source, None when it was not looked at or is none. ``source_sha256`` is set
+    when the copy is not byte for byte the source. ``findings`` are reasons worth a report.
+    """
 
     path: str
     size: int
     sha256: str
+    header: Header | None = None
+    source_sha256: str = ""
+    findings: tuple[Reason, ...] = ()
 
 
 class OriginalCopier:
@@ -139,7 +162,9 @@ class _FileSink:
         self._digest = hashlib.sha256()
         self._stream: BinaryIO | None = None
         self._stack = ExitStack()
-        self._last: concurrent.futures.Future[None] | None = None
+        self._last: concurrent.futures.Future[Any] | None = None
+        self._header: Header | None = None
+        self._start = self._end = b""
 
     async def begin(self, size: int | None) -> None:
         """The file comes from its first byte on: forget what came before."""
@@ -154,7 +179,12 @@ class _FileSink:
         self._held += len(chunk)
         limit = _STREAM_CHUNK if self._stream else SMALL_FILE
         if self._held > limit or (self._held >= _STREAM_CHUNK and (self._announced or 0) > SMALL_FILE):
-            await self._flush()
+            if self._stream is None:
+                self._look(b"".join(self._parts)[:_HEADER])
+            if self._is_to_be_baked and self._held <= LARGEST_BAKED:
+                self._lease.grow(self._held)
+            else:
+                await self._flush()
 
     async def finish(self) -> Copied | Failure:
         """Put the file in place, or say why it is not what the API promised."""
@@ -166,21 +196,56 @@ class _FileSink:
             return _failure(self._file, f"the file has {size:,} bytes, the API says {self._file.size or promised:,}")
         if self._stream is None:
             data = b"".join(self._parts)
+            self._look(data[:_HEADER])
+            try:
+                return await self._in_thread(lambda: self._put(data))
+            except PictureError as error:
+                return _failure(self._file, str(error))
+        if self._is_to_be_baked:
+            return _failure(self._file, f"a picture of more than {LARGEST_BAKED:,} bytes is not turned upright")
+        await self._flush()
+        await self._in_thread(self._stack.close)
+        self._stream = None
+        return Copied(self._file.path, size, self._digest.hexdigest(), self._header, findings=self._findings())
 
-            def whole() -> None:
-                self._digest.update(data)
-                self._write_whole(self._file.path, data)
+    def _put(self, data: bytes) -> Copied:
+        """Put a file in place that is there whole, turned upright where that is asked for."""
+        self._end = data[-2:]
+        source = written = hashlib.sha256(data).hexdigest()
+        findings = self._findings()
+        if self._is_to_be_baked and self._header and self._file.pixels:
+            data = baked(data, self._file.pixels, self._header)
+            written = hashlib.sha256(data).hexdigest()
+        self._write_whole(self._file.path, data)
+        changed = source if source != written else ""
+        return Copied(self._file.path, len(data), written, self._header, changed, findings)
 
-            await self._in_thread(whole)
-        else:
-            await self._flush()
-            await self._in_thread(self._stack.close)
-            self._stream = None
-        return Copied(self._file.path, size, self._digest.hexdigest())
+    @property
+    def _is_to_be_baked(self) -> bool:
+        return self._file.bake and self._header is not None and self._header.orientation != 1
+
+    def _look(self, head: bytes) -> None:
+        """Read the header of a picture from its first bytes."""
+        if self._file.pixels:
+            self._start, self._header = head[:3], read_header(head)
+
+    def _findings(self) -> tuple[Reason, ...]:
+        """What is worth a report about the picture that has passed."""
+        if self._header is None or self._file.pixels is None:
+            return ()
+        found: list[Reason] = []
+        if self._header.orientation != 1:
+            found.append(Reason.EXIF_BAKED if self._file.bake else Reason.EXIF_ORIENTATION)
+        if is_wrong_size(self._file.pixels, self._header):
+            found.append(Reason.SIZE_CORRECTED)
+        if is_unterminated(self._start, self._end) and Reason.EXIF_BAKED not in found:
+            found.append(Reason.IMAGE_UNTERMINATED)
+        return tuple(found)
 
     async def discard(self) -> None:
         """Let go of everything that is not in place; nothing of it appears in the storage."""
         self._parts, self._held = [], 0
+        self._header, self._start, self._end = None, b"", b""
         if self._stream is None:
             return
         self._stream = None
@@ -198,6 +263,8 @@ class _FileSink:
 
     async def _flush(self) -> None:
         parts, self._parts, self._held = self._parts, [], 0
+        if parts:
+            self._end = (self._end + parts[-1])[-2:]
 
         def append() -> None:
             if self._stream is None:
@@ -208,16 +275,16 @@ class _FileSink:
 
         await self._in_thread(append)
 
-    async def _in_thread(self, work: Callable[[], None]) -> None:
-        def guarded() -> None:
+    async def _in_thread[T](self, work: Callable[[], T]) -> T:
+        def guarded() -> T:
             try:
-                work()
+                return work()
             except OSError as error:
                 # Not the network's: this one must not be taken for a download to be tried again.
                 raise StorageError(self._file.path, error.strerror or type(error).__name__) from error
 
-        self._last = self._writers.submit(guarded)
-        await asyncio.wrap_future(self._last)
+        future = self._last = self._writers.submit(guarded)
+        return await asyncio.wrap_future(future)
 
 
 class _Discarded(Exception):

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import msgspec
 import numpy as np
 
-from pipeline.catalog import Catalog, ShardSummary, build_catalog
+from pipeline.catalog import Catalog, ShardSummary, Skeleton, build_catalog
 from pipeline.records import (
     Annotation,
     Box,
@@ -15,6 +15,7 @@ from pipeline.records import (
     Mask,
     NumberedSample,
     Opaque,
+    Original,
     Point,
     Polygon,
     Polyline,
@@ -108,6 +109,59 @@ CROWDS = (
     box("one", "person", 1.0, 2.0, 3.0, 4.0, iscrowd=0, crowd="none"),
 )
 
+PERSON = Skeleton(
+    "person",
+    ("nose", "left_eye", "right_eye", "left_hand", "right_hand"),
+    edges=((0, 1), (0, 2), (1, 3), (2, 4)),
+    flip=(0, 2, 1, 4, 3),
+)
+ARROW = Skeleton("arrow", ("tail", "tip"), edges=((0, 1),), flip=(0, 1))
+
+
+def point(identity, label, x, y, visibility=2, group=""):
+    return Annotation(identity, "keypoint", label, Point(float(x), float(y), visibility), group=group)
+
+
+PEOPLE = (
+    box("person-box", "person", 20.0, 10.0, 60.0, 80.0),
+    point("whole-1", "nose", 50, 20.5, group="whole"),
+    point("whole-2", "right_eye", 45, 18, 1, group="whole"),
+    point("whole-3", "left_eye", 55, 18.25, group="whole"),
+    point("whole-4", "left_hand", 75, 60, group="whole"),
+    point("whole-5", "right_hand", 0, 0, 0, group="whole"),
+    point("part-1", "left_hand", 190, 60, group="part"),
+    point("part-2", "nose", 205, 20, group="part"),  # outside the image
+    Annotation("boxed-box", "bounding_box", "person", Box(100.0, 10.0, 40.0, 70.0), {}, "boxed"),
+    point("boxed-1", "nose", 120, 20, group="boxed"),
+    point("boxed-2", "left_eye", 122, 18, group="boxed"),
+    point("arrow-1", "tip", 150, 90, group="arrow"),
+    point("arrow-2", "tail", 170, 80, group="arrow"),
+    point("twice-1", "nose", 10, 10, group="twice"),
+    point("twice-2", "nose", 12, 10, group="twice"),
+    point("alone", "nose", 14, 10),
+    point("unknown-1", "antenna", 16, 10, group="unknown"),
+    point("unknown-2", "nose", 18, 10, group="unknown"),
+    point("unseen-1", "nose", 0, 0, 0, group="unseen"),
+    point("unseen-2", "left_eye", 0, 0, 0, group="unseen"),
+)
+
+
+def rectangles(*boxes):
+    """A bitmap of 60 x 40 pixels: rectangles of ``left, top, right, bottom, value``, painted in this order."""
+    bitmap = np.zeros((40, 60), dtype=np.uint8)
+    for left, top, right, bottom, value in boxes:
+        bitmap[top:bottom, left:right] = value
+    return bitmap
+
+
+MASKS = (
+    Annotation("plain", "segmentation", "car", mask(rectangles((5, 5, 25, 20, 1)))),
+    Annotation("holed", "segmentation", "bus", mask(rectangles((30, 5, 50, 25, 1), (35, 10, 45, 20, 0)))),
+    Annotation("parted", "segmentation", "car", mask(rectangles((2, 25, 12, 35, 1), (20, 28, 30, 38, 1)))),
+    Annotation("pixel", "segmentation", "car", mask(rectangles((59, 39, 60, 40, 1)))),
+    Annotation("covered", "segmentation", "road", mask(rectangles((0, 0, 60, 40, 1))), {"difficult": True}),
+)
+
 # record id, split, file name ("" for no file), kind, width, height, annotations
 RECORDS = (
     (1, "train", "street.jpg", "image", 100, 50, EVERY_SHAPE),
@@ -128,6 +182,8 @@ RECORDS = (
     (11, "train", "crowd.jpg", "image", 100, 50, CROWDS),
     (12, "train", "names.jpg", "image", 100, 50, NAMES),
     (13, "train", "", "document", None, None, ()),
+    (14, "val", "people.jpg", "image", 200, 100, PEOPLE),
+    (15, "train", "masks.png", "image", 60, 40, MASKS),
 )  # fmt: skip
 
 
@@ -135,6 +191,7 @@ def samples():
     """The samples of the export, numbered; new objects each time."""
     numbered = []
     annotation_id = 1
+    positions = {}
     records = [record[0] for record in RECORDS]
     for image_id, (record_id, split, name, kind, width, height, annotations) in enumerate(RECORDS, start=1):
         ordinal = image_id - 1 - records.index(record_id)
@@ -154,7 +211,12 @@ def samples():
             payload=b"" if ordinal else msgspec.json.encode(payload),
             files=b"" if ordinal else msgspec.json.encode({media: {"file_name_original": name}}),
         )
-        numbered.append(NumberedSample(sample, image_id, annotation_id, split, path.stem, path.name))
+        original = Original(1000 + image_id, f"{image_id:064x}") if file else None
+        position = positions.get(split, 0)
+        positions[split] = position + sample.has_image
+        numbered.append(
+            NumberedSample(sample, image_id, annotation_id, split, path.stem, path.name, position, original)
+        )
         annotation_id += len(annotations)
     return numbered
 
@@ -163,7 +225,8 @@ def catalog_of(numbered, **options):
     """The catalog of these samples; ``options`` are :func:`pipeline.catalog.build_catalog`'s."""
     labels, splits = {}, {}
     for item in numbered:
-        splits[item.split] = splits.get(item.split, 0) + 1
+        if item.sample.has_image:
+            splits[item.split] = splits.get(item.split, 0) + 1
         for annotation in item.sample.annotations:
             if annotation.label:
                 labels[annotation.label] = labels.get(annotation.label, 0) + 1
@@ -175,7 +238,9 @@ def catalog_of(numbered, **options):
         "rename": {"Car": "car"},
         "drop": (DROPPED,),
     }
-    return build_catalog(ShardSummary(len(numbered), annotations, labels, splits), **(defaults | options))
+    summary = ShardSummary(len(numbered), annotations, labels, splits)
+    catalog = build_catalog(summary, **(defaults | {key: options[key] for key in options.keys() - {"skeletons"}}))
+    return msgspec.structs.replace(catalog, skeletons=options.get("skeletons", (PERSON, ARROW)))
 
 
 def empty_catalog() -> Catalog:

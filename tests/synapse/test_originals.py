@@ -14,13 +14,14 @@ from aiohttp import web
 from PIL import Image
 
 from pipeline.errors import StorageError
+from pipeline.pictures import Header, read_header
 from pipeline.reasons import Reason
 from pipeline.records import Failure
 from pipeline.sandbox import Fault, Sandbox, SandboxOptions
 from pipeline.storage import open_storage
 from pipeline.synapse import originals, transport
 from pipeline.synapse.client import SynapseClient
-from pipeline.synapse.image_size import find_image_size, read_image_size
+from pipeline.synapse.image_size import find_image_size
 from pipeline.synapse.source import Copied, Source, Wanted
 from pipeline.synapse.transport import Retry
 from synapse.local_api import QUICK, TOKEN, LocalApi, TinyList, scripted, task
@@ -85,8 +86,8 @@ def copied(source, shard, wanted, storage=None):
     return list(source.copy_originals(shard, wanted, storage.write, storage.create)), storage
 
 
-def one_file(answer, connect, size=None, **options):
-    """Copy the only file of a list whose file is served by ``answer``."""
+def one_file(answer, connect, size=None, wanted=None, **options):
+    """Copy the only file of a list whose file is served by ``answer``; ``wanted`` is more to ask of the copy."""
     rows = TinyList([task(5)])
 
     async def serve(request):
@@ -95,7 +96,9 @@ def one_file(answer, connect, size=None, **options):
     with LocalApi(serve) as api:
         source = connect(api, **options)
         (shard,) = source.plan(10, lambda _: None)
-        ((path, result),), storage = copied(source, shard, [Wanted(5, "image_1", "images/a.jpg", size)])
+        ((path, result),), storage = copied(
+            source, shard, [Wanted(5, "image_1", "images/a.jpg", size, **(wanted or {}))]
+        )
     assert path == "images/a.jpg"
     return result, storage, api
 
@@ -404,10 +407,10 @@ def test_the_size_of_a_picture_is_found_in_its_first_bytes(form, options, looks)
     assert len(lengths) == looks
 
 
-def test_a_picture_turned_by_its_metadata_is_measured_as_stored():
+def test_a_picture_turned_by_its_metadata_is_measured_as_it_is_shown():
     exif = Image.Exif()
     exif[0x0112] = 6
-    assert read_image_size(picture("JPEG", (64, 48), exif=exif)) == (64, 48)
+    assert asyncio.run(size_of(picture("JPEG", (64, 48), exif=exif), [])) == (48, 64)
 
 
 @pytest.mark.parametrize("size", [(20_000, 20_000), (65_000, 65_000)])
@@ -416,9 +419,53 @@ def test_a_huge_picture_is_measured_or_refused_but_never_unpacked(size):
     head = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + width + height + b"\x08\x02\0\0\0"
     head += zlib.crc32(head[12:]).to_bytes(4, "big") + b"\0\0\0\0IDAT" + bytes(8)
     tracemalloc.start()
-    assert read_image_size(head) in (size, None)
+    assert read_header(head) in ((*size, 1), None)
     assert tracemalloc.get_traced_memory()[1] < 10**6
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize("small", [2**30, 100_000], ids=["collected", "streamed"])
+def test_a_turned_picture_is_copied_upright_when_asked(connect, monkeypatch, small):
+    monkeypatch.setattr(originals, "SMALL_FILE", small)
+    monkeypatch.setattr(originals, "_STREAM_CHUNK", 50_000)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = picture("JPEG", (640, 480), exif=exif, quality=98)
+    assert len(data) > 200_000
+    result, storage, _ = one_file(ranged(data), connect, wanted={"pixels": (480, 640), "bake": True})
+    written = storage.files["images/a.jpg"]
+    assert result == Copied(
+        "images/a.jpg",
+        len(written),
+        hashlib.sha256(written).hexdigest(),
+        Header(640, 480, 6),
+        hashlib.sha256(data).hexdigest(),
+        (Reason.EXIF_BAKED,),
+    )
+    assert read_header(written) == Header(480, 640)
+
+
+def test_a_turned_picture_too_large_to_hold_fails_instead_of_being_copied_unturned(connect, monkeypatch):
+    monkeypatch.setattr(originals, "SMALL_FILE", 50_000)
+    monkeypatch.setattr(originals, "LARGEST_BAKED", 100_000)
+    monkeypatch.setattr(originals, "_STREAM_CHUNK", 50_000)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = picture("JPEG", (640, 480), exif=exif, quality=98)
+    result, storage, _ = one_file(ranged(data), connect, wanted={"pixels": (480, 640), "bake": True})
+    assert_failed(result, storage, "is not turned upright")
+
+
+@pytest.mark.parametrize("small", [2**30, 100_000], ids=["collected", "streamed"])
+@pytest.mark.parametrize(("tail", "findings"), [(b"", ()), (b"\0\0", (Reason.IMAGE_UNTERMINATED,))])
+def test_the_end_of_a_jpeg_is_looked_at(connect, monkeypatch, small, tail, findings):
+    monkeypatch.setattr(originals, "SMALL_FILE", small)
+    monkeypatch.setattr(originals, "_STREAM_CHUNK", 50_000)
+    data = picture("JPEG", (640, 480), quality=98) + tail
+    result, storage, _ = one_file(ranged(data), connect, wanted={"pixels": (640, 480)})
+    assert storage.files == {"images/a.jpg": data}
+    assert result.findings == findings
+    assert result.header == Header(640, 480)
 
 
 @pytest.mark.parametrize(
