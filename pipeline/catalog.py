@@ -88,10 +88,10 @@ class Catalog(msgspec.Struct, frozen=True):
 
     ``classes`` are the class names in their final order: class ``i`` is YOLO's ``i`` and COCO's ``i + 1``;
     ``class_sources`` says for each whether the ``lock``, the user's ``order``, the ``project``'s configuration or only
-    the data (``observed``) names it; ``names`` is what was renamed and left out. ``splits`` maps each split that has images to their number, in canonical order;
-    an empty export has ``{"train": 0}``. ``masks`` is ``instance``, ``semantic`` or ``exclude``. ``skeletons`` are what
-    groups of keypoints can be, in the order of their categories; their classes are lists of their own. ``warnings``
-    are for whoever reads the dataset.
+    the data (``observed``) names it; ``names`` is what was renamed and left out. ``splits`` maps each split that has
+    images to their number, in canonical order; an empty export has ``{"train": 0}``. ``masks`` is ``instance``,
+    ``semantic`` or ``exclude``. ``skeletons`` are what groups of keypoints can be, in the order of their categories;
+    their classes are lists of their own. ``warnings`` are for whoever reads the dataset.
     """
 
     name: str
@@ -131,10 +131,10 @@ def build_catalog(
     """The catalog of an export whose shards add up to ``summary``.
 
     ``configured`` are the project's classes in configuration order. The final order is that of the ``locked`` classes,
-    whether or not they occur, then the user's ``order``, then the project's, then observed labels lexically (the Synapse
-    SDK's ``project_configuration_then_observed_lexical``); ``rename`` is applied first and may merge classes, ``drop``
-    is applied last and takes either name. Neither moves a locked class: one that is dropped keeps its number, and no
-    label has it.
+    whether or not they occur, then the user's ``order``, then the project's, then observed labels lexically (the
+    Synapse SDK's ``project_configuration_then_observed_lexical``); ``rename`` is applied first and may merge classes,
+    ``drop`` is applied last and takes either name. Neither moves a locked class: one that is dropped keeps its number,
+    and no label has it.
     """
     names = class_names(rename or {}, drop)
     observed = sorted(summary.labels)

@@ -57,7 +57,7 @@ class ExportConfig(Model):
     filter: dict[str, Any]
     storage: int | None = None
     path: str = Field(min_length=1)
-    storage_options: dict[str, Any] = {}
+    storage_options: dict[str, Any] = Field(default_factory=dict)
     save_original_file: bool = True
     formats: tuple[FormatConfig, ...] = Field(min_length=1)
     split: SplitConfig = SplitConfig()
@@ -69,7 +69,7 @@ class ExportConfig(Model):
     naming: Literal["original", "id"] = "original"
     on_existing: Literal["resume", "fail", "overwrite"] = "resume"
     max_failures: Annotated[int | str, AfterValidator(_failure_limit)] = 0
-    extra_params: dict[str, Any] = {}
+    extra_params: dict[str, Any] = Field(default_factory=dict)
     run: RunConfig = RunConfig()
 
     @model_validator(mode="before")
@@ -295,6 +295,11 @@ def _describe(problem: Any, source: str, lines: Mapping[tuple[str | int, ...], i
 
 
 def _suggestion(path: Sequence[Any]) -> str:
-    models: dict[str, type[BaseModel]] = {"split": SplitConfig, "classes": ClassConfig, "run": RunConfig}
+    models: dict[str, type[BaseModel]] = {
+        "split": SplitConfig,
+        "classes": ClassConfig,
+        "skeletons": SkeletonConfig,
+        "run": RunConfig,
+    }
     model = models.get(str(path[0]), ExportConfig) if len(path) > 1 else ExportConfig
     return f"; known keys: {', '.join(model.model_fields)}"

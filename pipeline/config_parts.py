@@ -84,6 +84,13 @@ class ClassConfig(Model):
     lock: str = ""
     drift: Literal["append", "error", "allow"] = "append"
 
+    @field_validator("lock")
+    @classmethod
+    def _lock_is_no_part_of_an_export(cls, lock: str) -> str:
+        if lock.endswith("metadata/classes.lock.json"):
+            raise ValueError("belongs to a finished export, and a lock is written to; make a copy of it and name that")
+        return lock
+
 
 class SkeletonConfig(Model):
     """An object made of keypoints: their classes in order, the lines between them, and which are mirror images.

@@ -5,15 +5,17 @@ from typing import Literal
 
 import msgspec
 
-from pipeline.catalog import ShardSummary, split_by_category, split_by_hash
-from pipeline.config import SplitConfig
+from pipeline.catalog import ShardSummary, class_names
+from pipeline.config import ExportConfig, SplitConfig
+from pipeline.empty import without_empty
 from pipeline.executors import Executor
 from pipeline.ledger import Ledger
 from pipeline.naming import fold_hash, proposed_stem_and_suffix
 from pipeline.progress import Reporter
 from pipeline.reasons import Reason
-from pipeline.records import Failure, Sample
-from pipeline.shards import Shard
+from pipeline.records import Failure, Point, Sample
+from pipeline.shards import Shard, unpack_keys
+from pipeline.splits import SplitFile, split_of
 from pipeline.staging import ExtractMarker, Plan, StagedSample, encode_sample
 from pipeline.synapse.source import ExtractedRecord
 from pipeline.workspace import Settings, open_workspace
@@ -64,10 +66,10 @@ def extract_shard(context: ExtractContext, shard: Shard) -> ShardResult:
 
     def finish(record: ExtractedRecord) -> tuple[list[StagedSample], tuple[Failure, ...]]:
         # Here and not after the shard: bytes take a fraction of the memory of what they were made from.
-        account(record, ledger)
-        summarise(record.samples, config.split, summary)
+        record = take(record, config, workspace.split_file, ledger, summary)
         return [stage(sample, config.naming) for sample in record.samples], record.failures
 
+    summary.listed = count_listed(shard, config.split, workspace.split_file)
     records = workspace.source.extract_each(shard, finish, needs_payload=workspace.needs_payload)
     failures = [failure for _, own in records for failure in own]
     sha256 = workspace.staging.write_samples(shard.index, [sample for samples, _ in records for sample in samples])
@@ -83,6 +85,17 @@ def extract_shard(context: ExtractContext, shard: Shard) -> ShardResult:
         )
     )
     return ShardResult(shard.count, ledger.bytes, ledger.failed_records)
+
+
+def take(
+    record: ExtractedRecord, config: ExportConfig, listed: SplitFile | None, ledger: Ledger, summary: ShardSummary
+) -> ExtractedRecord:
+    """What is exported of a record; enters it into the books and into what the catalog is made of."""
+    if config.empty == "drop":
+        record = without_empty(record, class_names(config.classes.rename, config.classes.drop))
+    account(record, ledger)
+    summarise(record.samples, config.split, listed, summary)
+    return record
 
 
 def account(record: ExtractedRecord, ledger: Ledger) -> None:
@@ -107,18 +120,22 @@ def failed_records(failures: Iterable[Failure]) -> set[int]:
     return {failure.record_id for failure in failures if failure.outcome == "failed"}
 
 
-def summarise(samples: Sequence[Sample], split: SplitConfig, summary: ShardSummary) -> None:
-    """Add to ``summary`` what these samples contribute to the catalog."""
-    labels, splits = summary.labels, summary.splits
+def summarise(samples: Sequence[Sample], split: SplitConfig, listed: SplitFile | None, summary: ShardSummary) -> None:
+    """Add to ``summary`` what the samples of a record contribute to the catalog."""
+    labels, splits, points = summary.labels, summary.splits, summary.points
     summary.samples += len(samples)
+    if samples and split.groups and not samples[0].group:
+        summary.ungrouped += 1
     for sample in samples:
         if sample.has_image:
-            name = split_of(sample, split)
+            name = split_of(sample, split, listed)
             splits[name] = splits.get(name, 0) + 1
         summary.annotations += len(sample.annotations)
         for annotation in sample.annotations:
             if annotation.label:
                 labels[annotation.label] = labels.get(annotation.label, 0) + 1
+                if annotation.group and isinstance(annotation.shape, Point):
+                    points[annotation.label] = points.get(annotation.label, 0) + 1
 
 
 def stage(sample: Sample, naming: Literal["original", "id"]) -> StagedSample:
@@ -127,10 +144,8 @@ def stage(sample: Sample, naming: Literal["original", "id"]) -> StagedSample:
     return StagedSample(sample.record_id, sample.ordinal, stem, fold_hash(stem), encode_sample(sample))
 
 
-def split_of(sample: Sample, split: SplitConfig) -> str:
-    """The split of a sample, from the sample alone; all samples of a record are in one split."""
-    if split.by == "category":
-        return split_by_category(sample.category)
-    if split.by == "hash":
-        return split_by_hash(str(sample.record_id), split.ratios)
-    return "train"
+def count_listed(shard: Shard, split: SplitConfig, listed: SplitFile | None) -> int:
+    """How many of a shard's records ``split.file`` names; only known of a file that names records."""
+    if listed is None or split.groups:
+        return 0
+    return sum(1 for key in unpack_keys(shard.keys).tolist() if listed.find(str(key)) is not None)

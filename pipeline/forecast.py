@@ -8,11 +8,11 @@ import msgspec
 from pipeline.catalog import ShardSummary
 from pipeline.config import ExportConfig
 from pipeline.destination import State, examine
-from pipeline.extract import account, summarise
+from pipeline.extract import take
 from pipeline.ledger import Ledger
 from pipeline.numbering import catalog_of
 from pipeline.output import ShardOutput
-from pipeline.plan import check, identify
+from pipeline.plan import check, identify, read_given
 from pipeline.records import Failure
 from pipeline.shards import Shard
 from pipeline.staging import Offset
@@ -24,7 +24,7 @@ SAMPLED_RECORDS = 100
 
 
 class Forecast(msgspec.Struct, frozen=True):
-    """What ``plan`` shows. Everything below ``sampled`` is of the newest ``sampled`` records only.
+    """What ``plan`` shows. Everything below ``sampled`` is of the newest ``sampled`` records only, as most warnings.
 
     ``record_bytes`` is what the API sends for one record, ``output_bytes`` what the formats make of it (originals
     not included), ``state`` what is at the destination.
@@ -54,20 +54,21 @@ def forecast(config: ExportConfig, *, search_path: str = "") -> Forecast:
         workspace = open_workspace(Settings(config.model_dump(mode="json"), search_path=search_path))
         project = check(workspace)
         state = examine(workspace.storage, identify(config, workspace.client.origin), config.on_existing)
+        given, split_file = read_given(workspace, project)
         records = workspace.source.count()
         shard = workspace.source.sample(SAMPLED_RECORDS)
-        extracted = list(workspace.source.extract(shard, needs_payload=workspace.needs_payload))
-        ledger = Ledger()
-        for record in extracted:
-            account(record, ledger)
+        ledger, summary = Ledger(), ShardSummary()
+        extracted = [
+            take(record, config, split_file, ledger, summary)
+            for record in workspace.source.extract(shard, needs_payload=workspace.needs_payload)
+        ]
         samples = [sample for record in extracted for sample in record.samples]
-        summary = ShardSummary()
-        summarise(samples, config.split, summary)
-        catalog = catalog_of(config, project.classes, summary)
+        # Most keys of a file of splits are of other records than these.
+        catalog = catalog_of(config, msgspec.structs.replace(given, split_keys=0), summary)
         # The real formats over the real samples, into memory: the losses are those of the run, not a table's.
         output = ShardOutput(open_storage("memory://forecast"), workspace.formats, catalog, ledger)
         item = WriteInput(Shard(0, shard.count, b""), Offset(), {})
-        for sample in number([(sample, str(sample.record_id)) for sample in samples], item, config):
+        for sample in number([(sample, str(sample.record_id)) for sample in samples], item, config, split_file):
             output.add(sample, None)
         return Forecast(
             url=workspace.storage.url,
@@ -75,7 +76,7 @@ def forecast(config: ExportConfig, *, search_path: str = "") -> Forecast:
             project_title=project.title,
             records=records,
             shards=-(-records // config.run.shard_size),
-            warnings=(project.warning,) if project.warning else (),
+            warnings=(*((project.warning,) if project.warning else ()), *catalog.warnings),
             sampled=shard.count,
             classes=catalog.classes,
             splits=catalog.splits,

@@ -40,7 +40,7 @@ def merge(
     """Join every manifest that is not joined yet; returns what each is now, in a fixed order."""
     workspace = open_workspace(settings)
     manifests = [manifest for format_ in workspace.formats for manifest in format_.manifests(staged.catalog)]
-    inputs = [gather(manifest, markers) for manifest in (*manifests, *metadata.manifests())]
+    inputs = [gather(manifest, markers) for manifest in (*manifests, *metadata.manifests(staged.catalog))]
     finished = {item.manifest.path: marker for item in inputs if (marker := _finished(item, workspace.staging))}
     reporter.begin("merge", len(inputs), unit="manifests", resumed=len(finished))
     todo = [item for item in inputs if item.manifest.path not in finished]

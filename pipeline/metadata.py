@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from pipeline.catalog import Catalog
+from pipeline.class_lock import LOCK, lock_document
 from pipeline.errors import FormatError
 from pipeline.formats import Loss, Manifest, Section
 from pipeline.formats.encoding import csv_line
@@ -59,12 +61,13 @@ class LossGroup(msgspec.Struct, frozen=True, omit_defaults=True):
     annotation_ids: tuple[str, ...] = ()
 
 
-def manifests() -> tuple[Manifest, ...]:
+def manifests(catalog: Catalog) -> tuple[Manifest, ...]:
     """The joined files of ``metadata/``; the two that list digests are finished by the publish stage."""
     return (
         Manifest(RECORDS, (Section(ITEMS, open=csv_line(RECORD_COLUMNS)),)),
         Manifest(FAILURES, (Section(ITEMS),)),
         Manifest(LOSSES, (Section(ITEMS),)),
+        Manifest(LOCK, (Section(ITEMS, open=lock_document(catalog)),)),
     )
 
 

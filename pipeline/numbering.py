@@ -4,16 +4,17 @@ Runs in the driver, over shard summaries and narrow columns only: 8 bytes per sa
 and nothing else grows with the number of records.
 """
 
-from collections.abc import Sequence
-
+import msgspec
 import numpy as np
 
-from pipeline.catalog import Catalog, ShardSummary, build_catalog, total
-from pipeline.config import ExportConfig
+from pipeline.catalog import UNASSIGNED, Catalog, ShardSummary, Skeleton, build_catalog, class_names, total
+from pipeline.class_lock import check_new
+from pipeline.config import ExportConfig, SplitConfig
 from pipeline.errors import StagingError
 from pipeline.naming import colliding_hashes, fold, fold_hash, resolve_collisions
 from pipeline.progress import Reporter
-from pipeline.staging import ExtractMarker, Offset, Plan, StagedCatalog, Staging
+from pipeline.skeletons import derive_skeletons, keep_locked, make_skeleton
+from pipeline.staging import ExtractMarker, Given, Offset, Plan, StagedCatalog, Staging
 
 
 def make_catalog(
@@ -33,7 +34,7 @@ def make_catalog(
         raise StagingError(f"{len(plan.shards) - len(markers)} shards", "are not extracted")
     summaries = [marker.summary for marker in markers]
     staged = StagedCatalog(
-        catalog_of(config, plan.classes, total(summaries)), _offsets(summaries), _changed_stems(markers, staging)
+        catalog_of(config, plan.given, total(summaries)), _offsets(summaries), _changed_stems(markers, staging)
     )
     if frozen and frozen[0] != staged:
         raise StagingError("staged data was lost and the records changed since; start anew with on_existing: overwrite")
@@ -43,19 +44,48 @@ def make_catalog(
     return staged, digest
 
 
-def catalog_of(config: ExportConfig, configured: Sequence[str], summary: ShardSummary) -> Catalog:
-    """The catalog under a configuration, of a project with these ``configured`` classes."""
-    return build_catalog(
+def catalog_of(config: ExportConfig, given: Given, summary: ShardSummary) -> Catalog:
+    """The catalog of an export whose shards add up to ``summary``.
+
+    Raises ConfigError when there are classes without an id in the class lock, and ``classes.drift`` is ``error``.
+    """
+    catalog = build_catalog(
         summary,
         name=config.name,
         description=config.description,
         target=config.target,
         masks=config.masks,
-        configured=configured,
+        configured=given.classes,
+        locked=given.lock.classes if given.lock else (),
         order=config.classes.order,
         rename=config.classes.rename,
         drop=config.classes.drop,
+        skeletons=_skeletons(config, given, summary),
+        warnings=_split_warnings(config.split, given, summary),
     )
+    if given.lock and (warning := check_new(given.lock, config, catalog)):
+        catalog = msgspec.structs.replace(catalog, warnings=(*catalog.warnings, warning))
+    return catalog
+
+
+def _skeletons(config: ExportConfig, given: Given, summary: ShardSummary) -> tuple[Skeleton, ...]:
+    locked = given.lock.skeletons if given.lock else {}
+    if config.skeletons is not None:
+        described = [make_skeleton(name, own.points, own.edges, own.flip) for name, own in config.skeletons.items()]
+        return keep_locked(described, locked)
+    names = class_names(config.classes.rename, config.classes.drop)
+    labels = given.points or sorted(summary.points)
+    return derive_skeletons((final for label in labels if (final := names.final(label)) is not None), locked)
+
+
+def _split_warnings(split: SplitConfig, given: Given, summary: ShardSummary) -> tuple[str, ...]:
+    warnings = []
+    if summary.ungrouped:
+        fate = f"are in split {UNASSIGNED!r}" if split.by == "file" else "are split by their own ids, not as a group"
+        warnings.append(f"{summary.ungrouped} records have no {split.key}; they {fate}")
+    if split.by == "file" and not split.groups and given.split_keys > summary.listed:
+        warnings.append(f"{given.split_keys - summary.listed} ids in {split.file} are of no record of this export")
+    return tuple(warnings)
 
 
 def _offsets(summaries: list[ShardSummary]) -> tuple[Offset, ...]:

@@ -6,11 +6,14 @@ What is planned is frozen: rows that appear later are out by rule, rows that van
 import hashlib
 from importlib.metadata import version
 
+from pipeline.class_lock import check_drift, encode_lock, find_lock
 from pipeline.config import ExportConfig
-from pipeline.errors import DestinationError
+from pipeline.errors import ConfigError, DestinationError, StagingError
 from pipeline.executors import Executor
 from pipeline.progress import Reporter
-from pipeline.staging import Identity, Plan
+from pipeline.side_files import read_side_file
+from pipeline.splits import SplitFile, read_split_file
+from pipeline.staging import Given, Identity, Plan
 from pipeline.synapse.source import Project
 from pipeline.workspace import Workspace
 
@@ -43,8 +46,48 @@ def check_destination(workspace: Workspace, executor: Executor) -> None:
     storage.probe()
 
 
+def frozen_plan(workspace: Workspace) -> Plan | None:
+    """The plan an earlier run made, or None when there is none, or not all of what it depends on."""
+    plan = workspace.staging.read_plan()
+    if plan is not None and plan.given.split_file:
+        try:
+            split_file = workspace.staging.read_split_file()
+        except StagingError:
+            return None
+        return plan if split_file.digest == plan.given.split_file else None
+    return plan
+
+
+def read_given(workspace: Workspace, project: Project) -> tuple[Given, SplitFile | None]:
+    """What the catalog will depend on, as it is now; writes nothing.
+
+    Raises ConfigError for a class lock the configuration drifts from, and for files that cannot be read.
+    """
+    config, folder = workspace.config, workspace.settings.search_path
+    lock, split_file = find_lock(config, folder), None
+    if lock is not None:
+        check_drift(lock, config, project.classes)
+    if config.split.by == "file":
+        data = read_side_file(config, config.split.file, folder)
+        if data is None:
+            raise ConfigError("split.file", f"{config.split.file} is not there")
+        split_file = read_split_file(data, config.split)
+    given = Given(
+        classes=project.classes,
+        points=project.points,
+        lock=lock,
+        split_file=split_file.digest if split_file else "",
+        split_keys=len(split_file) if split_file else 0,
+    )
+    return given, split_file
+
+
 def make_plan(workspace: Workspace, export: Identity, project: Project, reporter: Reporter) -> Plan:
-    """List the target's records, cut them into shards, and freeze that."""
+    """List the target's records, cut them into shards, and freeze that with all else that the export depends on.
+
+    Raises ConfigError for a class lock or a file of splits that cannot be used.
+    """
+    given, split_file = read_given(workspace, project)
     source = workspace.source
     counted = source.count()
     reporter.begin("plan", counted)
@@ -54,6 +97,9 @@ def make_plan(workspace: Workspace, export: Identity, project: Project, reporter
     digest = hashlib.sha256(export.key.encode())
     for shard in shards:
         digest.update(shard.keys)
+    if given.lock is not None:
+        digest.update(encode_lock(given.lock))
+    digest.update(given.split_file.encode())
     warnings = [project.warning] if project.warning else []
     if records != counted:
         warnings.append(f"the API counted {counted} records, listing them gave {records}")
@@ -64,11 +110,13 @@ def make_plan(workspace: Workspace, export: Identity, project: Project, reporter
         export=export,
         project_id=project.id,
         project_title=project.title,
-        classes=project.classes,
+        given=given,
         warnings=tuple(warnings),
         counted=counted,
         records=records,
         shards=shards,
     )
+    if split_file is not None:
+        workspace.staging.write_split_file(split_file.encode())
     workspace.staging.write_plan(plan)
     return plan

@@ -140,21 +140,23 @@ def catalog_warnings(config: ExportConfig, staged: StagedCatalog) -> list[str]:
     """What a reader of the dataset may stumble over."""
     catalog = staged.catalog
     expected = [name for name, ratio in config.split.ratios.items() if ratio > 0] if config.split.by == "hash" else []
-    warnings = [
+    warnings = [*catalog.warnings]
+    warnings += [
         f"split {split!r} has no samples; some readers cannot open an empty split"
         for split in expected
         if not catalog.splits.get(split)
     ]
     if UNASSIGNED in catalog.splits:
-        warnings.append(f"{catalog.splits[UNASSIGNED]} samples have no category; they are in split {UNASSIGNED!r}")
-    if catalog.classes and not any(source == "project" for source in catalog.class_sources):
+        why = f"are not in {config.split.file}" if config.split.by == "file" else "have no category"
+        warnings.append(f"{catalog.splits[UNASSIGNED]} samples {why}; they are in split {UNASSIGNED!r}")
+    if catalog.classes and not {"project", "lock"} & set(catalog.class_sources):
         warnings.append("CLASS_SCHEMA_UNAVAILABLE: the project configures no classes; their order is that of the names")
     return warnings
 
 
 _FINDINGS = {
-    Reason.EXIF_ORIENTATION: "are stored turned (EXIF): Detectron2, Ultralytics and browsers turn them, torchvision does "
-    "not; exif: bake makes all readers agree",
+    Reason.EXIF_ORIENTATION: "are stored turned (EXIF): Detectron2, Ultralytics and browsers turn them, torchvision "
+    "does not; exif: bake makes all readers agree",
     Reason.SIZE_CORRECTED: "are not of the size their record declares; labels go by the image's own",
     Reason.IMAGE_UNTERMINATED: "are JPEGs without a proper end; Ultralytics writes such files anew in place",
 }

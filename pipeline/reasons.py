@@ -57,6 +57,7 @@ class Reason(StrEnum):
     GEOMETRY_MISSING = "GEOMETRY_MISSING"  # annotation without an entry in annotationsData
     ORPHAN_GEOMETRY = "ORPHAN_GEOMETRY"  # entry in annotationsData without an annotation
     DUPLICATE_ANNOTATION = "DUPLICATE_ANNOTATION"  # second annotation with the same id
+    EMPTY_IMAGE = "EMPTY_IMAGE"  # labelled, and nothing is there (empty: drop)
     CLASS_DROPPED = "CLASS_DROPPED"  # the class is in classes.drop
     OUTSIDE_IMAGE = "OUTSIDE_IMAGE"  # nothing of it lies inside the image
     CLIPPED_TO_IMAGE = "CLIPPED_TO_IMAGE"  # cut at the border of the image

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from pipeline import metadata
+from pipeline.class_lock import LOCK, lock_document, save_lock
 from pipeline.config import ExportConfig
 from pipeline.destination import State, Success, examine, read_success, remove_export
 from pipeline.errors import FailureLimitError, PreflightError, StagingError
@@ -21,7 +22,7 @@ from pipeline.executors import Executor, SerialExecutor
 from pipeline.extract import extract, failed_records
 from pipeline.merge import merge
 from pipeline.numbering import make_catalog
-from pipeline.plan import check, check_destination, identify, make_plan
+from pipeline.plan import check, check_destination, frozen_plan, identify, make_plan, read_given
 from pipeline.progress import Listener, Reporter, Silence
 from pipeline.publish import publish
 from pipeline.records import Failure
@@ -69,12 +70,13 @@ def run(config: ExportConfig, *, listener: Listener | None = None, search_path: 
         workspace = open_workspace(settings)
         state = examine(workspace.storage, export, config.on_existing)
         if state is State.FINISHED:
-            return _finished(workspace)
+            return _finished(workspace, reporter)
         with make_executor(config) as executor:
             check_destination(workspace, executor)
             if state is State.REPLACE:
+                read_given(workspace, project)  # refuses what cannot be used while there still is something to keep
                 remove_export(workspace.storage)
-            plan = workspace.staging.read_plan() or make_plan(workspace, export, project, reporter)
+            plan = frozen_plan(workspace) or make_plan(workspace, export, project, reporter)
             if state is State.RESUME:
                 reporter.message(f"continuing an unfinished export of {plan.records:,} records")
             workers = executor.workers
@@ -95,13 +97,14 @@ def _stages(settings: Settings, plan: Plan, executor: Executor, reporter: Report
         staged, digest = make_catalog(workspace.config, plan, staging, reporter, redone=redone)
     except StagingError:
         # What an earlier run staged is damaged; its marker is gone now, so exactly that is extracted again.
-        redone, failures = _extract(workspace, plan, executor, reporter)
-        staged, digest = make_catalog(workspace.config, plan, staging, reporter, redone=redone)
+        again, failures = _extract(workspace, plan, executor, reporter)
+        staged, digest = make_catalog(workspace.config, plan, staging, reporter, redone=redone + again)
 
     markers = write(settings, plan, staged, digest, executor, reporter)
     _enforce_failure_limit(workspace, plan, failures + [f for marker in markers for f in marker.failures])
     manifests = merge(settings, staged, markers, executor, reporter)
     success = publish(workspace, plan, staged, markers, manifests, reporter, uuid.uuid4().hex[:12])
+    _save_lock(workspace, lock_document(staged.catalog), reporter)
     if not workspace.config.run.keep_staging:
         workspace.storage.delete_tree(STAGING)
     return success
@@ -131,13 +134,23 @@ def _enforce_failure_limit(workspace: Workspace, plan: Plan, failures: list[Fail
     )
 
 
-def _finished(workspace: Workspace) -> Result:
+def _save_lock(workspace: Workspace, document: bytes, reporter: Reporter, *, again: bool = False) -> None:
+    """Give the ids of a published export to the next ones, where the configuration asks for it."""
+    if workspace.config.classes.lock:
+        told = save_lock(workspace.config, workspace.settings.search_path, document, again=again)
+        if told:
+            reporter.message(told)
+
+
+def _finished(workspace: Workspace, reporter: Reporter) -> Result:
     """Nothing to do but what a run that was killed after its verdict had left."""
     success = read_success(workspace.storage)
     if success is None:
         raise PreflightError(workspace.storage.url, "the export that was there has just been removed")
     if not workspace.config.run.keep_staging:
         workspace.storage.delete_tree(STAGING)
+    if (document := workspace.storage.find(LOCK)) is not None:
+        _save_lock(workspace, document, reporter, again=True)
     return _result(success, workspace, already_finished=True)
 
 

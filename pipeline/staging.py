@@ -15,10 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.catalog import Catalog, ShardSummary
+from pipeline.class_lock import ClassLock
 from pipeline.errors import StagingError
 from pipeline.ledger import Ledger
 from pipeline.records import Failure, Sample
 from pipeline.shards import Shard
+from pipeline.splits import SplitFile
 from pipeline.storage import STAGING, Storage
 
 _SCHEMA = pa.schema(
@@ -70,17 +72,33 @@ class Identity(msgspec.Struct, frozen=True):
         return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()[:16]
 
 
-class Plan(msgspec.Struct, frozen=True):
-    """The frozen shard list. ``fingerprint`` covers the export's identity and the key of every record.
+class Given(msgspec.Struct, frozen=True):
+    """What the catalog depends on besides configuration and records, as it was when the plan was made.
 
-    ``counted`` is what the API's own count said when the plan was made, ``classes`` the project's, in order.
+    ``classes`` are the project's, in order, and ``points`` those of its keypoints. ``lock`` is the class lock, None
+    when there is none (yet). ``split_file`` is the digest of what ``split.file`` said, and ``split_keys`` how many keys
+    that were; ``""`` and 0 without one.
+    """
+
+    classes: tuple[str, ...] = ()
+    points: tuple[str, ...] = ()
+    lock: ClassLock | None = None
+    split_file: str = ""
+    split_keys: int = 0
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """The frozen shard list, and what else was given. ``fingerprint`` covers the export's identity, the key of every
+    record, the class lock and the file of splits.
+
+    ``counted`` is what the API's own count said when the plan was made.
     """
 
     fingerprint: str
     export: Identity
     project_id: int | None
     project_title: str
-    classes: tuple[str, ...]
+    given: Given
     warnings: tuple[str, ...]
     counted: int
     records: int
@@ -174,6 +192,18 @@ class Staging:
     def read_plan(self) -> Plan | None:
         """The frozen plan, or None when there is none that can be read."""
         return _decode(self.storage.find(self._path("plan")), Plan)
+
+    def write_split_file(self, data: bytes) -> None:
+        """Freeze which key is in which split."""
+        self.storage.write(self._path("splits", suffix="bin"), data, durable=True)
+
+    def read_split_file(self) -> SplitFile:
+        """The frozen splits; raises StagingError when they are missing or damaged."""
+        path = self._path("splits", suffix="bin")
+        found = SplitFile.decode(self.storage.find(path) or b"")
+        if found is None:
+            raise StagingError(path, "is missing or damaged")
+        return found
 
     def write_samples(self, index: int, samples: Sequence[StagedSample]) -> str:
         """Stage a shard's samples; returns the file's sha256."""

@@ -13,6 +13,7 @@ import msgspec
 from pipeline.config import ExportConfig, expand_variables
 from pipeline.errors import ConfigError
 from pipeline.formats import Format, load_formats
+from pipeline.splits import SplitFile
 from pipeline.staging import Staging
 from pipeline.storage import Storage, open_storage
 from pipeline.synapse.client import SynapseClient
@@ -50,7 +51,9 @@ class Workspace:
     def source(self) -> Source:
         """The records to export."""
         config = self.config
-        return Source(self.client, config.target, config.filter, page_size=config.run.page_size)
+        return Source(
+            self.client, config.target, config.filter, page_size=config.run.page_size, split_key=config.split.key
+        )
 
     @cached_property
     def storage(self) -> Storage:
@@ -75,6 +78,11 @@ class Workspace:
     def staging(self) -> Staging:
         """The staging area of this export."""
         return Staging(self.storage, self.settings.key)
+
+    @cached_property
+    def split_file(self) -> SplitFile | None:
+        """What ``split.file`` says, as it was when the plan was made; None without one."""
+        return self.staging.read_split_file() if self.config.split.by == "file" else None
 
     @property
     def needs_payload(self) -> bool:

@@ -7,6 +7,7 @@ them. Two attempts of the same shard write the same bytes to the same names, so 
 import csv
 import io
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import msgspec
 
@@ -15,12 +16,13 @@ from pipeline.catalog import Catalog
 from pipeline.config import ExportConfig
 from pipeline.errors import StagingError
 from pipeline.executors import Executor
-from pipeline.extract import ExtractContext, ShardResult, extract_shard, failed_records, split_of
+from pipeline.extract import ExtractContext, ShardResult, extract_shard, failed_records
 from pipeline.naming import proposed_stem_and_suffix
 from pipeline.output import ShardOutput
 from pipeline.progress import Reporter
 from pipeline.records import Failure, NumberedSample, Sample
 from pipeline.shards import Shard
+from pipeline.splits import SplitFile, split_of
 from pipeline.staging import ExtractMarker, Offset, Plan, StagedCatalog, StagedSamples, Staging, WriteMarker
 from pipeline.synapse.source import Copied, Wanted
 from pipeline.workspace import Settings, Workspace, open_workspace
@@ -86,9 +88,10 @@ def write_shard(context: WriteContext, item: WriteInput) -> ShardResult:
     workspace = open_workspace(context.settings)
     marker, samples = _staged_samples(context, item, workspace)
     saves_originals = workspace.config.save_original_file
-    copies = copy_originals(number(samples, item, workspace.config), item.shard, workspace) if saves_originals else {}
+    numbered = partial(number, samples, item, workspace.config, workspace.split_file)
+    copies = copy_originals(numbered(), item.shard, workspace) if saves_originals else {}
     output = ShardOutput(workspace.storage, workspace.formats, context.catalog, marker.ledger)
-    for sample in number(samples, item, workspace.config):
+    for sample in numbered():
         output.add(sample, copies.get(sample.original_path))
     failures = (*marker.failures, *output.failures)
     output.add_failures(failures)
@@ -122,14 +125,16 @@ def _staged_samples(
         return marker, staging.read_samples(marker)
 
 
-def number(samples: Iterable[tuple[Sample, str]], item: WriteInput, config: ExportConfig) -> Iterator[NumberedSample]:
+def number(
+    samples: Iterable[tuple[Sample, str]], item: WriteInput, config: ExportConfig, split_file: SplitFile | None
+) -> Iterator[NumberedSample]:
     """The samples of a shard with their ids, splits and final names."""
     annotation_id = item.before.annotations + 1
     images = dict(item.before.images)
     for image_id, (sample, own_stem) in enumerate(samples, start=item.before.samples + 1):
         stem = item.stems.get(f"{sample.record_id}/{sample.ordinal}", own_stem)
         suffix = proposed_stem_and_suffix(sample, config.naming)[1]
-        split = split_of(sample, config.split)
+        split = split_of(sample, config.split, split_file)
         position = images.get(split, 0)
         if sample.has_image:
             images[split] = position + 1

@@ -10,12 +10,14 @@ LONGEST = 400
 
 LAYERS = {
     "errors": 0, "reasons": 0, "records": 0, "shards": 0,
-    "config": 1, "geometry": 1, "masks": 1, "outlines": 1, "pictures": 1, "frames": 1,
+    "config": 1, "config_parts": 1, "skeletons": 1, "splits": 1, "class_lock": 1, "side_files": 1,
+    "geometry": 1, "masks": 1, "outlines": 1, "pictures": 1, "frames": 1,
     "naming": 1, "catalog": 1, "storage": 1, "storage.*": 1, "ledger": 1,
     "staging": 2, "executors": 2, "progress": 2, "formats": 2,
     "synapse": 2, "synapse.*": 2, "synapse.source": 3,
     "formats.*": 3, "ray_executor": 3, "metadata": 3, "destination": 3,
-    "workspace": 4, "plan": 4, "extract": 4, "numbering": 4, "output": 4, "write": 4, "merge": 4, "publish": 4, "verify": 4,
+    "workspace": 4, "plan": 4, "empty": 4, "extract": 4, "numbering": 4, "output": 4,
+    "write": 4, "merge": 4, "publish": 4, "verify": 4,
     "run": 5, "forecast": 5,
     "report": 6, "cli": 6, "__main__": 6, "sandbox": 6, "sandbox.*": 6,
 }  # fmt: skip

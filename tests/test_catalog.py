@@ -11,13 +11,15 @@ from pipeline.catalog import (
     build_catalog,
     combine,
     configured_classes,
+    configured_points,
     split_by_category,
     split_by_hash,
     total,
 )
 
 counts = st.dictionaries(st.sampled_from(["car", "bus", "도로", "tree"]), st.integers(1, 9), max_size=4)
-summaries = st.builds(ShardSummary, st.integers(0, 9), st.integers(0, 9), counts, counts)
+numbers = st.integers(0, 9)
+summaries = st.builds(ShardSummary, numbers, numbers, counts, counts, counts, numbers, numbers)
 
 
 @given(summaries, summaries, summaries)
@@ -64,6 +66,29 @@ def test_both_shapes_of_project_configuration_are_read():
     configuration = {"classification": {"bounding_box": new, "polygon": ["bus", "road"], "odd": 7}}
     assert configured_classes(configuration) == ["car", "bus", "tree", "road"]
     assert configured_classes(None) == configured_classes({"classification": []}) == []
+
+
+def test_the_classes_of_keypoints_are_those_of_their_tool():
+    configuration = {
+        "classification": {"polygon": ["road"], "keypoint": {"classification_schema": [{"code": " tip "}]}}
+    }
+    assert configured_points(configuration) == ["tip"]
+    assert configured_points(None) == configured_points({"classification": {"polygon": ["a"]}}) == []
+
+
+def test_locked_classes_come_first_whether_or_not_they_occur():
+    made = catalog(
+        ["bus", "van"], configured=["car", "bus"], order=["tree"], locked=["bus", "gone"], rename={"van": "gone"}
+    )
+    assert made.classes == ("bus", "gone", "tree", "car")
+    assert made.class_sources == ("lock", "lock", "order", "project")
+    assert made.class_index("van") == 1
+
+
+def test_a_locked_class_that_is_dropped_keeps_its_number():
+    made = catalog(["bus", "car"], locked=["bus", "car"], drop=["bus"])
+    assert made.classes == ("bus", "car")
+    assert (made.class_index("bus"), made.class_index("car")) == (None, 1)
 
 
 def test_an_empty_export_has_a_train_split():

@@ -151,11 +151,79 @@ def test_only_ground_truth_can_be_split_by_category():
     assert "needs target: ground_truth" in message(MINIMAL + "split: {by: category}\n")
 
 
+@pytest.mark.parametrize(
+    "key", ["record", "data_unit", "file_name", "data_unit.meta.video", "document.extra.image_1.a b"]
+)
+def test_a_split_may_be_by_what_records_have_in_common(key):
+    assert parse_config(MINIMAL, [f"split={{by: hash, key: {key}}}"]).split.key == key
+
+
+@pytest.mark.parametrize(
+    ("split", "problem"),
+    [
+        ("{by: hash, key: video}", "must be record, data_unit, file_name, data_unit.<path> or document.<path>"),
+        ("{by: hash, key: document}", "must be record"),
+        ("{by: hash, key: data_unit.}", "must be record"),
+        ("{by: hash, key: data_unit..id}", "must be record"),
+        ("{by: hash, key: data_unit.files.image_1.url}", "a URL is signed anew"),
+        ("{by: none, key: data_unit}", "key is not looked at with by: none"),
+        ("{by: file}", "by: file needs file"),
+        ("{by: hash, file: a.csv}", "file is only read with by: file"),
+        ("{by: hash, ratios: {Train: 1}}", "should match pattern"),
+    ],
+)
+def test_a_split_that_would_not_do_what_it_says_is_refused(split, problem):
+    assert problem in message(f"{MINIMAL}split: {split}\n")
+
+
+def test_ground_truth_has_no_more_of_a_data_unit_than_its_id():
+    text = MINIMAL.replace("task", "ground_truth")
+    assert "needs target: task or assignment" in message(text, ["split={by: hash, key: data_unit.meta.video}"])
+    assert parse_config(text, ["split={by: hash, key: data_unit}"]).split.groups
+
+
+def test_a_skeleton_is_described_or_named():
+    config = parse_config(MINIMAL + "skeletons: {person: coco_person_17, line: {points: [a, b], edges: [[a, b]]}}\n")
+    assert list(config.skeletons) == ["person", "line"]
+    assert len(config.skeletons["person"].points) == 17
+    assert config.skeletons["line"].edges == (("a", "b"),)
+    assert parse_config(MINIMAL).skeletons is None
+    assert ExportConfig.model_validate(config.model_dump(mode="json")) == config
+
+
+@pytest.mark.parametrize(
+    ("skeleton", "problem"),
+    [
+        ("coco_person_18", "the only skeleton with a name of its own is coco_person_17"),
+        ("{points: []}", "at least 1 item"),
+        ("{points: [a, b, a]}", "'a' is named twice"),
+        ("{points: [a, ' a ']}", "'a' is named twice"),
+        ("{points: [a, b], edges: [[a, c]]}", "edges names 'c', which is not one of the points"),
+        ("{points: [a, b], edges: [[a, a]]}", "'a' is paired with itself"),
+        ("{points: [a, b], edges: [[a, b], [b, a]]}", "'a and b' is named twice"),
+        ("{points: [a, b, c], flip: [[a, b], [c, a]]}", "'a' is named twice"),
+        ("{points: [a, b], flip: [[a, c]]}", "flip names 'c'"),
+        ("{points: [a, b], lines: []}", "unknown key; known keys: points, edges, flip"),
+    ],
+)
+def test_a_skeleton_that_is_none_is_refused(skeleton, problem):
+    text = message(f"{MINIMAL}skeletons:\n  crane: {skeleton}\n")
+    assert text.startswith("my.yaml:7: skeletons.crane")
+    assert problem in text
+
+
+def test_the_lock_of_a_finished_export_is_not_written_to():
+    assert "make a copy" in message(MINIMAL + "classes: {lock: old/metadata/classes.lock.json}\n")
+
+
 def test_identity_leaves_out_what_cannot_change_the_result():
     first = parse_config(MINIMAL).identity()
     same = ["run.workers=4", "run.executor=serial", "max_failures=7", "path=./y", "on_existing=overwrite"]
     assert parse_config(MINIMAL, same).identity() == first
-    for override in ("naming=id", "filter.project=2", "save_original_file=false", "masks=exclude", "classes.drop=[a]"):
+    changes = ["naming=id", "filter.project=2", "save_original_file=false", "masks=exclude", "classes.drop=[a]"]
+    changes += ["classes.lock=a.json", "classes.drift=error", "skeletons={}", "empty=drop", "exif=bake"]
+    changes += ["split={by: hash, key: data_unit}", "split={by: file, file: a.csv}"]
+    for override in changes:
         assert parse_config(MINIMAL, [override]).identity() != first, override
 
 

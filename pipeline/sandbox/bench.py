@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from pipeline.sandbox.documents import blob_json, document_v1, inline_json
-from pipeline.sandbox.scenes import PERSON_17, Scene, Thing, new_id
+from pipeline.sandbox.scenes import Scene, Thing, new_id
+from pipeline.skeletons import PERSON_POINTS
 
 POOL_SIZE = 512
 IMAGE_SIZE = (1920, 1080)
@@ -62,7 +63,7 @@ def _document(rng: random.Random, number: int) -> BenchDocument:
     if number % 25 < 7:
         group = new_id(rng)
         left, top = rng.uniform(0, width - 120), rng.uniform(0, height - 300)
-        for name in PERSON_17:
+        for name in PERSON_POINTS:
             point = (left + rng.uniform(0, 120), top + rng.uniform(0, 300), rng.choice((1, 2, 2, 2)))
             scene.things.append(Thing(new_id(rng), "keypoint", name, point, {}, group))
     document = document_v1(rng, [scene], 0)

@@ -15,7 +15,8 @@ from pipeline.sandbox.documents import (
     geometry_v1,
 )
 from pipeline.sandbox.records import Record, Twist, image_file
-from pipeline.sandbox.scenes import PERSON_17, Scene, Thing, draw_scene, new_id
+from pipeline.sandbox.scenes import Scene, Thing, draw_scene, new_id
+from pipeline.skeletons import PERSON_POINTS
 
 DOCUMENT_TWISTS: dict[str, Twist] = {}
 """Name of the malformation → what makes it; the name is the function's, or a name and a variant."""
@@ -276,7 +277,7 @@ def _relation_annotation(record: Record, rng: random.Random) -> None:
 def _keypoint_groups_annotation_list(record: Record, rng: random.Random) -> None:
     """Groups in the older shape, ``annotationList`` with children."""
     group = new_id(rng)
-    for number, name in enumerate(PERSON_17):
+    for number, name in enumerate(PERSON_POINTS):
         point = (record.scene.width // 2 - 4, 8 + 6 * number, 2)
         put(record, rng, Thing(new_id(rng), "keypoint", name, point, {}, group))
     members: dict[str, list[str]] = {}
@@ -291,7 +292,7 @@ def _keypoint_groups_annotation_list(record: Record, rng: random.Random) -> None
 
 @twist
 def _keypoints_without_group(record: Record, rng: random.Random) -> None:
-    for number, name in enumerate(PERSON_17[:5]):
+    for number, name in enumerate(PERSON_POINTS[:5]):
         point = (record.scene.width // 2 - 4, 8 + 6 * number, 2)
         put(record, rng, Thing(new_id(rng), "keypoint", name, point))
 
@@ -300,8 +301,20 @@ def _keypoints_without_group(record: Record, rng: random.Random) -> None:
 def _keypoint_group_incomplete(record: Record, rng: random.Random) -> None:
     """Five points of a person, and a group member that does not exist."""
     group = new_id(rng)
-    for number, name in enumerate(PERSON_17[:5]):
+    for number, name in enumerate(PERSON_POINTS[:5]):
         point = (record.scene.width // 2 - 4, 8 + 6 * number, 2)
         put(record, rng, Thing(new_id(rng), "keypoint", name, point, {}, group))
     ids = [thing.id for thing in record.scene.things if thing.group == group]
     record.document["annotationGroups"]["image_1"].append({"id": group, "annotationIds": [*ids, new_id(rng)]})
+
+
+@twist
+def _keypoint_group_with_box(record: Record, rng: random.Random) -> None:
+    """Five points of a person and the box around the whole of it, in one group."""
+    group = new_id(rng)
+    left = record.scene.width // 2 - 4
+    put(record, rng, Thing(new_id(rng), "bounding_box", "person", (left - 4, 2, 8, 60, 0.0), {}, group))
+    for number, name in enumerate(PERSON_POINTS[:5]):
+        put(record, rng, Thing(new_id(rng), "keypoint", name, (left, 8 + 6 * number, 2), {}, group))
+    ids = [thing.id for thing in record.scene.things if thing.group == group]
+    record.document["annotationGroups"]["image_1"].append({"id": group, "annotationIds": ids})

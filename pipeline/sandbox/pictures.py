@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.sandbox.records import OriginalFile
-from pipeline.sandbox.scenes import KEYPOINT_COLOUR, PERSON_17, SKELETON, Scene, Thing, colour_of
+from pipeline.sandbox.scenes import KEYPOINT_COLOUR, Scene, Thing, colour_of
+from pipeline.skeletons import PERSON_EDGES
 
 _SKY, _HORIZON, _ROAD = (150, 190, 225), (205, 215, 220), (88, 90, 94)
 _LARGEST = 1e7
@@ -133,9 +134,9 @@ def _draw_skeletons(canvas: ImageDraw.ImageDraw, things: list[Thing]) -> None:
         if thing.tool == "keypoint" and _is_drawable(thing) and thing.geometry[2]:
             points.setdefault(thing.group, {})[thing.label] = thing.geometry[:2]
     for group, person in points.items():
-        for start, end in SKELETON if group else ():
-            if {PERSON_17[start], PERSON_17[end]} <= person.keys():
-                canvas.line([person[PERSON_17[start]], person[PERSON_17[end]]], fill=(40, 40, 40), width=2)
+        for start, end in PERSON_EDGES if group else ():
+            if {start, end} <= person.keys():
+                canvas.line([person[start], person[end]], fill=(40, 40, 40), width=2)
     for person in points.values():
         for x, y in person.values():
             canvas.ellipse([x - 3, y - 3, x + 3, y + 3], fill=KEYPOINT_COLOUR)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from pipeline.sandbox.options import SandboxOptions
-from pipeline.sandbox.scenes import COLOURS, PERSON_17, UNCONFIGURED_CLASS
+from pipeline.sandbox.scenes import COLOURS, UNCONFIGURED_CLASS
 from pipeline.sandbox.world import (
     DATASET,
     FORBIDDEN_PROJECT,
@@ -15,6 +15,7 @@ from pipeline.sandbox.world import (
     VERSION,
     utc_in,
 )
+from pipeline.skeletons import PERSON_POINTS
 
 STORAGE = 11
 COLLECTION = 5
@@ -24,7 +25,7 @@ _CLASSES = {
     "polygon": ("traffic_sign", "가로수", "sidewalk"),
     "segmentation": ("가로수", "sidewalk", "car"),
     "polyline": ("lane",),
-    "keypoint": tuple(PERSON_17),
+    "keypoint": PERSON_POINTS,
     "classification": ("day", "night"),
 }
 VERSIONS = {VERSION: (DATASET, "1.2.0"), OLDER_VERSION: (DATASET, "1.1.0"), OTHER_VERSION: (OTHER_DATASET, "0.1.0")}

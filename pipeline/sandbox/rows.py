@@ -150,7 +150,11 @@ class Rows:
         record, facts = self._world.record(index), self._world.facts(index)
         key, unit = self._world.keys[target][index], 5000 + index
         stem = record.files[0].info.get("file_name_original", "") if record.files else ""
-        meta = {"origin_file_stem": str(stem).rpartition(".")[0], "category": "dash"}
+        meta = {
+            "origin_file_stem": str(stem).rpartition(".")[0],
+            "category": "dash",
+            "video": f"drive_{index // 5:03d}",
+        }
         match target:
             case "task":
                 data_unit: Any = {"id": unit, "meta": meta, **_files_field(record)} if expanded else unit

@@ -8,16 +8,9 @@ from typing import Any
 
 import numpy as np
 
-PERSON_17 = (
-    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
-    "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
-    "right_ankle",
-)  # fmt: skip
-SKELETON = (
-    (15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7), (6, 8), (7, 9), (8, 10),
-    (1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6),
-)  # fmt: skip
-# A standing person in a unit square, one point per name of PERSON_17.
+from pipeline.skeletons import PERSON_POINTS
+
+# A standing person in a unit square, one point per name of PERSON_POINTS.
 _POSE = (
     (0.50, 0.08), (0.54, 0.05), (0.46, 0.05), (0.59, 0.07), (0.41, 0.07), (0.66, 0.22), (0.34, 0.22), (0.76, 0.38),
     (0.24, 0.38), (0.82, 0.53), (0.18, 0.53), (0.60, 0.55), (0.40, 0.55), (0.62, 0.77), (0.38, 0.77), (0.63, 0.98),
@@ -156,7 +149,7 @@ def _pose(rng: random.Random, cell: tuple[float, ...]) -> list[Thing]:
     things = [
         Thing(new_id(rng), "bounding_box", "person", (round(left), round(top), round(body * 0.7), round(body), 0.0))
     ]
-    for name, (across, down) in zip(PERSON_17, _POSE, strict=True):
+    for name, (across, down) in zip(PERSON_POINTS, _POSE, strict=True):
         visibility = rng.choices((2, 1, 0), (16, 3, 1))[0]
         point = (round(left + across * body * 0.7, 2), round(top + down * body, 2)) if visibility else (0, 0)
         things.append(Thing(new_id(rng), "keypoint", name, (*point, visibility), {}, group))

@@ -18,6 +18,7 @@ from pipeline.synapse.listing import LARGEST_PAGE, Batch, Listing
 from pipeline.synapse.payloads import checked, compact
 from pipeline.synapse.rows import Row, Wrapper, files_json, originals_of, unwrapped, wrapper_of
 from pipeline.synapse.slots import ByteBudget
+from pipeline.synapse.split_key import split_value
 from pipeline.synapse.transport import PAYLOAD, REISSUED
 
 HELD_BYTES = 64 * 2**20
@@ -51,13 +52,20 @@ class Extractor[T]:
     """
 
     def __init__(
-        self, listing: Listing, shard: Shard, finish: Callable[[ExtractedRecord], T], *, needs_payload: bool
+        self,
+        listing: Listing,
+        shard: Shard,
+        finish: Callable[[ExtractedRecord], T],
+        *,
+        needs_payload: bool,
+        split_key: str = "record",
     ) -> None:
         self._finish = finish
         self._listing = listing
         self._client = listing.client
         self._shard = shard
         self._needs_payload = needs_payload
+        self._split_key = split_key
         self._budget = ByteBudget(HELD_BYTES)
         self._found: dict[int, T] = {}
         self._rows_at_once = LARGEST_PAGE
@@ -141,6 +149,8 @@ class Extractor[T]:
         samples, failures = build_samples(key, document, [original.file for original in originals], category=category)
         if document.kind == "null":
             failures.append(Failure(key, Reason.NULL_DATA_DETECTED, "it was never labelled", outcome="skipped"))
+        if samples and (group := split_value(self._split_key, row, data, originals)):
+            samples = [msgspec.structs.replace(sample, group=group) for sample in samples]
         if samples and self._needs_payload:
             samples[0] = msgspec.structs.replace(
                 samples[0], payload=compact(unwrapped(data)), files=files_json(row, self._listing.target)

@@ -68,14 +68,22 @@ class Batch(msgspec.Struct, frozen=True):
 
 
 class Listing:
-    """One target's list under one (checked) filter."""
+    """One target's list under one (checked) filter; ``expand`` is a field wanted in full besides the endpoint's own."""
 
-    def __init__(self, client: Transport, target: str, filter: Mapping[str, str], page_size: int) -> None:  # noqa: A002
+    def __init__(
+        self,
+        client: Transport,
+        target: str,
+        filter: Mapping[str, str],  # noqa: A002  the configuration's word
+        page_size: int,
+        expand: str = "",
+    ) -> None:
         self.client = client
         self.target = target
         self.endpoint = ENDPOINTS[target]
         self.filter = dict(filter)
         self.page_size = page_size
+        self.expand = self.endpoint.expand or expand
         self.has_range = target != "ground_truth"
         self.project = int(filter["project"]) if "project" in filter else None
 
@@ -149,8 +157,8 @@ class Listing:
         """Address and parameters that list ``batch``: whole rows with fresh URLs, or only some ``fields`` of them."""
         params = {"ordering": f"-{self.endpoint.key}", "pagination": "cursor", "page_size": str(batch.page_size)}
         params |= {"fields": fields} if fields else {"response_mode": "presigned"}
-        if self.endpoint.expand:
-            params["expand"] = self.endpoint.expand
+        if self.expand:
+            params["expand"] = self.expand
         if batch.start:
             return batch.start, params
         own = {key: value for key, value in self.filter.items() if key not in (*_SELECTIONS, *_BOUNDS)}

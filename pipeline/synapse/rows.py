@@ -289,12 +289,13 @@ def _without_urls(value: Any) -> Any:
         return {
             key: _without_urls(inner)
             for key, inner in value.items()
-            if not (key == "url" or str(key).endswith("_url")) and not _is_url(inner)
+            if not (key == "url" or str(key).endswith("_url")) and not is_url(inner)
         }
     if isinstance(value, list):
-        return [_without_urls(inner) for inner in value if not _is_url(inner)]
+        return [_without_urls(inner) for inner in value if not is_url(inner)]
     return value
 
 
-def _is_url(value: Any) -> bool:
+def is_url(value: Any) -> bool:
+    """Whether a value is an address with its scheme; the ones in rows are signed and run out."""
     return isinstance(value, str) and re.match(r"[a-z][a-z0-9+.-]*://", value, re.IGNORECASE) is not None

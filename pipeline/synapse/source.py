@@ -6,7 +6,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from pipeline.catalog import configured_classes
+from pipeline.catalog import configured_classes, configured_points
 from pipeline.errors import ExportError, PreflightError, TransientError
 from pipeline.records import Failure
 from pipeline.shards import Shard
@@ -23,13 +23,14 @@ __all__ = ["Copied", "ExtractedRecord", "PlanReport", "Project", "Source", "Want
 class Project(msgspec.Struct, frozen=True):
     """The project that records come from.
 
-    ``classes`` are its configured classes in order. For ground truth whose project cannot be found, ``id`` is None,
-    ``classes`` are empty, and ``warning`` says why.
+    ``classes`` are its configured classes in order, ``points`` those of keypoints. For ground truth whose project
+    cannot be found, ``id`` is None, ``classes`` and ``points`` are empty, and ``warning`` says why.
     """
 
     id: int | None
     title: str
     classes: tuple[str, ...] = ()
+    points: tuple[str, ...] = ()
     configuration: dict[str, Any] = {}
     warning: str = ""
 
@@ -37,6 +38,7 @@ class Project(msgspec.Struct, frozen=True):
 class Source:
     """The records that ``filter`` selects of a target; the same ones in every process.
 
+    ``split_key`` is what the samples of a record are grouped by (:func:`pipeline.synapse.split_key.split_value`).
     ``filter`` is the configuration's, checked and translated here: raises ConfigError, and sends nothing.
     ``plan_report`` is what :meth:`plan` found.
     """
@@ -48,10 +50,13 @@ class Source:
         filter: Mapping[str, Any],  # noqa: A002  the configuration's word
         *,
         page_size: int = 100,
+        split_key: str = "record",
     ) -> None:
         self._client = client
         self._target = target
-        self._listing = Listing(client, target, check_filter(target, filter), page_size)
+        self._split_key = split_key
+        expand = "data_unit" if split_key.startswith("data_unit.") else ""
+        self._listing = Listing(client, target, check_filter(target, filter), page_size, expand)
         self._counted: int | None = None
         self.plan_report = PlanReport()
 
@@ -113,7 +118,8 @@ class Source:
 
     def extract_each[T](self, shard: Shard, finish: Callable[[ExtractedRecord], T], *, needs_payload: bool) -> list[T]:
         """The same, keeping of each record only what ``finish`` makes of it, as soon as it is there, in any order."""
-        return self._client.run(Extractor(self._listing, shard, finish, needs_payload=needs_payload).run())
+        extractor = Extractor(self._listing, shard, finish, needs_payload=needs_payload, split_key=self._split_key)
+        return self._client.run(extractor.run())
 
     def copy_originals(
         self,
@@ -139,5 +145,6 @@ def _project(number: int, found: Mapping[str, Any]) -> Project:
         number,
         title if isinstance(title, str) and title else f"project {number}",
         tuple(configured_classes(configuration)),
+        tuple(configured_points(configuration)),
         configuration,
     )
