@@ -15,6 +15,8 @@ MAX_PIXELS = 1 << 28
 # More changes between rows than this (every pixel of an 8K frame) are refused: COCO's encoding would be a
 # whole worker's memory.
 MAX_TRANSITIONS = 1 << 25
+# More pieces of rows than this (140 MB while they are worked on) are refused before anything of their number exists.
+MAX_PIECES = 1 << 20
 # Room for ``start + length`` in int64.
 _LIMIT = 1 << 62
 
@@ -136,13 +138,13 @@ def rebase(runs: bytes, width: int, new_width: int, new_height: int) -> bytes:
     """The same pixels, by column and row, as runs of an image of another size; what lies outside it is cut off.
 
     ``width`` is that of the image the runs count by. Raises MaskError when nothing is left, and for runs over more than
-    :data:`MAX_TRANSITIONS` rows in all.
+    :data:`MAX_PIECES` rows in all.
     """
     starts, ends = _ends(runs)
     first, last = starts // width, (ends - 1) // width
     counts = last - first + 1
-    if int(counts.sum()) > MAX_TRANSITIONS:
-        raise MaskError(f"the mask has more than {MAX_TRANSITIONS} pieces of rows")
+    if int(counts.sum()) > MAX_PIECES:
+        raise MaskError(f"the mask has more than {MAX_PIECES} pieces of rows")
     of_run = np.repeat(np.arange(starts.size), counts)
     rows = np.arange(of_run.size) - np.repeat(np.cumsum(counts) - counts, counts) + first[of_run]
     left = np.maximum(starts[of_run] - rows * width, 0)
