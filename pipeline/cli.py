@@ -12,8 +12,9 @@ from typing import NoReturn
 from rich.console import Console
 
 from pipeline import report
-from pipeline.config import ExportConfig, load_config
-from pipeline.errors import ExportError
+from pipeline.config import ExportConfig, load_config, read_value
+from pipeline.errors import ConfigError, ExportError
+from pipeline.formats import load_format
 from pipeline.plan import VERSION
 from pipeline.progress import Bar, Lines, Listener, printable
 from pipeline.run import run
@@ -75,6 +76,13 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--full", action="store_true", help="read every file and compare its sha256, not only its size")
     sub.set_defaults(command=_verify)
 
+    sub = commands.add_parser(
+        "formats", help="list the formats and their options, or what one does with each annotation"
+    )
+    sub.add_argument("format", nargs="?", help="a format's name, or package.module:Class")
+    sub.add_argument("options", nargs="*", metavar="OPTION=VALUE", help="options of the format: task=segment")
+    sub.set_defaults(command=_formats)
+
     sub = commands.add_parser("sandbox", help="serve a local Synapse API with made-up data, for trying things out")
     from pipeline import sandbox  # noqa: PLC0415  the server's imports only cost when it is asked for
 
@@ -97,6 +105,21 @@ def _run(options: argparse.Namespace) -> int:
 def _plan(options: argparse.Namespace) -> int:
     config, folder = _load(options)
     report.print_forecast(config, folder, Console(soft_wrap=True, highlight=False))
+    return 0
+
+
+def _formats(options: argparse.Namespace) -> int:
+    console = Console(soft_wrap=True, highlight=False)
+    if not options.format:
+        report.print_formats(console)
+        return 0
+    chosen = {}
+    for option in options.options:
+        name, equals, value = option.partition("=")
+        if not equals:
+            raise ConfigError(option, "write options as name=value")
+        chosen[name] = read_value(value, option)
+    report.print_fates(load_format(options.format, chosen), console)
     return 0
 
 

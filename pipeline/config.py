@@ -27,6 +27,7 @@ __all__ = [
     "expand_variables",
     "load_config",
     "parse_config",
+    "read_value",
 ]
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -256,15 +257,20 @@ def _construct(
     return value if isinstance(value, str | int | float | bool | None) else str(node.value)
 
 
+def read_value(text: str, where: str) -> Any:
+    """A value as it is written in YAML. Raises ConfigError naming ``where``."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(where, "the value is not valid YAML") from error
+
+
 def _override(values: dict[str, Any], override: str) -> None:
     dotted, equals, text = override.partition("=")
     keys = dotted.strip().split(".")
     if not equals or not all(keys):
         raise ConfigError(f"--set {override}", "write it as key.path=value")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}", "the value is not valid YAML") from error
+    value = read_value(text, f"--set {override}")
     target = values
     for key in keys[:-1]:
         inner = target.setdefault(key, {})

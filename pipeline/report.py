@@ -3,6 +3,8 @@
 import os
 import shutil
 import sys
+from dataclasses import fields, is_dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -11,14 +13,21 @@ from pipeline import metadata
 from pipeline.config import ExportConfig
 from pipeline.destination import State
 from pipeline.forecast import forecast
+from pipeline.formats import FORMATS, Format, load_format, load_formats
+from pipeline.formats.fates import fates_of
 from pipeline.ledger import Count, Ledger
 from pipeline.progress import printable
 from pipeline.run import Result
 
 _READERS = {
     "coco": "pycocotools: COCO('{url}/annotations/instances_{split}.json'), images in {url}/images/{split}",
-    "yolo": "Ultralytics: yolo train data={url}/data.yaml",
+    "csv": "pandas: read_csv('{url}/annotations.csv', keep_default_na=False, na_values=[''])",
+    "imagefolder": "Hugging Face: load_dataset('imagefolder', data_dir='{url}/images')",
+    "parquet": "DuckDB: select * from read_parquet('{url}/parquet/*/*.parquet')",
     "synapse_json": "one document per record in {url}/json/",
+    "voc": "torchvision: VOCDetection('{url}', image_set='{split}')",
+    "webdataset": "webdataset: WebDataset('{url}/webdataset/{split}-000000.tar').decode('pil')",
+    "yolo": "Ultralytics: yolo {task} train data={url}/{folder}data.yaml",
 }
 
 
@@ -48,10 +57,14 @@ def print_result(result: Result, config: ExportConfig, console: Console) -> None
         )
     console.print()
     _say(console, f"where: {result.url}")
-    for entry in config.formats:
-        text = _READERS.get(entry.name)
-        if text:
-            _say(console, f"  {text.format(url=result.url, split=next(iter(splits), 'train'))}")
+    split = next(iter(splits), "train")
+    loaded = load_formats((entry.name, entry.options) for entry in config.formats)
+    for entry, format_ in zip(config.formats, loaded, strict=True):
+        if text := _READERS.get(entry.name):
+            folder = getattr(format_, "folder", "")
+            task = getattr(format_, "task", "")
+            own = {"folder": f"{folder}/" if folder else "", "task": task}
+            _say(console, f"  {text.format(url=result.url, split=split, **own)}")
     _say(console, f"  books and reasons: {result.url}/{metadata.SUMMARY}")
     _say(console, f"next: {_program()} verify {result.url} --full")
     _say(console, f"content {success.content[:16]}: the same for the same data and configuration")
@@ -78,6 +91,27 @@ def print_forecast(config: ExportConfig, search_path: str, console: Console) -> 
         f"for all records about {_size(plan.record_bytes * plan.records)} to read "
         f"and {_size(plan.output_bytes * plan.records)} to write, originals not counted; nothing was written now"
     )
+
+
+def print_formats(console: Console) -> None:
+    """Every format by name, what it is, and its options with their defaults."""
+    for name in sorted(FORMATS):
+        loaded: Any = load_format(name)
+        _say(console, f"{name}: {(loaded.__doc__ or '').strip().splitlines()[0].replace('``', '')}")
+        options = fields(loaded) if is_dataclass(loaded) else ()
+        if options:
+            _say(console, f"  options: {', '.join(f'{option.name}={option.default!r}' for option in options)}")
+    _say(console, f"what becomes of each kind of annotation: {_program()} formats NAME [OPTION=VALUE ...]")
+
+
+def print_fates(format_: Format, console: Console) -> None:
+    """What becomes of each kind of annotation in a format, as it declares."""
+    fates = fates_of(format_)
+    if not fates:
+        _say(console, f"{format_.name} does not declare what it loses; a dry run counts it: {_program()} plan my.yaml")
+    for kind, fate in fates.items():
+        text = " ".join(filter(None, (fate.outcome, fate.reason, fate.how and f"({fate.how})")))
+        _say(console, f"{kind.value + ':':34} {text}")
 
 
 def _say(console: Console, text: str) -> None:

@@ -1,6 +1,7 @@
 """What a person meets: one clear line, the right exit code, nothing written when nothing was started."""
 
 import json
+import re
 import shutil
 import signal
 import socket
@@ -12,6 +13,7 @@ import urllib.request
 import pytest
 
 from exporting import command, digest, environment, export, settings, summary, write_config
+from pipeline.formats import FORMATS
 
 
 def refused(sandbox, tmp_path, *, env=None, **overrides):
@@ -227,3 +229,27 @@ def test_help_names_every_command():
     assert done.returncode == 0
     for name in ("run", "plan", "verify", "sandbox"):
         assert name in done.stdout
+
+
+def test_the_formats_are_listed_with_their_options():
+    finished = command("formats", env=environment())
+    assert finished.returncode == 0
+    assert all(f"\n{name}: " in "\n" + finished.stdout for name in FORMATS)
+    assert "box_segmentation='empty'" in finished.stdout
+
+
+def test_what_becomes_of_annotations_is_shown_for_the_options_given():
+    finished = command("formats", "yolo", "task=segment", "outlines=largest", env=environment())
+    assert finished.returncode == 0
+    assert re.search(r"^polygon: +kept$", finished.stdout, re.MULTILINE)
+    assert re.search(r"^mask with a hole: +lossy MASK_HOLE_DROPPED", finished.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("nothing",), ("yolo", "task"), ("yolo", "task=[", "x=1"), ("yolo", "colour=red")]
+)
+def test_formats_and_options_that_do_not_exist_are_refused(arguments):
+    finished = command("formats", *arguments, env=environment())
+    assert finished.returncode == 2
+    assert finished.stderr.startswith("error: ")
+    assert "Traceback" not in finished.stderr

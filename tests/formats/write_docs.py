@@ -1,0 +1,43 @@
+"""Write the tables of losses in ``docs/formats.md`` anew from what the formats declare.
+
+::
+
+.venv/bin/python -m tests.formats.write_docs
+"""
+
+from pathlib import Path
+
+from pipeline.formats import load_format
+from pipeline.formats.fates import loss_table
+
+PAGE = Path(__file__).parents[2] / "docs" / "formats.md"
+START, END = "<!-- losses -->\n", "<!-- end of losses -->\n"
+
+# Each table: formats with the options they are shown with.
+TABLES = (
+    (("coco", {}), ("voc", {}), ("imagefolder", {})),
+    (
+        ("yolo", {}),
+        ("yolo", {"task": "segment", "folder": "segment"}),
+        ("yolo", {"task": "pose", "folder": "pose"}),
+        ("yolo", {"task": "obb", "folder": "obb"}),
+    ),
+    (("csv", {}), ("parquet", {}), ("webdataset", {}), ("synapse_json", {})),
+)
+
+
+def with_tables(page):
+    """The page with its tables as they should be."""
+    before, _, rest = page.partition(START)
+    _, _, after = rest.partition(END)
+    tables = [loss_table(load_format(name, options) for name, options in table) for table in TABLES]
+    text = "\n\n".join(tables).replace("| skipped `UNSUPPORTED_ANNOTATION_TYPE` ", "| – ")
+    return before + START + "\n" + text + "\n\n" + END + after
+
+
+def main():
+    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
