@@ -14,7 +14,7 @@ from pipeline.errors import FailureLimitError
 from pipeline.sandbox import Fault, Sandbox, SandboxOptions
 from pipeline.storage import open_storage
 from pipeline.verify import verify
-from tests.formats.coco_grammar import check_instances
+from tests.formats.coco_grammar import check_tree
 from tests.formats.yolo_grammar import check_yolo_tree
 
 
@@ -89,10 +89,13 @@ def test_no_filter_key_is_sent_that_the_api_would_ignore(tmp_path):
 
 def test_what_coco_holds_is_what_the_api_holds(golden, tidy):
     path, _ = golden
-    written = sum(
-        len(json.loads(file.read_text())["annotations"]) for file in path.glob("annotations/instances_*.json")
+    instances, people = (
+        sum(len(json.loads(file.read_text())["annotations"]) for file in path.glob(f"annotations/{kind}_*.json"))
+        for kind in ("instances", "person_keypoints")
     )
-    assert written == summary(path)["formats"]["coco"]["annotations"]["written"] > 60
+    assert instances > 60
+    # The sandbox's people have all 17 points, each an annotation of its own.
+    assert instances + 17 * people == summary(path)["formats"]["coco"]["annotations"]["written"]
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools, numpy 2
@@ -101,15 +104,15 @@ def test_readers_open_what_was_written(request, tmp_path, data):
     """Pycocotools indexes every split, every mask decodes, and the YOLO tree obeys the Ultralytics grammar."""
     path = tmp_path / "out"
     export(request.getfixturevalue(data), path, max_failures="100%")
+    check_tree({f"annotations/{file.name}": file.read_bytes() for file in path.glob("annotations/*.json")})
     for file in path.glob("annotations/*.json"):
-        check_instances(file.read_bytes())
         coco = COCO(file)
         for annotation in coco.loadAnns(coco.getAnnIds()):
             if annotation["segmentation"]:
                 pixels = int(coco.annToMask(annotation).sum())
                 assert isinstance(annotation["segmentation"], list) or pixels == annotation["area"]
         for image in coco.loadImgs(coco.getImgIds()):
-            assert (path / "images" / file.stem.removeprefix("instances_") / image["file_name"]).exists()
+            assert (path / "images" / file.stem.rpartition("_")[2] / image["file_name"]).exists()
     check_yolo_tree(path)
 
 

@@ -4,10 +4,13 @@ The declarations are shown by ``python -m pipeline formats`` and in ``docs/forma
 of every kind and compares.
 """
 
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Literal
 
 import msgspec
+
+from pipeline.formats import Format
 
 
 class Kind(StrEnum):
@@ -44,3 +47,25 @@ class Fate(msgspec.Struct, frozen=True):
 
 
 KEPT = Fate()
+
+
+def fates_of(format_: Format) -> Mapping[Kind, Fate]:
+    """What a format declares; nothing for a format that declares nothing (one of the user's own, say)."""
+    declared = getattr(format_, "fates", None)
+    found: Mapping[Kind, Fate] = declared() if declared else {}
+    return found
+
+
+def loss_table(formats: Iterable[Format]) -> str:
+    """A Markdown table, without a last line break: a row for each kind of annotation, a column for each format."""
+    columns = [(format_.name, fates_of(format_)) for format_ in formats]
+    rows = [["annotation", *(f"`{name}`" for name, _ in columns)], ["---"] * (len(columns) + 1)]
+    rows += [[kind.value, *(_cell(fates.get(kind)) for _, fates in columns)] for kind in Kind]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+
+
+def _cell(fate: Fate | None) -> str:
+    if fate is None:
+        return "not declared"
+    outcome = f"{fate.outcome} `{fate.reason}`" if fate.reason else fate.outcome
+    return f"{outcome}: {fate.how}" if fate.how else outcome

@@ -1,11 +1,12 @@
 """Synapse JSON: each record's document exactly as the platform holds it. Nothing is lost, nothing is filtered."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from pipeline.catalog import Catalog
 from pipeline.formats import Entry, Loss, Manifest
+from pipeline.formats.fates import KEPT, Fate, Kind
 from pipeline.records import NumberedSample
 
 
@@ -35,3 +36,7 @@ class SynapseJson:
             source.record_id,
         )
         return (Entry(f"json/{sample.stem}.json", document),)
+
+    def fates(self) -> Mapping[Kind, Fate]:
+        """Everything is kept."""
+        return dict.fromkeys(Kind, KEPT)

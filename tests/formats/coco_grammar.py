@@ -1,10 +1,13 @@
 """The rules by which COCO files are read, as a checker that needs nothing but JSON."""
 
 import json
+import re
 
 from pipeline.formats import Entry
 from tests.formats.cases import strict_json
 
+# Splits may have any of these characters, and numbers at the end when files are cut by images.
+NAME = re.compile(r"annotations/(?P<kind>instances|stuff|[^/]+_keypoints)_(?P<split>[a-z][a-z0-9_-]*)\.json")
 TOP_LEVEL = ["info", "licenses", "categories", "images", "annotations"]
 
 
@@ -14,8 +17,33 @@ def has_null(value):
     return value is None or (isinstance(value, list) and any(map(has_null, value)))
 
 
+def check_tree(tree):
+    """All COCO files among ``tree`` (path to bytes): each by itself, and that no annotation's id occurs twice.
+
+    An image is listed once in each kind of file, however the files of a split are cut.
+    """
+    seen, images = set(), {}
+    for path, data in tree.items():
+        match = NAME.fullmatch(path)
+        if not match:
+            assert not path.startswith("annotations/"), f"{path} is no name of a COCO file"
+            continue
+        content = check_instances(data)
+        if match["kind"] == "stuff":
+            check_stuff(content)
+        if content["categories"]:
+            assert ("keypoints" in content["categories"][0]) is (match["kind"] not in ("instances", "stuff"))
+        identities = {annotation["id"] for annotation in content["annotations"]}
+        assert not identities & seen, f"annotation ids of {path} are in another file, too"
+        seen |= identities
+        listed = {image["id"] for image in content["images"]}
+        assert not listed & images.setdefault(match["kind"], set()), f"images of {path} are in another file, too"
+        images[match["kind"]] |= listed
+    assert len({frozenset(listed) for listed in images.values()}) <= 1, "kinds of files list different images"
+
+
 def check_instances(data):
-    """The content of an instances file; AssertionError when a reader of COCO would stumble over it.
+    """The content of any COCO file; AssertionError when a reader of COCO would stumble over it.
 
     The rules are those of pycocotools, Detectron2, MMDetection and Ultralytics together, as measured.
     """
@@ -32,7 +60,39 @@ def check_instances(data):
     assert len(set(identities)) == len(identities)
     for annotation in content["annotations"]:
         check_annotation(annotation, images[annotation["image_id"]], len(content["categories"]))
+    for category in content["categories"]:
+        if "keypoints" in category:
+            check_skeleton(content)
     return content
+
+
+def check_skeleton(content):
+    """A file of keypoints: one category, because COCOeval compares all objects of a file point by point."""
+    (category,) = content["categories"]
+    points = category["keypoints"]
+    assert points
+    assert len(set(points)) == len(points)
+    assert all(isinstance(name, str) for name in points)
+    for line in category["skeleton"]:
+        start, end = line
+        assert 1 <= start <= len(points)
+        assert 1 <= end <= len(points)
+    for annotation in content["annotations"]:
+        numbers = annotation["keypoints"]
+        assert len(numbers) == 3 * len(points)
+        triples = list(zip(numbers[0::3], numbers[1::3], numbers[2::3], strict=True))
+        for x, y, visibility in triples:
+            assert type(visibility) is int
+            assert visibility in {0, 1, 2}
+            assert visibility or x == y == 0, "a point that is not labelled is at the origin"
+        assert annotation["num_keypoints"] == sum(visibility > 0 for _, _, visibility in triples) >= 1
+
+
+def check_stuff(content):
+    """A file of stuff: pixels of a class, of which there is no crowd."""
+    for annotation in content["annotations"]:
+        assert isinstance(annotation["segmentation"], dict)
+        assert annotation["iscrowd"] == 0
 
 
 def check_annotation(annotation, image, classes):
@@ -54,7 +114,11 @@ def check_annotation(annotation, image, classes):
         assert all(len(part) >= 6 and len(part) % 2 == 0 for part in segmentation)
 
 
-def annotations_of(results):
-    """The annotations among what ``Coco.render`` gives for one sample."""
-    entries = [item for item in results if isinstance(item, Entry) and item.section == "annotations"]
+def annotations_of(results, kind="instances"):
+    """The annotations in files of a kind among what ``Coco.render`` gives for one sample."""
+    entries = [
+        item
+        for item in results
+        if isinstance(item, Entry) and item.section == "annotations" and NAME.fullmatch(item.path)["kind"] == kind
+    ]
     return [annotation for entry in entries for annotation in json.loads(b"[" + entry.data + b"]")]

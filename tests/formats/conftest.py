@@ -8,4 +8,16 @@ import pytest
 ROOT = str(Path(__file__).parents[2])
 if ROOT not in sys.path:
     sys.path.append(ROOT)
-pytest.register_assert_rewrite("tests.formats.cases", "tests.formats.coco_grammar", "tests.formats.yolo_grammar")
+for name in (
+    "cases",
+    "coco_cases",
+    "coco_grammar",
+    "imagefolder_grammar",
+    "table_cases",
+    "table_grammar",
+    "tar_grammar",
+    "voc_grammar",
+    "yolo_cases",
+    "yolo_grammar",
+):
+    pytest.register_assert_rewrite(f"tests.formats.{name}")

@@ -1,0 +1,117 @@
+"""Objects made of keypoints: which annotations of a sample belong together, and as which skeleton."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from pipeline.catalog import Catalog, Skeleton
+from pipeline.formats import Loss
+from pipeline.formats.images import Rectangle, place
+from pipeline.geometry import enclosing
+from pipeline.reasons import Reason
+from pipeline.records import Box, Point, Sample
+
+# MMDetection leaves out objects that are narrower or lower than a pixel, and OKS divides by the area.
+SHORTEST_SIDE = 1.0
+
+MISSING = (0.0, 0.0, 0)
+"""A point of the skeleton that the object has not, as COCO writes it."""
+
+type Keypoint = tuple[float, float, int]
+"""``x, y`` in pixels and the visibility (0 missing, 1 occluded, 2 visible)."""
+
+type _Member = tuple[int, str, Point]
+"""A keypoint's position among the sample's annotations, its class under its final name, and where it is."""
+
+
+class Instance(msgspec.Struct, frozen=True, gc=False):
+    """One object: a group of keypoints.
+
+    ``skeleton`` is the position of its skeleton in ``Catalog.skeletons`` and ``points`` has a point for each of the
+    skeleton's, in its order; those of visibility 0 are :data:`MISSING`, wherever they were put. ``annotations`` are the
+    positions in ``Sample.annotations`` of its keypoints, ascending, at least one. ``box`` is the one box of the same
+    group and ``box_annotation`` its position; both are None when there is no box, or more than one.
+    """
+
+    skeleton: int
+    points: tuple[Keypoint, ...]
+    annotations: tuple[int, ...]
+    box: Box | None = None
+    box_annotation: int | None = None
+
+    @property
+    def visible(self) -> int:
+        """The number of points that are somewhere, occluded ones included; at least one."""
+        return sum(visibility > 0 for _, _, visibility in self.points)
+
+
+def skeleton_instances(sample: Sample, catalog: Catalog) -> tuple[list[Instance], list[Loss]]:
+    """The objects of a sample in the order of their first keypoints, and every keypoint that is in none of them.
+
+    A group is of the first skeleton that has all its classes, each at most once; points may be missing, but not all.
+    Other annotations of the sample are in neither list.
+    """
+    losses: list[Loss] = []
+    groups: dict[str, list[_Member]] = {}
+    boxes: dict[str, list[tuple[Box, int]]] = {}
+    for position, annotation in enumerate(sample.annotations):
+        shape = annotation.shape
+        if isinstance(shape, Point):
+            number = catalog.class_index(annotation.label)
+            if number is None:
+                losses.append(Loss(annotation.id, "skipped", Reason.CLASS_DROPPED))
+            elif not annotation.group:
+                losses.append(Loss(annotation.id, "skipped", Reason.KEYPOINT_GROUP_INVALID))
+            else:
+                groups.setdefault(annotation.group, []).append((position, catalog.classes[number], shape))
+        elif isinstance(shape, Box) and annotation.group and catalog.class_index(annotation.label) is not None:
+            boxes.setdefault(annotation.group, []).append((shape, position))
+    instances: list[Instance] = []
+    for group, members in groups.items():
+        instance = _instance(members, boxes.get(group, ()), catalog.skeletons)
+        if isinstance(instance, Instance):
+            instances.append(instance)
+        else:
+            losses += [Loss(sample.annotations[position].id, "skipped", instance) for position, _, _ in members]
+    return instances, losses
+
+
+def object_rectangle(instance: Instance, width: int, height: int) -> Rectangle | None:
+    """Where an object is in an image of ``width`` x ``height`` pixels; None when all of it lies outside.
+
+    That is its box as :func:`place` puts it into the image. Without one (or with one outside) it is the rectangle
+    around the points that are not missing, not cut at the border, each side at least :data:`SHORTEST_SIDE`.
+    """
+    placed = place(instance.box, width, height) if instance.box else None
+    if placed:
+        return placed[:4]
+    flat = [number for x, y, visibility in instance.points if visibility for number in (x, y)]
+    left, top, across, down = enclosing(flat)
+    left, across = _widened(left, across)
+    top, down = _widened(top, down)
+    if not (left < width and top < height and left + across > 0 and top + down > 0):
+        return None
+    return left, top, across, down
+
+
+def _widened(start: float, length: float) -> tuple[float, float]:
+    missing = SHORTEST_SIDE - length
+    return (start - missing / 2, SHORTEST_SIDE) if missing > 0 else (start, length)
+
+
+def _instance(
+    members: Sequence[_Member], boxes: Sequence[tuple[Box, int]], skeletons: Sequence[Skeleton]
+) -> Instance | Reason:
+    points: dict[str, Keypoint] = {}
+    for _, name, point in members:
+        if name in points:
+            return Reason.KEYPOINT_GROUP_INVALID
+        points[name] = (point.x, point.y, point.visibility) if point.visibility else MISSING
+    skeleton = next((number for number, known in enumerate(skeletons) if points.keys() <= set(known.points)), None)
+    if skeleton is None:
+        return Reason.KEYPOINT_PROFILE_UNSUPPORTED
+    if not any(visibility for _, _, visibility in points.values()):
+        return Reason.KEYPOINT_GROUP_INVALID
+    box, box_annotation = boxes[0] if len(boxes) == 1 else (None, None)
+    ordered = tuple(points.get(name, MISSING) for name in skeletons[skeleton].points)
+    return Instance(skeleton, ordered, tuple(position for position, _, _ in members), box, box_annotation)
