@@ -1,0 +1,151 @@
+"""Hugging Face imagefolder: a table of each split's images and objects, beside the images themselves.
+
+See ``docs/formats/imagefolder.md`` for the columns. It is Parquet and not JSON Lines, because ``datasets`` infers types
+from the first lines it sees: a split without objects would have other types than its neighbours.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import msgspec
+
+from pipeline.catalog import Catalog
+from pipeline.formats import Entry, Loss, Manifest, Section
+from pipeline.formats.fates import KEPT, Fate, Kind
+from pipeline.formats.images import Rectangle, image_size, is_turned, place, without_image
+from pipeline.geometry import corners, enclosing, polygon_area
+from pipeline.masks import MaskError, coco_rle
+from pipeline.reasons import Reason
+from pipeline.records import Annotation, Box, Mask, NumberedSample, Polygon, Whole
+
+_IMAGES = "images"
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass
+class _Objects:
+    """The objects of an image, as parallel lists; ``mask`` holds the counts of COCO's RLE, ``attributes`` JSON."""
+
+    id: list[int] = field(default_factory=list)
+    bbox: list[Rectangle] = field(default_factory=list)
+    category: list[int] = field(default_factory=list)
+    area: list[float] = field(default_factory=list)
+    segmentation: list[list[tuple[float, ...]]] = field(default_factory=list)
+    mask: list[str | None] = field(default_factory=list)
+    attributes: list[str | None] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """``images/<split>/metadata.parquet``: a row per usable image, with its objects as parallel lists."""
+
+    name: ClassVar[str] = "imagefolder"
+    needs_payload: ClassVar[bool] = False
+    needs_originals: ClassVar[bool] = True
+
+    def manifests(self, catalog: Catalog) -> Iterable[Manifest]:
+        """One table per split."""
+        head = _encode({"classes": catalog.classes}) + b"\n"
+        transform = "pipeline.formats.parquet:to_image_metadata"
+        for split in catalog.splits:
+            yield Manifest(_path(split), (Section(_IMAGES, open=head),), transform)
+
+    def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:
+        """The row of an image, as a line of JSON."""
+        source = sample.sample
+        size = image_size(source)
+        if size is None:
+            return without_image(source)
+        objects = _Objects()
+        labels: list[int] = []
+        losses: list[Loss] = []
+        for number, annotation in enumerate(source.annotations, start=sample.annotation_id):
+            category = catalog.class_index(annotation.label)
+            if not isinstance(annotation.shape, Box | Polygon | Mask | Whole):
+                losses.append(Loss(annotation.id, "skipped", Reason.UNSUPPORTED_ANNOTATION_TYPE))
+            elif category is None:
+                losses.append(Loss(annotation.id, "skipped", Reason.CLASS_DROPPED))
+            elif isinstance(annotation.shape, Whole):
+                labels.append(category)
+                if annotation.attributes:
+                    losses.append(Loss(annotation.id, "lossy", Reason.CUSTOM_ATTRIBUTES_DROPPED))
+            else:
+                losses += _add(objects, number, annotation, category, size, catalog.masks)
+        row = {
+            "file_name": sample.file_name,
+            "image_id": sample.image_id,
+            "record_id": source.record_id,
+            "width": size[0],
+            "height": size[1],
+            "labels": labels,
+            "objects": objects,
+        }
+        return [Entry(_path(sample.split), _encode(row) + b"\n", _IMAGES), *losses]
+
+    def fates(self) -> Mapping[Kind, Fate]:
+        """Boxes, outlines and masks are kept, each with its upright box; lines and points have no place."""
+        cut = Fate("lossy", Reason.CLIPPED_TO_IMAGE, "its box is cut")
+        outside = Fate("skipped", Reason.OUTSIDE_IMAGE)
+        unsupported = Fate("skipped", Reason.UNSUPPORTED_ANNOTATION_TYPE)
+        mask = Fate(how="as COCO RLE")
+        return dict.fromkeys(Kind, unsupported) | {
+            Kind.BOX: KEPT,
+            Kind.TURNED_BOX: Fate("lossy", Reason.ROTATION_ENCLOSED, "polygon of its corners and the box around it"),
+            Kind.BOX_OVER_EDGE: Fate("lossy", Reason.CLIPPED_TO_IMAGE, "cut"),
+            Kind.BOX_OUTSIDE: outside,
+            Kind.POLYGON: KEPT,
+            Kind.POLYGON_OVER_EDGE: cut,
+            Kind.POLYGON_OUTSIDE: outside,
+            Kind.FLAT_POLYGON: Fate("skipped", Reason.INVALID_POLYGON),
+            Kind.MASK: mask,
+            Kind.MASK_WITH_HOLE: mask,
+            Kind.MASK_IN_PARTS: mask,
+            Kind.WHOLE: Fate(how="in `labels`"),
+            Kind.ATTRIBUTES: KEPT,
+            Kind.DROPPED_CLASS: Fate("skipped", Reason.CLASS_DROPPED),
+        }
+
+
+def _add(
+    objects: _Objects, number: int, annotation: Annotation, category: int, size: tuple[int, int], masks: str
+) -> Iterable[Loss]:
+    """Add a box, polygon or mask to the lists; returns what is lost of it."""
+    shape: Any = annotation.shape
+    segmentation: list[tuple[float, ...]] = []
+    counts: str | None = None
+    if isinstance(shape, Box):
+        box, area = shape, None
+        if is_turned(shape):
+            segmentation, area = [corners(shape)], shape.width * shape.height
+    elif isinstance(shape, Polygon):
+        box, area, segmentation = Box(*enclosing(shape.points)), polygon_area(shape.points), [shape.points]
+        if not area > 0:
+            return [Loss(annotation.id, "skipped", Reason.INVALID_POLYGON)]
+    else:
+        if masks != "instance":
+            semantic = Reason.SEMANTIC_SEGMENTATION_UNSUPPORTED
+            return [Loss(annotation.id, "skipped", semantic if masks == "semantic" else Reason.SEGMENTATION_EXCLUDED)]
+        try:
+            rle = coco_rle(shape.runs, *size)
+        except MaskError:
+            return [Loss(annotation.id, "skipped", Reason.INVALID_MASK_ENCODING)]
+        if not rle.area:
+            return [Loss(annotation.id, "skipped", Reason.INVALID_MASK_ENCODING)]
+        box, area, counts = Box(*rle.bbox), float(rle.area), rle.counts.decode("ascii")
+    placed = place(box, *size)
+    if placed is None:
+        return [Loss(annotation.id, "skipped", Reason.OUTSIDE_IMAGE)]
+    x, y, width, height, changes = placed
+    objects.id.append(number)
+    objects.bbox.append((x, y, width, height))
+    objects.category.append(category)
+    objects.area.append(width * height if area is None else area)
+    objects.segmentation.append(segmentation)
+    objects.mask.append(counts)
+    objects.attributes.append(_encode(annotation.attributes).decode() if annotation.attributes else None)
+    return [Loss(annotation.id, "lossy", reason) for reason in changes]
+
+
+def _path(split: str) -> str:
+    return f"images/{split}/metadata.parquet"

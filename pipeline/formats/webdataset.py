@@ -1,0 +1,100 @@
+"""WebDataset: tar files that a trainer reads from end to end, each image followed by its annotations.
+
+See ``docs/formats/webdataset.md`` for the members. Tar files can be joined, so an image is never held in memory: its
+header, its bytes (put there by whoever joins) and its padding are items of the same section.
+"""
+
+import re
+import tarfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import msgspec
+
+from pipeline.catalog import Catalog
+from pipeline.formats import Entry, Loss, Manifest, Section
+from pipeline.formats.fates import Fate, Kind
+from pipeline.formats.images import image_size, without_image
+from pipeline.formats.tables import check_count, files_of, media_of, rows_of, table_fates
+from pipeline.records import NumberedSample
+
+_MEMBERS = "members"
+_BLOCK = 512
+_END = bytes(2 * _BLOCK)  # two blocks of zeros end an archive (POSIX.1, "ustar Interchange Format")
+_SUFFIX = re.compile(r"\.(?:(jpe?g|jpe|jfif)|(avif|bmp|gif|hei[cf]|jp2|p[bgnp]m|png|tiff?|webp))\Z", re.IGNORECASE)
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True)
+class WebDataset:
+    """``webdataset/<split>-<number>.tar``, each of ``images_per_tar`` images with their annotations.
+
+    Raises ValueError for anything but a whole number from 1.
+    """
+
+    images_per_tar: int = 1000
+
+    name: ClassVar[str] = "webdataset"
+    needs_payload: ClassVar[bool] = False
+    needs_originals: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_count("images_per_tar", self.images_per_tar)
+
+    def manifests(self, catalog: Catalog) -> Iterable[Manifest]:
+        """The tar files of every split."""
+        for split, images in catalog.splits.items():
+            for number in range(files_of(images, self.images_per_tar)):
+                yield Manifest(_path(split, number), (Section(_MEMBERS, close=_END),))
+
+    def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:
+        """Two members: ``<key>.<suffix>``, the image, and ``<key>.json``. The key is the image id."""
+        source = sample.sample
+        if image_size(source) is None or sample.original is None:
+            return without_image(source)
+        rows, losses = rows_of(sample, catalog)
+        document = b'%b,"annotations":%b}' % (_encode(media_of(sample))[:-1], _encode(rows))
+        path = _path(sample.split, sample.position // self.images_per_tar)
+        # An original name may hold dots, and readers end the key at the first one: "v1.2_a.jpg" and "v1.3_b.jpg" would
+        # be one sample. It may also be longer or less ASCII than a tar header can say.
+        key = f"{sample.image_id:09d}"
+        size = sample.original.size
+        annotations = _header(f"{key}.json", len(document)) + document + _padding(len(document))
+        return [
+            Entry(path, _header(f"{key}.{suffix_of(sample.file_name)}", size), _MEMBERS),
+            Entry(path, section=_MEMBERS, original=True),
+            Entry(path, _padding(size) + annotations, _MEMBERS),
+            *losses,
+        ]
+
+    def fates(self) -> Mapping[Kind, Fate]:
+        """Everything is kept."""
+        return table_fates()
+
+
+def suffix_of(file_name: str) -> str:
+    """The suffix of an image in a tar file: readers choose by it how to decode a member.
+
+    All names of JPEG are one, ``jpg``, and what is no known suffix of an image is ``bin``, which stays bytes: others
+    mean something else to a reader, ``json`` for one, or ``pyd``, which is unpickled.
+    """
+    match = _SUFFIX.search(file_name)
+    if match is None:
+        return "bin"
+    return "jpg" if match[1] else match[2].lower()
+
+
+def _header(name: str, size: int) -> bytes:
+    """A ustar header: time 0, owner 0, mode 0644. Raises ValueError from 8 GiB, the most it can say."""
+    member = tarfile.TarInfo(name)
+    member.size = size
+    return member.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
+
+
+def _padding(size: int) -> bytes:
+    return bytes(-size % _BLOCK)
+
+
+def _path(split: str, number: int) -> str:
+    return f"webdataset/{split}-{number:06d}.tar"
