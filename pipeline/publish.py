@@ -156,7 +156,7 @@ def catalog_warnings(config: ExportConfig, staged: StagedCatalog) -> list[str]:
 
 _FINDINGS = {
     Reason.EXIF_ORIENTATION: "are stored turned (EXIF): Detectron2, Ultralytics and browsers turn them, torchvision "
-    "does not; exif: bake makes all readers agree",
+    "and datasets do not; exif: bake makes all readers agree",
     Reason.SIZE_CORRECTED: "are not of the size their record declares; labels go by the image's own",
     Reason.IMAGE_UNTERMINATED: "are JPEGs without a proper end; Ultralytics writes such files anew in place",
 }
