@@ -164,8 +164,11 @@ class ShardOutput:
         whole = ""
         for group in groups:
             number = len(group.annotation_ids)
+            if not number and group.outcome == "lossy":
+                books.samples.lose(group.reason)
+                continue
             if not number:
-                whole = group.reason if group.outcome == "skipped" else whole
+                whole = group.reason
                 continue
             if group.outcome == "skipped":
                 skipped += number

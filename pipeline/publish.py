@@ -121,7 +121,12 @@ def make_summary(
                 for index, (name, source) in enumerate(zip(catalog.classes, catalog.class_sources, strict=True))
             ],
             "splits": catalog.splits,
-            "warnings": [*plan.warnings, *catalog_warnings(config, staged), *original_warnings(ledger)],
+            "warnings": [
+                *plan.warnings,
+                *catalog_warnings(config, staged),
+                *original_warnings(ledger),
+                *format_warnings(ledger),
+            ],
             "reader_memory": memory,
             "shards": len(plan.shards),
             "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
@@ -166,6 +171,16 @@ def original_warnings(ledger: Ledger) -> list[str]:
     """What readers of the images may stumble over."""
     found = ledger.originals.lossy
     return [f"{found[reason]} images {text} ({reason})" for reason, text in _FINDINGS.items() if reason in found]
+
+
+def format_warnings(ledger: Ledger) -> list[str]:
+    """What readers of one format may stumble over."""
+    return [
+        f"{name}: {number} images are no .jpg, and torchvision, MMDetection and Detectron2 look for nothing else; "
+        f"images: transcode makes them JPEGs ({Reason.IMAGE_NOT_JPEG})"
+        for name, books in ledger.formats.items()
+        if (number := books.samples.lossy.get(Reason.IMAGE_NOT_JPEG))
+    ]
 
 
 def _count(ledger: Ledger, name: str) -> dict[str, Any]:

@@ -46,11 +46,13 @@ class Reason(StrEnum):
     MASK_SIMPLIFIED = "MASK_SIMPLIFIED"  # points of its outline were left out
     MASK_COVERED = "MASK_COVERED"  # painted over by later ones where only one class fits in a pixel
     NOT_PAINTED = "NOT_PAINTED"  # encloses no pixel's centre, or the image is too large: only its box is written
+    CLASS_RENAMED = "CLASS_RENAMED"  # its class has another name, for the format cannot hold its own
 
     # Found while an original was copied.
     EXIF_ORIENTATION = "EXIF_ORIENTATION"  # stored turned; copied as it is
     EXIF_BAKED = "EXIF_BAKED"  # stored turned; the copy is upright
     SIZE_CORRECTED = "SIZE_CORRECTED"  # not of the declared size; labels go by the picture's
+    IMAGE_NOT_JPEG = "IMAGE_NOT_JPEG"  # where readers look for <id>.jpg and nothing else
     IMAGE_UNTERMINATED = "IMAGE_UNTERMINATED"  # bytes after the end of the JPEG, or the end is missing
 
     # Ours: found while the data was read.

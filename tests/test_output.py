@@ -210,3 +210,15 @@ def test_the_policy_is_part_of_what_an_export_is(turned, tmp_path):
     finished = command("run", config, env=environment(turned))
     assert finished.returncode == 2
     assert "exif" in finished.stderr
+
+
+@pytest.mark.parametrize("images", ["keep", "transcode"])
+def test_images_that_readers_will_not_find_are_warned_of(tidy, tmp_path, images):
+    export(tidy, tmp_path, formats=[{"voc": {"images": images}}])
+    books, pictures = summary(tmp_path)["formats"]["voc"]["samples"], [row["output_name"] for row in rows(tmp_path)]
+    others = sum(not name.endswith(".jpg") for name in pictures)
+    assert others > 10
+    assert books["written"] == len(pictures)
+    assert books["lossy"] == ({"IMAGE_NOT_JPEG": others} if images == "keep" else {})
+    warned = [warning for warning in summary(tmp_path)["warnings"] if "IMAGE_NOT_JPEG" in warning]
+    assert [warning.split()[1] for warning in warned] == ([str(others)] if images == "keep" else [])

@@ -35,7 +35,8 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 class Loss(msgspec.Struct, frozen=True, gc=False):
     """An annotation that was not written (``skipped``) or was written changed (``lossy``).
 
-    ``annotation_id`` is the source annotation's own id, or ``""`` when the whole sample is meant.
+    ``annotation_id`` is the source annotation's own id, or ``""`` when the whole sample is meant: it is left out with
+    all its annotations (``skipped``), or is there but not as its readers expect it (``lossy``).
     ``reason`` is one of :class:`pipeline.reasons.Reason`, or a code of the format's own.
     """
 

@@ -255,7 +255,7 @@ class FormatCases:
     def test_a_sample_that_is_left_out_leaves_out_its_annotations(self):
         catalog = self.catalog()
         for sample, found in losses(self.format, self.samples(), catalog):
-            if "" in {loss.annotation_id for loss in found}:
+            if "" in {loss.annotation_id for loss in found if loss.outcome == "skipped"}:
                 assert {loss.outcome for loss in found} == {"skipped"}
                 assert len(found) == 1 + len(sample.sample.annotations)
                 assert not [entry for entry in self.format.render(sample, catalog) if isinstance(entry, Entry)]

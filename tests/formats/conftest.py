@@ -16,6 +16,7 @@ for name in (
     "table_cases",
     "table_grammar",
     "tar_grammar",
+    "voc_cases",
     "voc_grammar",
     "yolo_cases",
     "yolo_grammar",

@@ -211,7 +211,7 @@ def samples():
             payload=b"" if ordinal else msgspec.json.encode(payload),
             files=b"" if ordinal else msgspec.json.encode({media: {"file_name_original": name}}),
         )
-        original = Original(1000 + image_id, f"{image_id:064x}") if file else None
+        original = Original(40 + image_id, f"{image_id:064x}") if file else None
         position = positions.get(split, 0)
         positions[split] = position + sample.has_image
         numbered.append(

@@ -1,0 +1,137 @@
+"""Pascal VOC's XML: one document per image, its objects with boxes in whole pixels counted from 1.
+
+The rules are those of the VOC2012 development kit, as torchvision, MMDetection, Detectron2 and Datumaro read them.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+from xml.sax.saxutils import escape
+
+from pipeline.formats.images import TOLERANCE, Rectangle
+
+UNSPECIFIED = "Unspecified"
+"""VOC's pose of an object whose pose nobody stated."""
+
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, production 2
+_TRUE, _FALSE = frozenset(("true", "1")), frozenset(("false", "0"))
+_FLAGS = ("truncated", "difficult", "occluded")
+
+
+class Pixels(NamedTuple):
+    """A box in whole pixels: the first and the last column and row that belong to it, counted from 1."""
+
+    xmin: int
+    ymin: int
+    xmax: int
+    ymax: int
+
+
+class Attributes(NamedTuple):
+    """What VOC holds of an annotation's attributes; ``occluded`` is None when nobody stated it."""
+
+    pose: str = UNSPECIFIED
+    truncated: bool = False
+    difficult: bool = False
+    occluded: bool | None = None
+
+
+class VocObject(NamedTuple):
+    """One ``<object>``."""
+
+    name: str
+    box: Pixels
+    attributes: Attributes
+
+
+def pixels(rectangle: Rectangle, width: int, height: int) -> Pixels:
+    """The pixels that a rectangle inside an image of ``width`` x ``height`` touches, at least one.
+
+    A side that is less than :data:`pipeline.formats.images.TOLERANCE` over the edge of a pixel does not touch it.
+    """
+    x, y, across, down = rectangle
+    xmin = min(math.floor(x + TOLERANCE) + 1, width)
+    ymin = min(math.floor(y + TOLERANCE) + 1, height)
+    xmax = min(math.ceil(x + across - TOLERANCE), width)
+    ymax = min(math.ceil(y + down - TOLERANCE), height)
+    return Pixels(xmin, ymin, max(xmin, xmax), max(ymin, ymax))
+
+
+def read_attributes(attributes: Mapping[str, Any]) -> tuple[Attributes, Mapping[str, Any]]:
+    """What VOC holds of the attributes, and the rest of them.
+
+    A flag is set by true, 1, "true" or "1" and unset by false, 0, "false" or "0"; any other value is none of VOC's.
+    """
+    if not attributes:
+        return Attributes(), attributes
+    rest = dict(attributes)
+    flags = {name: flag for name in _FLAGS if (flag := _flag(rest.get(name))) is not None}
+    for name in flags:
+        del rest[name]
+    found = Attributes(
+        truncated=flags.get("truncated", False), difficult=flags.get("difficult", False), occluded=flags.get("occluded")
+    )
+    pose = rest.get("pose")
+    if isinstance(pose, str) and xml_text(pose) == pose:
+        del rest["pose"]
+        found = found._replace(pose=pose.strip() or UNSPECIFIED)
+    return found, rest
+
+
+def _flag(value: Any) -> bool | None:
+    if isinstance(value, str):
+        text = value.lower()
+        return True if text in _TRUE else False if text in _FALSE else None
+    return bool(value) if isinstance(value, bool | int | float) and value in (0, 1) else None
+
+
+def xml_text(text: str) -> str:
+    """The text with U+FFFD for what XML cannot hold: U+FFFE, lone surrogates and most controls."""
+    return _NOT_XML.sub("\ufffd", text)
+
+
+def document(
+    folder: str, file_name: str, size: tuple[int, int], objects: Iterable[VocObject], segmented: bool
+) -> bytes:
+    """The XML of an image of ``size`` (width, height), in ASCII and without a declaration.
+
+    Readers open it in the encoding of the machine or as UTF-8, and lxml refuses text that declares an encoding.
+    """
+    lines = [
+        "<annotation>",
+        f"\t<folder>{_text(folder)}</folder>",
+        f"\t<filename>{_text(file_name)}</filename>",
+        "\t<size>",
+        f"\t\t<width>{size[0]}</width>",
+        f"\t\t<height>{size[1]}</height>",
+        "\t\t<depth>3</depth>",
+        "\t</size>",
+        f"\t<segmented>{segmented:d}</segmented>",
+    ]
+    for name, (xmin, ymin, xmax, ymax), (pose, truncated, difficult, occluded) in objects:
+        lines += (
+            "\t<object>",
+            f"\t\t<name>{_text(name)}</name>",
+            f"\t\t<pose>{_text(pose)}</pose>",
+            f"\t\t<truncated>{truncated:d}</truncated>",
+            f"\t\t<difficult>{difficult:d}</difficult>",
+        )
+        if occluded is not None:
+            lines.append(f"\t\t<occluded>{occluded:d}</occluded>")
+        lines += (
+            "\t\t<bndbox>",
+            f"\t\t\t<xmin>{xmin}</xmin>",
+            f"\t\t\t<ymin>{ymin}</ymin>",
+            f"\t\t\t<xmax>{xmax}</xmax>",
+            f"\t\t\t<ymax>{ymax}</ymax>",
+            "\t\t</bndbox>",
+            "\t</object>",
+        )
+    lines.append("</annotation>\n")
+    return "\n".join(lines).encode("ascii", "xmlcharrefreplace")
+
+
+def _text(text: str) -> str:
+    # A bare carriage return would be read as a line feed.
+    return escape(xml_text(text), {"\r": "&#13;"})
