@@ -1,101 +1,152 @@
-"""YOLO detect, as Ultralytics reads it: one text file of boxes per image. See ``docs/formats.md`` for the grammar."""
+"""YOLO as Ultralytics reads it: one text file of rows per image, one task per tree. See ``docs/formats/yolo.md``."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
+from urllib.parse import urlsplit
 
-from pipeline.catalog import UNASSIGNED, Catalog
-from pipeline.formats import Entry, Loss, Manifest, Section
-from pipeline.formats.encoding import one_line, without_nulls, yaml_path, yaml_string
-from pipeline.formats.images import image_size, place, without_image
-from pipeline.reasons import Reason
-from pipeline.records import Box, NumberedSample
+from pipeline.catalog import Catalog
+from pipeline.formats import Entry, Loss, Manifest, Section, yolo_fates
+from pipeline.formats.fates import Fate, Kind
+from pipeline.formats.images import image_size, without_image
+from pipeline.formats.yolo_files import NO_SKELETON, classes_txt, data_yaml, ndjson_head, ndjson_line
+from pipeline.formats.yolo_outlines import Boxes, Outlines, segment_rows
+from pipeline.formats.yolo_pose import chosen_skeleton, pose_rows
+from pipeline.formats.yolo_rows import Rows, Size, detect_rows, obb_rows
+from pipeline.records import NumberedSample, Sample
 
-Task = Literal["detect"]
+Task = Literal["detect", "segment", "pose", "obb"]
 
 IMAGE_SUFFIXES = frozenset(
     ("avif", "bmp", "dng", "heic", "heif", "jp2", "jpeg", "jpg", "mpo", "png", "tif", "tiff", "webp")
 )
 """What Ultralytics takes for an image, by its name (``ultralytics.data.utils.IMG_FORMATS``)."""
 
-_ROW = b"%d %.6f %.6f %.6f %.6f\n"
-_SMALLEST = 1e-6  # the last decimal of a row: less would be a box of no size
+RESERVED_FOLDERS = frozenset(
+    ("annotations", "csv", "files", "imagefolder", "images", "json", "labels", "metadata", "parquet", "parquet_other",
+     "vocdevkit", "webdataset")
+)  # fmt: skip
+"""Folders of the export itself and of other formats."""
+
+_FOLDER = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_CHOICES = {"task": get_args(Task), "outlines": get_args(Outlines), "boxes": get_args(Boxes)}
+# The one value of another option without which an option would do nothing.
+_ONLY_WITH = {
+    "outlines": ("task", "segment"),
+    "boxes": ("task", "segment"),
+    "simplify": ("task", "segment"),
+    "skeleton": ("task", "pose"),
+    "base_url": ("ndjson", True),
+}
+_IMAGES = "images"
 
 
 @dataclass(frozen=True)
 class Yolo:
-    """``labels/<split>/<stem>.txt``, ``data.yaml`` and ``classes.txt``.
+    """``labels/<split>/<stem>.txt``, ``data.yaml`` and ``classes.txt``, at the root or in a ``folder`` of their own.
 
-    ``task`` is what the rows hold: only ``detect`` (upright boxes). Raises ValueError for anything else.
+    ``task`` is what the rows hold. Task segment has ``outlines`` (what a mask with holes or of several parts becomes),
+    ``boxes`` (left out or drawn) and ``simplify`` (how many pixels the outline of a mask may move), task pose has
+    ``skeleton`` (its name; the first one by default). ``ndjson`` adds ``dataset.ndjson``, with images at ``base_url``.
+    Raises ValueError for anything else, and for an option that would do nothing.
     """
 
     task: Task = "detect"
+    folder: str = ""
+    outlines: Outlines = "bridge"
+    boxes: Boxes = "skip"
+    simplify: float = 0.0
+    skeleton: str = ""
+    ndjson: bool = False
+    base_url: str = ""
 
-    name: ClassVar[str] = "yolo"
     needs_payload: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        choices = get_args(Task)
-        if self.task not in choices:
-            raise ValueError(f"task must be one of {', '.join(choices)}, not {self.task!r}")
+        for option, choices in _CHOICES.items():
+            if getattr(self, option) not in choices:
+                raise ValueError(f"{option} must be one of {', '.join(choices)}, not {getattr(self, option)!r}")
+        if not isinstance(self.folder, str) or (self.folder and not _FOLDER.fullmatch(self.folder)):
+            raise ValueError(f"folder must be a plain word of a-z, 0-9 and _, not {self.folder!r}")
+        if self.folder in RESERVED_FOLDERS:
+            raise ValueError(f"folder {self.folder!r} is used by something else")
+        if type(self.simplify) not in (int, float) or not 0 <= self.simplify < math.inf:
+            raise ValueError(f"simplify must be a number of pixels from 0, not {self.simplify!r}")
+        if not isinstance(self.skeleton, str):
+            raise ValueError(f"skeleton must be a name, not {self.skeleton!r}")
+        if type(self.ndjson) is not bool:
+            raise ValueError(f"ndjson must be true or false, not {self.ndjson!r}")
+        if self.base_url != "" and not _is_public_address(self.base_url):
+            raise ValueError("base_url must be an http(s) address without a query (signatures expire) or a password")
+        for option, (other, needed) in _ONLY_WITH.items():
+            if getattr(self, option) != getattr(Yolo, option) and getattr(self, other) != needed:
+                raise ValueError(f"{option} needs {other}: {str(needed).lower()}")
+
+    @property
+    def name(self) -> str:
+        """``yolo`` for the tree at the root of the export, else ``yolo_<folder>``."""
+        return f"yolo_{self.folder}" if self.folder else "yolo"
+
+    def apart(self) -> "Yolo":
+        """The same in a folder named after its task, unless it has one."""
+        return self if self.folder else replace(self, folder=self.task)
+
+    def fates(self) -> Mapping[Kind, Fate]:
+        """What becomes of each kind of annotation, with ``masks: instance``."""
+        if self.task == "segment":
+            return yolo_fates.segment(self.outlines, self.boxes)
+        return {"detect": yolo_fates.DETECT, "pose": yolo_fates.POSE, "obb": yolo_fates.OBB}[self.task]
 
     def manifests(self, catalog: Catalog) -> Iterable[Manifest]:
-        """``data.yaml`` and ``classes.txt``: they depend on no sample."""
-        classes = "".join(f"{one_line(name)}\n" for name in catalog.classes)
-        yield Manifest("classes.txt", (Section("classes", open=classes.encode()),))
-        yield Manifest("data.yaml", (Section("data", open=_data_yaml(catalog).encode()),))
+        """``data.yaml`` and ``classes.txt``, which depend on no sample, and ``dataset.ndjson``.
+
+        Raises ConfigError when the export has skeletons, but none of the name that is asked for.
+        """
+        classes, skeleton = catalog.classes, None
+        if self.task == "pose":
+            chosen = chosen_skeleton(catalog, self.skeleton)
+            classes, skeleton = ((chosen.name,) if chosen else ()), chosen or NO_SKELETON
+        settings = data_yaml(self.task, classes, catalog, skeleton)
+        yield Manifest(self._path("classes.txt"), (Section("classes", open=classes_txt(classes)),))
+        yield Manifest(self._path("data.yaml"), (Section("data", open=settings),))
+        if self.ndjson:
+            head = ndjson_head(self.task, classes, catalog, skeleton, is_local=not self.base_url)
+            yield Manifest(self._path("dataset.ndjson"), (Section(_IMAGES, open=head),))
 
     def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:
-        """The label file of an image: a row ``class cx cy w h`` per box, normalised; empty for a background image."""
+        """The label file of an image, empty for a background image, and the image where the tree is in a folder."""
         source = sample.sample
         size = image_size(source)
         if size is None or sample.file_name.rpartition(".")[2].lower() not in IMAGE_SUFFIXES:
             return without_image(source)
-        width, height = size
-        results: list[Entry | Loss] = []
-        rows: list[float] = []
-        for annotation in source.annotations:
-            box = annotation.shape
-            if not isinstance(box, Box):
-                results.append(Loss(annotation.id, "skipped", Reason.UNSUPPORTED_ANNOTATION_TYPE))
-                continue
-            index = catalog.class_index(annotation.label)
-            if index is None:
-                results.append(Loss(annotation.id, "skipped", Reason.CLASS_DROPPED))
-                continue
-            placed = place(box, width, height)
-            if placed is None:
-                results.append(Loss(annotation.id, "skipped", Reason.OUTSIDE_IMAGE))
-                continue
-            x, y, box_width, box_height, changes = placed
-            across, down = box_width / width, box_height / height
-            if across < _SMALLEST or down < _SMALLEST:
-                across, down = max(across, _SMALLEST), max(down, _SMALLEST)
-            rows += (index, (x + box_width / 2) / width, (y + box_height / 2) / height, across, down)
-            attributes = annotation.attributes
-            if changes or attributes:
-                dropped = (Reason.CUSTOM_ATTRIBUTES_DROPPED,) if without_nulls(attributes) else ()
-                results += [Loss(annotation.id, "lossy", reason) for reason in changes + dropped]
-        results.append(Entry(f"labels/{sample.split}/{sample.stem}.txt", _ROW * (len(rows) // 5) % tuple(rows)))
+        rows, losses = self._rows(source, size, catalog)
+        results: list[Entry | Loss] = [*losses, Entry(self._path(f"labels/{sample.split}/{sample.stem}.txt"), rows)]
+        if self.folder and sample.original is not None:
+            results.append(Entry(self._path(f"images/{sample.split}/{sample.file_name}"), original=True))
+        if self.ndjson:
+            line = ndjson_line(self.task, sample, catalog, rows, self.base_url)
+            if line is not None:
+                results.append(Entry(self._path("dataset.ndjson"), line, _IMAGES))
         return results
 
+    def _rows(self, sample: Sample, size: Size, catalog: Catalog) -> Rows:
+        if self.task == "detect":
+            return detect_rows(sample, size, catalog)
+        if self.task == "segment":
+            return segment_rows(sample, size, catalog, parts=self.outlines, boxes=self.boxes, tolerance=self.simplify)
+        if self.task == "pose":
+            return pose_rows(sample, size, catalog, self.skeleton)
+        return obb_rows(sample, size, catalog)
 
-def _data_yaml(catalog: Catalog) -> str:
-    # Without `path`, Ultralytics resolves the folders against this file; `path: .` would mean the working directory.
-    # Both train and val are required, and val must hold an image, so a split that is missing borrows another.
-    splits = [split for split in catalog.splits if split != UNASSIGNED] or list(catalog.splits)
-    train = "train" if "train" in splits else splits[0]
-    val = "val" if "val" in splits else train
-    lines = ["# Ultralytics YOLO, task detect. Folders are relative to this file."]
-    if train != "train":
-        lines.append("# There is no split named train: another one stands in for it.")
-    lines.append(f"train: {yaml_path(f'images/{train}')}")
-    if val != "val":
-        lines.append("# There is no split named val: another one stands in for it. Do not trust validation scores.")
-    lines.append(f"val: {yaml_path(f'images/{val}')}")
-    if "test" in splits:
-        lines.append("test: images/test")
-    lines.append(f"nc: {len(catalog.classes)}")
-    lines.append("names:" if catalog.classes else "names: {}")
-    lines += [f"  {index}: {yaml_string(name)}" for index, name in enumerate(catalog.classes)]
-    return "\n".join(lines) + "\n"
+    def _path(self, path: str) -> str:
+        return f"{self.folder}/{path}" if self.folder else path
+
+
+def _is_public_address(address: object) -> bool:
+    if not isinstance(address, str):
+        return False
+    parts = urlsplit(address)
+    is_plain = not (parts.query or parts.fragment or "@" in parts.netloc)
+    return is_plain and parts.scheme in ("http", "https") and bool(parts.netloc)

@@ -15,6 +15,7 @@ from pipeline.formats import FORMATS, Entry, load_format
 from tests.formats.cases import ROOT, join
 from tests.formats.sample_set import catalog_of, samples
 from tests.formats.test_fates import variants
+from tests.formats.write_docs import PAGE, with_tables
 
 PAGES = ROOT / "docs" / "formats"
 # Not worth starting in a test of the documentation.
@@ -57,6 +58,11 @@ def examples_of(text):
 
 def test_every_format_has_a_page_and_every_page_a_format():
     assert {path.stem for path in PAGES.glob("*.md")} == set(FORMATS)
+
+
+def test_the_tables_of_losses_are_those_the_formats_declare():
+    text = PAGE.read_text(encoding="utf-8")
+    assert with_tables(text) == text, "run python -m tests.formats.write_docs"
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -7,12 +7,10 @@ import numpy as np
 import pytest
 from synapse_sdk.utils.converters.coco.from_dm import FromDMToCOCOConverter
 from synapse_sdk.utils.converters.dm.types import build_export_contract
-from synapse_sdk.utils.converters.yolo.from_dm import FromDMToYOLOConverter
 
 from pipeline.formats import Entry
 from pipeline.formats.coco import Coco
-from pipeline.formats.yolo import Yolo
-from pipeline.records import Annotation, Box, Mask, Polygon
+from pipeline.records import Annotation, Box, Mask, Point, Polygon
 from tests.formats.coco_grammar import annotations_of
 from tests.formats.sample_set import catalog_of, mask, ring, samples
 
@@ -43,14 +41,18 @@ def document(drawn):
     tools = {}
     for annotation in drawn:
         shape, extra = annotation.shape, {}
+        attrs = [{"name": name, "value": value} for name, value in annotation.attributes.items()]
         if isinstance(shape, Box):
             data = [shape.x, shape.y, shape.width, shape.height]
+            attrs += [{"name": "rotation", "value": shape.rotation}] if shape.rotation else []
         elif isinstance(shape, Polygon):
             data = [list(pair) for pair in zip(shape.points[0::2], shape.points[1::2], strict=True)]
         elif isinstance(shape, Mask):
             data = np.frombuffer(shape.runs, "<i8").reshape(-1, 2).tolist()
             extra = {"encoding": "dm_rle", "isCompressed": True, "compressionFormat": "rle"}
-        item = {"id": annotation.id, "classification": annotation.label, "attrs": [], "data": data, **extra}
+        elif isinstance(shape, Point):
+            data, extra = [shape.x, shape.y], {"visibility": shape.visibility, "group_id": annotation.group}
+        item = {"id": annotation.id, "classification": annotation.label, "attrs": attrs, "data": data, **extra}
         tools.setdefault(annotation.tool, []).append(item)
     return tools
 
@@ -88,13 +90,3 @@ def test_coco_annotations_are_the_sdks():
         assert our["iscrowd"] == their["iscrowd"]
         assert our["segmentation"] == (their["segmentation"] or [])
         assert our["area"] == pytest.approx(their["area"], rel=1e-9)
-
-
-def test_yolo_rows_are_the_sdks_to_the_last_digit():
-    drawn = annotations()
-    converter = FromDMToYOLOConverter(export_contract=build_export_contract("instance"), is_single_conversion=True)
-    converted = converter.convert_annotations(document(drawn), WIDTH, HEIGHT, item_id="1")
-    theirs = converter.serialize_detect(converted.detect, {name: index for index, name in enumerate(CLASSES)})
-    (ours,) = [entry for entry in rendered(Yolo(), drawn) if isinstance(entry, Entry)]
-    assert len(theirs) == 40
-    assert ours.data.decode().splitlines() == theirs

@@ -1,3 +1,5 @@
+"""YOLO: task detect, the settings of a tree, folders and options."""
+
 import msgspec
 import pytest
 import yaml
@@ -6,66 +8,25 @@ from hypothesis import strategies as st
 
 from pipeline.catalog import ShardSummary, build_catalog
 from pipeline.errors import ConfigError
-from pipeline.formats import Entry, Loss, load_format
-from pipeline.formats.yolo import Yolo
+from pipeline.formats import FORMATS, Entry, Loss, load_format, load_formats
+from pipeline.formats.yolo import RESERVED_FOLDERS, Yolo
 from pipeline.records import Annotation, Box
-from tests.formats.cases import FormatCases, join, losses
-from tests.formats.sample_set import box, catalog_of, samples
+from tests.formats.cases import join, losses
+from tests.formats.sample_set import MASKS, PEOPLE, box, catalog_of, samples
 from tests.formats.write_golden import golden
-from tests.formats.yolo_grammar import check_data_yaml, check_labels, check_yolo_tree, label_path
-
-CATALOG = build_catalog(ShardSummary(1, 1, {"car": 1}, {"train": 1}), name="one class")
-
-
-def sample_with(*annotations, width=100, height=50):
-    sample = samples()[1]
-    source = msgspec.structs.replace(sample.sample, annotations=annotations, width=width, height=height)
-    return msgspec.structs.replace(sample, sample=source)
+from tests.formats.yolo_cases import CATALOG, YoloCases, rows_and_losses, sample_with
+from tests.formats.yolo_grammar import check_data_yaml
 
 
-def rows_and_losses(*annotations, catalog=CATALOG, **size):
-    results = list(Yolo().render(sample_with(*annotations, **size), catalog))
-    (entry,) = [result for result in results if isinstance(result, Entry)]
-    found = [(loss.annotation_id, loss.outcome, loss.reason) for loss in results if isinstance(loss, Loss)]
-    return check_labels(entry.data.decode(), len(catalog.classes)), found
+class TestYoloInAFolder(YoloCases):
+    format = Yolo(folder="boxes_only")
 
 
-class TestYolo(FormatCases):
+class TestYolo(YoloCases):
     format = Yolo()
-
-    def check(self, tree):
-        super().check(tree)
-        classes = tree["classes.txt"].decode().splitlines()
-        _, names = check_data_yaml(tree["data.yaml"].decode(), classes)
-        for path, data in tree.items():
-            if path.startswith("labels/"):
-                check_labels(data.decode(), len(names))
-
-    def written_annotations(self, tree):
-        ids = {f"labels/{sample.split}/{sample.stem}.txt": sample.image_id for sample in self.samples()}
-        return {ids[path]: len(data.splitlines()) for path, data in tree.items() if path in ids}
 
     def test_writes_the_golden_files(self):
         assert self.tree() == golden("yolo")
-
-    def test_an_exported_tree_with_its_images_passes_the_grammar(self, tmp_path):
-        usable = [sample for sample in self.samples() if sample.sample.has_image]
-        for path, data in self.tree().items():
-            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / path).write_bytes(data)
-        for sample in usable:
-            (tmp_path / sample.original_path).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / sample.original_path).write_bytes(b"")
-        labels = check_yolo_tree(tmp_path)
-        assert len(labels) == len(usable)
-        assert labels["labels/train/empty.txt"] == []
-
-    def test_the_label_file_is_where_ultralytics_looks_for_it(self):
-        tree = self.tree()
-        usable = [sample for sample in self.samples() if sample.sample.has_image]
-        assert usable
-        for sample in usable:
-            assert label_path(f"/data/images/{sample.original_path}").as_posix().removeprefix("/data/images/") in tree
 
     def test_losses_are_these(self):
         found = {
@@ -88,6 +49,11 @@ class TestYolo(FormatCases):
             *(
                 (name, "skipped", "UNSUPPORTED_ANNOTATION_TYPE")
                 for name in ("cut-polygon", "outside-polygon", "flat-polygon")
+            ),
+            *(
+                (annotation.id, "skipped", "UNSUPPORTED_ANNOTATION_TYPE")
+                for annotation in (*PEOPLE, *MASKS)
+                if not isinstance(annotation.shape, Box)
             ),
             ("한글", "lossy", "CUSTOM_ATTRIBUTES_DROPPED"),
             ("d1", "skipped", "CLASS_DROPPED"),
@@ -219,11 +185,59 @@ def test_the_numbers_of_classes_are_those_of_the_catalog():
     assert tree["classes.txt"].decode().splitlines()[: len(catalog.classes)][:2] == ["car", "bus"]
 
 
-def test_only_known_tasks_are_accepted():
-    with pytest.raises(ValueError, match="task must be one of detect, not 'segment'"):
-        Yolo(task="segment")
-    with pytest.raises(ConfigError, match="detect"):
-        load_format("yolo", {"task": "pose"})
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"task": "boxes"}, "task must be one of detect, segment, pose, obb, not 'boxes'"),
+        ({"task": ["detect"]}, "task must be one of"),
+        ({"task": "segment", "outlines": "join"}, "outlines must be one of bridge, largest, split, skip"),
+        ({"task": "segment", "boxes": True}, "boxes must be one of rectangle, skip, not True"),
+        ({"folder": "../out"}, "folder must be a plain word"),
+        ({"folder": "Boxes"}, "folder must be a plain word"),
+        ({"folder": "a" * 64}, "folder must be a plain word"),
+        ({"folder": 1}, "folder must be a plain word"),
+        ({"folder": "images"}, "folder 'images' is used"),
+        ({"task": "segment", "simplify": -1}, "simplify must be a number of pixels from 0, not -1"),
+        ({"task": "segment", "simplify": float("nan")}, "simplify must be a number"),
+        ({"task": "segment", "simplify": float("inf")}, "simplify must be a number"),
+        ({"task": "segment", "simplify": True}, "simplify must be a number"),
+        ({"task": "pose", "skeleton": 17}, "skeleton must be a name"),
+        ({"ndjson": 1}, "ndjson must be true or false"),
+        ({"ndjson": True, "base_url": "bucket/export"}, "base_url must be"),
+        ({"ndjson": True, "base_url": "s3://bucket/export"}, "base_url must be"),
+        ({"ndjson": True, "base_url": "https://bucket.example/export?X-Amz-Signature=1"}, "base_url must be"),
+        ({"ndjson": True, "base_url": "https://user:word@bucket.example/export"}, "base_url must be"),
+        ({"ndjson": True, "base_url": None}, "base_url must be"),
+        ({"outlines": "split"}, "outlines needs task: segment"),
+        ({"task": "obb", "boxes": "rectangle"}, "boxes needs task: segment"),
+        ({"task": "pose", "simplify": 1}, "simplify needs task: segment"),
+        ({"skeleton": "person"}, "skeleton needs task: pose"),
+        ({"base_url": "https://bucket.example"}, "base_url needs ndjson: true"),
+    ],
+)
+def test_an_option_that_is_wrong_or_does_nothing_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Yolo(**options)
+    with pytest.raises(ConfigError, match=message):
+        load_format("yolo", options)
+
+
+def test_no_folder_is_one_that_another_format_writes_to():
+    formats = [load_format(name) for name in FORMATS if name != "yolo"]
+    taken = {path.split("/")[0].lower() for other in formats for path in join(other, samples(), catalog_of(samples()))}
+    assert {name for name in taken if "." not in name} <= RESERVED_FOLDERS
+
+
+def test_a_second_tree_is_put_into_a_folder_named_after_its_task():
+    loaded = load_formats([("yolo", {}), ("yolo", {"task": "segment"}), ("yolo", {"task": "obb", "folder": "turned"})])
+    assert [(format_.name, format_.folder) for format_ in loaded] == [
+        ("yolo", ""), ("yolo_segment", "segment"), ("yolo_turned", "turned"),
+    ]  # fmt: skip
+
+
+def test_a_folder_that_is_asked_for_twice_is_refused():
+    with pytest.raises(ConfigError, match="yolo_a"):
+        load_formats([("yolo", {"folder": "a"}), ("yolo", {"task": "pose", "folder": "a"})])
 
 
 @pytest.mark.parametrize(("name", "seen"), [("a.jpg", True), ("A.JPEG", True), ("gpj", False), ("a.gif", False)])

@@ -13,6 +13,7 @@ from tests.formats.cases import join
 from tests.formats.sample_set import catalog_of, samples
 
 GOLDEN = Path(__file__).parent / "golden"
+OTHERS = {f"yolo_{task}": ("yolo", {"task": task, "folder": task}) for task in ("segment", "pose", "obb")}
 
 
 def golden(name):
@@ -22,9 +23,9 @@ def golden(name):
 
 
 def main():
-    for name in FORMATS:
+    for name, (format_, options) in ({name: (name, {}) for name in FORMATS} | OTHERS).items():
         shutil.rmtree(GOLDEN / name, ignore_errors=True)
-        for path, data in join(load_format(name), samples(), catalog_of(samples())).items():
+        for path, data in join(load_format(format_, options), samples(), catalog_of(samples())).items():
             target = GOLDEN / name / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
