@@ -11,8 +11,7 @@ from pipeline.formats import Entry, Loss, Manifest, Section
 from pipeline.formats.coco_keypoints import Category, Person, category_of, file_kinds, people_of
 from pipeline.formats.encoding import ascii_json, without_nulls
 from pipeline.formats.fates import KEPT, Fate, Kind
-from pipeline.formats.images import Rectangle, image_size, is_turned, place, without_image
-from pipeline.formats.yolo_rows import clip_ring
+from pipeline.formats.images import Rectangle, image_size, is_outside, is_turned, place, without_image
 from pipeline.geometry import corners, enclosing, polygon_area
 from pipeline.masks import MaskError, coco_rle
 from pipeline.reasons import Reason
@@ -227,10 +226,8 @@ def _outline(
         return Reason.INVALID_POLYGON
     bbox = enclosing(points)
     x, y, width, height = bbox
-    if not (x >= 0 and y >= 0 and x + width <= size[0] and y + height <= size[1]):
-        inside = clip_ring(points, size)
-        if inside is None or not polygon_area(inside[0]) > 0:
-            return Reason.OUTSIDE_IMAGE
+    if not (x >= 0 and y >= 0 and x + width <= size[0] and y + height <= size[1]) and is_outside(points, size):
+        return Reason.OUTSIDE_IMAGE
     return bbox, area, (points,), changes
 
 

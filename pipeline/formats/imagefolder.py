@@ -13,7 +13,7 @@ import msgspec
 from pipeline.catalog import Catalog
 from pipeline.formats import Entry, Loss, Manifest, Section
 from pipeline.formats.fates import KEPT, Fate, Kind
-from pipeline.formats.images import Rectangle, image_size, is_turned, place, without_image
+from pipeline.formats.images import Rectangle, image_size, is_outside, is_turned, place, without_image
 from pipeline.geometry import corners, enclosing, polygon_area
 from pipeline.masks import MaskError, coco_rle
 from pipeline.reasons import Reason
@@ -122,6 +122,8 @@ def _add(
         box, area, segmentation = Box(*enclosing(shape.points)), polygon_area(shape.points), [shape.points]
         if not area > 0:
             return [Loss(annotation.id, "skipped", Reason.INVALID_POLYGON)]
+        if is_outside(shape.points, size):
+            return [Loss(annotation.id, "skipped", Reason.OUTSIDE_IMAGE)]
     else:
         if masks != "instance":
             semantic = Reason.SEMANTIC_SEGMENTATION_UNSUPPORTED

@@ -1,12 +1,20 @@
 """What image formats share: which samples they can use, and how boxes meet the border of the image."""
 
+from collections.abc import Sequence
+
 from pipeline.formats import Loss
-from pipeline.geometry import clip_box, corners, enclosing
+from pipeline.geometry import clip_box, corners, enclosing, polygon_area
 from pipeline.reasons import Reason
 from pipeline.records import Box, Sample
 
 TOLERANCE = 1e-3
 """Pixels. Smaller differences are floating-point noise of the annotation tool: corrected, but not worth a report."""
+
+type Size = tuple[int, int]
+"""Width and height of an image in pixels."""
+
+type Ring = Sequence[float]
+"""A flat ring in pixels, ``(x1, y1, x2, y2, …)``, the first point not repeated."""
 
 type Rectangle = tuple[float, float, float, float]
 """An upright rectangle in pixels: ``x, y, width, height``."""
@@ -50,7 +58,39 @@ def place(box: Box, width: int, height: int) -> Placed | None:
     clipped = clip_box(x, y, box_width, box_height, width, height)
     if clipped is None or (cut > TOLERANCE and min(clipped[2], clipped[3]) <= TOLERANCE):
         return None
+    if changes and is_outside(corners(box), (width, height)):  # only the corner of the rectangle around it is inside
+        return None
     return (*clipped, (*changes, Reason.CLIPPED_TO_IMAGE) if cut > TOLERANCE else changes)
+
+
+def clip_ring(ring: Ring, size: Size) -> tuple[Ring, bool] | None:
+    """The part of a ring inside the image, and whether more than :data:`TOLERANCE` was cut off.
+
+    Sutherland and Hodgman's algorithm: parts that a cut separates stay joined by edges along the border, so one ring
+    comes out. None when nothing is left, or a sliver no thicker than the tolerance.
+    """
+    width, height = size
+    left, top, across, down = enclosing(ring)
+    cut = max(-left, -top, left + across - width, top + down - height)
+    if cut <= 0:
+        return ring, False
+    if cut > TOLERANCE:
+        points = list(zip(ring[0::2], ring[1::2], strict=True))
+        for axis, limit, sign in ((0, 0, 1), (1, 0, 1), (0, width, -1), (1, height, -1)):
+            points = _cut(points, axis, limit, sign)
+        ring = [number for point in points for number in point]
+        if not ring or min(enclosing(ring)[2:]) <= TOLERANCE:
+            return None
+    inside = [0.0] * len(ring)
+    inside[0::2] = [min(max(x, 0.0), width) for x in ring[0::2]]
+    inside[1::2] = [min(max(y, 0.0), height) for y in ring[1::2]]
+    return inside, cut > TOLERANCE
+
+
+def is_outside(ring: Ring, size: Size) -> bool:
+    """Whether nothing of a ring lies inside the image, or no more than :data:`TOLERANCE` of it."""
+    clipped = clip_ring(ring, size)
+    return clipped is None or not polygon_area(clipped[0]) > 0
 
 
 def is_turned(box: Box) -> bool:
@@ -69,3 +109,17 @@ def _enclose(box: Box) -> tuple[Rectangle, bool]:
     if abs(width - box.width) <= TOLERANCE and abs(height - box.height) <= TOLERANCE:
         return (box.x, box.y, box.width, box.height), False
     return rectangle, abs(width - box.height) > TOLERANCE or abs(height - box.width) > TOLERANCE
+
+
+def _cut(points: list[tuple[float, float]], axis: int, limit: float, sign: int) -> list[tuple[float, float]]:
+    """The part of a ring on one side of a line: where ``sign * (point[axis] - limit)`` is not negative."""
+    kept: list[tuple[float, float]] = []
+    for before, here in zip(points[-1:] + points[:-1], points, strict=True):
+        from_before, from_here = sign * (before[axis] - limit), sign * (here[axis] - limit)
+        if (from_before < 0) != (from_here < 0):
+            share = from_before / (from_before - from_here)
+            across = before[1 - axis] + (here[1 - axis] - before[1 - axis]) * share
+            kept.append((across, limit) if axis else (limit, across))
+        if from_here >= 0:
+            kept.append(here)
+    return kept

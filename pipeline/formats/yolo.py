@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 from pipeline.catalog import Catalog
 from pipeline.formats import Entry, Loss, Manifest, Section, yolo_fates
 from pipeline.formats.fates import Fate, Kind
-from pipeline.formats.images import image_size, without_image
+from pipeline.formats.images import Size, image_size, without_image
 from pipeline.formats.yolo_files import NO_SKELETON, classes_txt, data_yaml, ndjson_head, ndjson_line
 from pipeline.formats.yolo_outlines import Boxes, Outlines, segment_rows
 from pipeline.formats.yolo_pose import chosen_skeleton, pose_rows
-from pipeline.formats.yolo_rows import Rows, Size, detect_rows, obb_rows
+from pipeline.formats.yolo_rows import Rows, detect_rows, obb_rows
 from pipeline.records import NumberedSample, Sample
 
 Task = Literal["detect", "segment", "pose", "obb"]

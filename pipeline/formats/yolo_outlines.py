@@ -6,7 +6,8 @@ from typing import Literal
 
 from pipeline.catalog import Catalog
 from pipeline.formats import Loss
-from pipeline.formats.yolo_rows import Ring, Rows, Size, changed, clip_ring, ring_row, upright_ring
+from pipeline.formats.images import Ring, Size, clip_ring
+from pipeline.formats.yolo_rows import Rows, changed, ring_row, upright_ring
 from pipeline.geometry import corners
 from pipeline.masks import MaskError, check_runs
 from pipeline.outlines import Outline, joined, outlines, simplified

@@ -5,9 +5,9 @@ import msgspec
 from pipeline.catalog import Catalog, Skeleton
 from pipeline.errors import ConfigError
 from pipeline.formats import Loss
-from pipeline.formats.images import TOLERANCE, Rectangle, place
+from pipeline.formats.images import TOLERANCE, Rectangle, Size, place
 from pipeline.formats.keypoints import MISSING, Instance, Keypoint, object_rectangle, skeleton_instances
-from pipeline.formats.yolo_rows import LAST_DECIMAL, Rows, Size, changed
+from pipeline.formats.yolo_rows import LAST_DECIMAL, Rows, changed
 from pipeline.geometry import clip_box
 from pipeline.reasons import Reason
 from pipeline.records import Box, Point, Sample

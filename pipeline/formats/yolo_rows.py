@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pipeline.catalog import Catalog
 from pipeline.formats import Loss
 from pipeline.formats.encoding import without_nulls
-from pipeline.formats.images import TOLERANCE, place
+from pipeline.formats.images import Ring, Size, clip_ring, place
 from pipeline.geometry import corners, enclosing, polygon_area
 from pipeline.reasons import Reason
 from pipeline.records import Annotation, Box, Sample
@@ -16,14 +16,8 @@ LAST_DECIMAL = 1e-6
 
 _DETECT_ROW = b"%d %.6f %.6f %.6f %.6f\n"
 
-type Size = tuple[int, int]
-"""Width and height of an image in pixels."""
-
 type Rows = tuple[bytes, list[Loss]]
 """The text of a label file, each row with its line end, and what is not in it or not as it was."""
-
-type Ring = Sequence[float]
-"""A flat ring in pixels, ``(x1, y1, x2, y2, …)``, the first point not repeated."""
 
 
 def detect_rows(sample: Sample, size: Size, catalog: Catalog) -> Rows:
@@ -104,30 +98,6 @@ def ring_row(index: int, ring: Ring, size: Size) -> bytes | None:
     return row if polygon_area(decimals) > 0 else None
 
 
-def clip_ring(ring: Ring, size: Size) -> tuple[Ring, bool] | None:
-    """The part of a ring inside the image, and whether more than :data:`TOLERANCE` was cut off.
-
-    Sutherland and Hodgman's algorithm: parts that a cut separates stay joined by edges along the border, so one ring
-    comes out. None when nothing is left, or a sliver no thicker than the tolerance.
-    """
-    width, height = size
-    left, top, across, down = enclosing(ring)
-    cut = max(-left, -top, left + across - width, top + down - height)
-    if cut <= 0:
-        return ring, False
-    if cut > TOLERANCE:
-        points = list(zip(ring[0::2], ring[1::2], strict=True))
-        for axis, limit, sign in ((0, 0, 1), (1, 0, 1), (0, width, -1), (1, height, -1)):
-            points = _cut(points, axis, limit, sign)
-        ring = [number for point in points for number in point]
-        if not ring or min(enclosing(ring)[2:]) <= TOLERANCE:
-            return None
-    inside = [0.0] * len(ring)
-    inside[0::2] = [min(max(x, 0.0), width) for x in ring[0::2]]
-    inside[1::2] = [min(max(y, 0.0), height) for y in ring[1::2]]
-    return inside, cut > TOLERANCE
-
-
 def upright_ring(box: Box, size: Size) -> tuple[Ring, tuple[Reason, ...]] | None:
     """The corners of an upright box inside the image, clockwise from the top left, and what was changed.
 
@@ -166,17 +136,3 @@ def _four_corners(box: Box, size: Size) -> tuple[Ring, tuple[Reason, ...]] | Rea
         tight.append(min(max(x * cosine - y * sine, 0.0), size[0]))
         tight.append(min(max(x * sine + y * cosine, 0.0), size[1]))
     return tight, (Reason.CLIPPED_TO_IMAGE,)
-
-
-def _cut(points: list[tuple[float, float]], axis: int, limit: float, sign: int) -> list[tuple[float, float]]:
-    """The part of a ring on one side of a line: where ``sign * (point[axis] - limit)`` is not negative."""
-    kept: list[tuple[float, float]] = []
-    for before, here in zip(points[-1:] + points[:-1], points, strict=True):
-        from_before, from_here = sign * (before[axis] - limit), sign * (here[axis] - limit)
-        if (from_before < 0) != (from_here < 0):
-            share = from_before / (from_before - from_here)
-            across = before[1 - axis] + (here[1 - axis] - before[1 - axis]) * share
-            kept.append((across, limit) if axis else (limit, across))
-        if from_here >= 0:
-            kept.append(here)
-    return kept

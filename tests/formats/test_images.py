@@ -3,7 +3,8 @@ import math
 import msgspec
 import pytest
 
-from pipeline.formats.images import image_size, is_turned, place, without_image
+from pipeline.formats.images import clip_ring, image_size, is_outside, is_turned, place, without_image
+from pipeline.geometry import polygon_area
 from pipeline.records import Box
 from tests.formats.sample_set import samples
 
@@ -53,3 +54,31 @@ def test_zero_is_no_size():
     sample = msgspec.structs.replace(samples()[0].sample, width=0)
     assert image_size(sample) is None
     assert without_image(sample)[0].reason == "SOURCE_IMAGE_INVALID"
+
+
+def test_a_turned_box_beside_the_corner_is_outside_although_the_rectangle_around_it_is_not():
+    beside = Box(-18.0, -4.0, 30.0, 2.0, rotation=-math.pi / 4)
+    assert place(msgspec.structs.replace(beside, rotation=0.0), 100, 50) is None
+    assert place(beside, 100, 50) is None
+    assert place(msgspec.structs.replace(beside, rotation=math.pi / 4), 100, 50) is not None
+
+
+@pytest.mark.parametrize(
+    ("ring", "outside"),
+    [
+        ((-30.5, -10, 5, -10, -30.5, 5), True),  # its enclosing rectangle holds the corner, the triangle does not
+        ((10, 10, 20, 10, 20, 20), False),
+        ((-10, 10, 20, 10, 20, 20), False),
+        ((100, 0, 120, 0, 120, 40), True),
+        ((-1e-4, 0, 10, 0, 10, 10), False),
+    ],
+)
+def test_a_ring_is_outside_when_nothing_of_it_is_inside(ring, outside):
+    assert is_outside(ring, (100, 50)) is outside
+
+
+def test_a_ring_is_cut_at_the_border_and_says_so():
+    assert clip_ring((10, 10, 20, 10, 20, 20), (100, 50)) == ((10, 10, 20, 10, 20, 20), False)
+    ring, cut = clip_ring((-10, 10, 10, 10, 10, 30, -10, 30), (100, 50))
+    assert cut
+    assert polygon_area(ring) == 200
