@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from pipeline import metadata
+from pipeline.catalog import Catalog
+from pipeline.errors import FormatError
 from pipeline.executors import Executor
-from pipeline.formats import Manifest
+from pipeline.formats import Format, Manifest
 from pipeline.progress import Reporter
 from pipeline.staging import ManifestMarker, StagedCatalog, Staging, WriteMarker
 from pipeline.storage import Storage
@@ -39,8 +41,7 @@ def merge(
 ) -> list[ManifestMarker]:
     """Join every manifest that is not joined yet; returns what each is now, in a fixed order."""
     workspace = open_workspace(settings)
-    manifests = [manifest for format_ in workspace.formats for manifest in format_.manifests(staged.catalog)]
-    inputs = [gather(manifest, markers) for manifest in (*manifests, *metadata.manifests(staged.catalog))]
+    inputs = [gather(manifest, markers) for manifest in declared(workspace.formats, staged.catalog)]
     finished = {item.manifest.path: marker for item in inputs if (marker := _finished(item, workspace.staging))}
     reporter.begin("merge", len(inputs), unit="manifests", resumed=len(finished))
     todo = [item for item in inputs if item.manifest.path not in finished]
@@ -49,6 +50,25 @@ def merge(
         reporter.advance(1, marker.size)
     reporter.end()
     return [finished[item.manifest.path] for item in inputs]
+
+
+def declared(formats: Sequence[Format], catalog: Catalog) -> list[Manifest]:
+    """Every manifest of an export, in a fixed order.
+
+    Raises FormatError when two have the same path, and whatever a format raises that cannot do with this catalog.
+    """
+    found: dict[str, str] = {}
+    manifests: list[Manifest] = []
+    for name, own in (
+        *((format_.name, format_.manifests(catalog)) for format_ in formats),
+        ("metadata", metadata.manifests(catalog)),
+    ):
+        for manifest in own:
+            if other := found.get(manifest.path):
+                raise FormatError(name, f"writes {manifest.path}, which is also written by {other}")
+            found[manifest.path] = name
+            manifests.append(manifest)
+    return manifests
 
 
 def _finished(item: MergeInput, staging: Staging) -> ManifestMarker | None:

@@ -20,7 +20,7 @@ from pipeline.destination import State, Success, examine, read_success, remove_e
 from pipeline.errors import FailureLimitError, PreflightError, StagingError
 from pipeline.executors import Executor, SerialExecutor
 from pipeline.extract import extract, failed_records
-from pipeline.merge import merge
+from pipeline.merge import declared, merge
 from pipeline.numbering import make_catalog
 from pipeline.plan import check, check_destination, frozen_plan, identify, make_plan, read_given
 from pipeline.progress import Listener, Reporter, Silence
@@ -100,6 +100,7 @@ def _stages(settings: Settings, plan: Plan, executor: Executor, reporter: Report
         again, failures = _extract(workspace, plan, executor, reporter)
         staged, digest = make_catalog(workspace.config, plan, staging, reporter, redone=redone + again)
 
+    declared(workspace.formats, staged.catalog)  # a format that cannot do with this catalog says so before any writing
     markers = write(settings, plan, staged, digest, executor, reporter)
     _enforce_failure_limit(workspace, plan, failures + [f for marker in markers for f in marker.failures])
     manifests = merge(settings, staged, markers, executor, reporter)

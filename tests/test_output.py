@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from exporting import command, digest, environment, export, settings, summary, write_config
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, FormatError
 from pipeline.formats import Entry, Manifest, Section
 from pipeline.formats.images import without_image
 from pipeline.sandbox import Sandbox, SandboxOptions
@@ -222,3 +222,24 @@ def test_images_that_readers_will_not_find_are_warned_of(tidy, tmp_path, images)
     assert books["lossy"] == ({"IMAGE_NOT_JPEG": others} if images == "keep" else {})
     warned = [warning for warning in summary(tmp_path)["warnings"] if "IMAGE_NOT_JPEG" in warning]
     assert [warning.split()[1] for warning in warned] == ([str(others)] if images == "keep" else [])
+
+
+def test_a_skeleton_that_does_not_exist_stops_the_export_before_anything_is_written(tidy, tmp_path):
+    with pytest.raises(ConfigError, match="dinosaur"):
+        export(tidy, tmp_path, formats=[{"yolo": {"task": "pose", "skeleton": "dinosaur"}}])
+    assert {path.name for path in tmp_path.iterdir()} == {"_staging"}
+
+
+class Impostor(Albums):
+    """Claims a file of another format."""
+
+    name = "impostor"
+
+    def manifests(self, catalog):
+        yield Manifest("annotations.csv", (Section("rows"),))
+
+
+def test_two_formats_that_write_the_same_file_stop_the_export_before_anything_is_written(tidy, tmp_path):
+    with pytest.raises(FormatError, match=r"annotations\.csv, which is also written by csv"):
+        export(tidy, tmp_path, formats=["csv", "tests.test_output:Impostor"])
+    assert {path.name for path in tmp_path.iterdir()} == {"_staging"}
