@@ -111,7 +111,7 @@ class Coco:
         size = image_size(source)
         if size is None:
             return without_image(source)
-        image_id, masks = sample.image_id, catalog.masks
+        image_id, masks, class_of = sample.image_id, catalog.masks, catalog.class_of_label.get
         image = ascii_json(_encode(_Image(image_id, sample.file_name, *size)))
         losses: list[Entry | Loss] = []
         instances: list[_Annotation] = []
@@ -119,21 +119,18 @@ class Coco:
         keypoints = False
         for number, annotation in enumerate(source.annotations, start=sample.annotation_id):
             shape, attributes = annotation.shape, annotation.attributes
-            category = catalog.class_index(annotation.label)
+            if isinstance(shape, Point):
+                keypoints = True  # a skeleton's, all of them together below
+                continue
+            category = class_of(annotation.label)
             if category is None:
-                if isinstance(shape, Point):
-                    keypoints = True
-                    continue
                 drawn = isinstance(shape, Box | Polygon | Mask)
                 reason = Reason.CLASS_DROPPED if drawn else Reason.UNSUPPORTED_ANNOTATION_TYPE
                 losses.append(Loss(annotation.id, "skipped", reason))
                 continue
             geometry = self._geometry(shape, size, masks)
             if not isinstance(geometry, tuple):
-                if isinstance(shape, Point):
-                    keypoints = True
-                else:
-                    losses.append(Loss(annotation.id, "skipped", geometry))
+                losses.append(Loss(annotation.id, "skipped", geometry))
                 continue
             bbox, area, segmentation, changes = geometry
             kept = without_nulls(attributes) if attributes else {}

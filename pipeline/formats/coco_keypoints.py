@@ -72,7 +72,7 @@ def people_of(sample: NumberedSample, catalog: Catalog, size: tuple[int, int]) -
         losses += [
             Loss(annotations[position].id, "lossy", Reason.CUSTOM_ATTRIBUTES_DROPPED)
             for position in instance.annotations
-            if without_nulls(annotations[position].attributes)
+            if annotations[position].attributes and without_nulls(annotations[position].attributes)
         ]
     return people, losses
 
