@@ -94,8 +94,17 @@ class Sandbox:
             self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
             self._ready.set()
             await self._stopping.wait()
+            await site.stop()
+            await asyncio.sleep(0)  # those that were just accepted get their transport
         finally:
+            server = runner.server
+            open_ones = [handler.transport for handler in server.connections] if server else []
             await runner.cleanup()
+            # Closing waits for what is still to be sent, to clients that may never read it.
+            for transport in open_ones:
+                if transport is not None:
+                    transport.abort()
+            await asyncio.sleep(0)
 
     def _call[T](self, function: Callable[[], T]) -> T:
         async def call() -> T:

@@ -21,7 +21,7 @@ CHECKS = Path(__file__).parent
 PYTHON = ROOT / ".venv-consumers/bin/python"
 FORMATS = [
     "coco",
-    *({"yolo": {"task": task}} for task in ("detect", "segment", "pose", "obb")),
+    *({"yolo": {"task": task, "ndjson": True}} for task in ("detect", "segment", "pose", "obb")),
     {"voc": {"images": "transcode"}},  # VOC readers look for <id>.jpg
     "imagefolder",
     {"webdataset": {"images_per_tar": 20}},

@@ -152,3 +152,15 @@ def test_datumaro_imports_the_same_boxes(exported, by_ultralytics, ask):
         assert [box[0] for box in boxes] == [box[0] for box in sorted(pixels(row))]
         # Datumaro rounds the corners of a box to hundredths of a pixel.
         assert [box[1:] for box in boxes] == [pytest.approx(box[1:], abs=0.011) for box in sorted(pixels(row))]
+
+
+@pytest.mark.xdist_group("tidy")
+def test_the_one_file_dataset_is_converted_to_the_same_rows(tidy_export, ask, task, tmp_path):
+    folder = tidy_export.path / TASKS[task]
+    seen = ask("ndjson", folder / "dataset.ndjson", tmp_path)
+    assert {split: found["images"] for split, found in seen["splits"].items()} == tidy_export.splits()
+    for split, found in seen["splits"].items():
+        lines = [line for file in (folder / "labels" / split).glob("*.txt") for line in file.read_text().splitlines()]
+        rows = sorted([float(number) for number in line.split()] for line in lines)
+        assert rows
+        assert found["rows"] == [pytest.approx(row, abs=1e-6) for row in rows]

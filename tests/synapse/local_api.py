@@ -43,11 +43,18 @@ class LocalApi:
     async def _serve(self):
         runner = web.ServerRunner(web.Server(self._handle, access_log=None), shutdown_timeout=0.1)
         await runner.setup()
-        await web.TCPSite(runner, self._host, self._port).start()
+        site = web.TCPSite(runner, self._host, self._port)
+        await site.start()
         self.url = f"http://{self._host}:{runner.addresses[0][1]}"
         self._ready.set()
         await self._stop.wait()
+        await site.stop()
+        await asyncio.sleep(0)
+        transports = [handler.transport for handler in runner.server.connections if handler.transport]
         await runner.cleanup()
+        for transport in transports:  # closing waits for what is still to be sent, to clients that may never read it
+            transport.abort()
+        await asyncio.sleep(0)
 
     async def _handle(self, request):
         self.seen.append(request)
