@@ -11,9 +11,17 @@ from pipeline.formats import Entry, Loss, Manifest, Section
 from pipeline.formats.coco_keypoints import Category, Person, category_of, file_kinds, people_of
 from pipeline.formats.encoding import ascii_json, without_nulls
 from pipeline.formats.fates import KEPT, Fate, Kind
-from pipeline.formats.images import Rectangle, image_size, is_outside, is_turned, place, without_image
+from pipeline.formats.images import (
+    Rectangle,
+    files_of,
+    image_size,
+    is_outside,
+    is_turned,
+    mask_rle,
+    place,
+    without_image,
+)
 from pipeline.geometry import corners, enclosing, polygon_area
-from pipeline.masks import MaskError, coco_rle
 from pipeline.reasons import Reason
 from pipeline.records import Box, Mask, NumberedSample, Point, Polygon, Shape
 
@@ -98,7 +106,7 @@ class Coco:
             images = Section("images", open=head, separator=_SEPARATOR, close=b"\n],\n")
             annotations = Section("annotations", open=b'"annotations":[\n', separator=_SEPARATOR, close=b"\n]}\n")
             for split, count in catalog.splits.items():
-                shards = max(1, -(-count // self.shard_images)) if self.shard_images else 1
+                shards = files_of(count, self.shard_images) if self.shard_images else 1
                 for number in range(shards):
                     yield Manifest(self._path(kind, split, number), (images, annotations))
         sources = zip(numbered, catalog.class_sources, strict=True)
@@ -229,11 +237,8 @@ def _outline(
 
 
 def _mask(mask: Mask, size: tuple[int, int]) -> _Geometry | Reason:
-    try:
-        rle = coco_rle(mask.runs, *size)
-    except MaskError:
-        return Reason.INVALID_MASK_ENCODING
-    if not rle.area:
+    rle = mask_rle(mask, size)
+    if rle is None:
         return Reason.INVALID_MASK_ENCODING
     return rle.bbox, float(rle.area), _Rle(rle.size, rle.counts.decode("ascii")), ()
 

@@ -13,9 +13,8 @@ import msgspec
 from pipeline.catalog import Catalog
 from pipeline.formats import Entry, Loss, Manifest, Section
 from pipeline.formats.fates import KEPT, Fate, Kind
-from pipeline.formats.images import Rectangle, image_size, is_outside, is_turned, place, without_image
+from pipeline.formats.images import Rectangle, image_size, is_outside, is_turned, mask_rle, place, without_image
 from pipeline.geometry import corners, enclosing, polygon_area
-from pipeline.masks import MaskError, coco_rle
 from pipeline.reasons import Reason
 from pipeline.records import Annotation, Box, Mask, NumberedSample, Polygon, Whole
 
@@ -128,11 +127,8 @@ def _add(
         if masks != "instance":
             semantic = Reason.SEMANTIC_SEGMENTATION_UNSUPPORTED
             return [Loss(annotation.id, "skipped", semantic if masks == "semantic" else Reason.SEGMENTATION_EXCLUDED)]
-        try:
-            rle = coco_rle(shape.runs, *size)
-        except MaskError:
-            return [Loss(annotation.id, "skipped", Reason.INVALID_MASK_ENCODING)]
-        if not rle.area:
+        rle = mask_rle(shape, size)
+        if rle is None:
             return [Loss(annotation.id, "skipped", Reason.INVALID_MASK_ENCODING)]
         box, area, counts = Box(*rle.bbox), float(rle.area), rle.counts.decode("ascii")
     placed = place(box, *size)

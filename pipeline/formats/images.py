@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from pipeline.formats import Loss
 from pipeline.geometry import clip_box, corners, enclosing, polygon_area
+from pipeline.masks import MaskError, Rle, coco_rle
 from pipeline.reasons import Reason
-from pipeline.records import Box, Sample
+from pipeline.records import Box, Mask, Sample
 
 TOLERANCE = 1e-3
 """Pixels. Smaller differences are floating-point noise of the annotation tool: corrected, but not worth a report."""
@@ -39,6 +40,20 @@ def without_image(sample: Sample) -> list[Loss]:
     else:
         reason = Reason.UNSUPPORTED_MEDIA
     return [Loss(identity, "skipped", reason) for identity in ("", *(item.id for item in sample.annotations))]
+
+
+def mask_rle(mask: Mask, size: Size) -> Rle | None:
+    """A mask as COCO writes it; None when it is empty or cannot be one of an image of this size."""
+    try:
+        rle = coco_rle(mask.runs, *size)
+    except MaskError:
+        return None
+    return rle if rle.area else None
+
+
+def files_of(images: int, images_per_file: int) -> int:
+    """How many files hold ``images`` images, ``images_per_file`` in each: at least one."""
+    return max(1, -(-images // images_per_file))
 
 
 def place(box: Box, width: int, height: int) -> Placed | None:

@@ -17,12 +17,12 @@ import pyarrow.parquet as pq
 from pipeline.catalog import Catalog
 from pipeline.formats import Entry, Loss, Manifest, Section
 from pipeline.formats.fates import Fate, Kind
+from pipeline.formats.images import files_of
 from pipeline.formats.tables import (
     COLUMNS,
     Row,
     check_count,
     check_switch,
-    files_of,
     media_of,
     rows_of,
     table_fates,

@@ -12,8 +12,8 @@ import msgspec
 from pipeline.catalog import Catalog
 from pipeline.formats import Loss
 from pipeline.formats.fates import KEPT, Fate, Kind
+from pipeline.formats.images import mask_rle
 from pipeline.geometry import enclosing, polygon_area
-from pipeline.masks import MaskError, coco_rle
 from pipeline.reasons import Reason
 from pipeline.records import Annotation, Box, Mask, NumberedSample, Opaque, Point, Polygon, Polyline, Relation, Whole
 
@@ -157,11 +157,8 @@ def _with_mask(row: Row, mask: Mask, size: tuple[int, int] | None, masks: str) -
         return Reason.SEGMENTATION_EXCLUDED
     if size is None:
         return Reason.SOURCE_IMAGE_INVALID
-    try:
-        rle = coco_rle(mask.runs, *size)
-    except MaskError:
-        return Reason.INVALID_MASK_ENCODING
-    if not rle.area:
+    rle = mask_rle(mask, size)
+    if rle is None:
         return Reason.INVALID_MASK_ENCODING
     row.rle = Rle(rle.size, rle.counts.decode("ascii"))
     row.x, row.y, row.width, row.height = rle.bbox
@@ -172,11 +169,6 @@ def _with_mask(row: Row, mask: Mask, size: tuple[int, int] | None, masks: str) -
 def text_of(raw: msgspec.Raw) -> str:
     """The text of a piece of JSON."""
     return bytes(raw).decode()
-
-
-def files_of(images: int, images_per_file: int) -> int:
-    """How many files hold ``images`` images, ``images_per_file`` in each: at least one."""
-    return max(1, -(-images // images_per_file))
 
 
 def check_count(name: str, value: Any) -> None:

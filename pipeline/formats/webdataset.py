@@ -15,8 +15,8 @@ import msgspec
 from pipeline.catalog import Catalog
 from pipeline.formats import Entry, Loss, Manifest, Section
 from pipeline.formats.fates import Fate, Kind
-from pipeline.formats.images import image_size, without_image
-from pipeline.formats.tables import check_count, files_of, media_of, rows_of, table_fates
+from pipeline.formats.images import files_of, image_size, without_image
+from pipeline.formats.tables import check_count, media_of, rows_of, table_fates
 from pipeline.records import NumberedSample
 
 _MEMBERS = "members"
