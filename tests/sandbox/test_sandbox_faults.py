@@ -170,9 +170,8 @@ def test_a_hanging_request_does_not_keep_the_sandbox_from_stopping(start):
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         connection.sendall(f"GET /agents/ HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
         time.sleep(0.1)
-        started = time.monotonic()
         sandbox.stop()
-        assert time.monotonic() - started < 5
+        assert connection.recv(1) == b""
 
 
 def test_faults_can_be_changed_over_http(start, get):
