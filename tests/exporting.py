@@ -1,4 +1,8 @@
-"""Helpers of the end-to-end tests: a configuration for the sandbox, a run in this process or as a command."""
+"""Helpers of the end-to-end tests: a configuration for the sandbox, a run in this process or as a command.
+
+Where a helper takes a path, it also takes a :class:`stores.Place`: its storage options go into the configuration, and
+the variables with its secrets into the environment.
+"""
 
 import os
 import subprocess
@@ -12,6 +16,8 @@ from pipeline.config import parse_config
 from pipeline.run import run
 from pipeline.storage import open_storage
 from pipeline.verify import tree_digest
+from pipeline.verify import verify as verify_storage
+from stores import Place, environment_of
 
 ROOT = Path(__file__).parent.parent
 
@@ -27,6 +33,8 @@ def settings(sandbox, path, **overrides):
         "split": {"by": "hash"},
         "run": {"executor": "serial", "shard_size": 20},
     }
+    if isinstance(path, Place):
+        values["storage_options"] = dict(path.options)
     if overrides.get("target") == "ground_truth":
         values["filter"] = {"ground_truth_dataset_version": sandbox.version_id}
     for key, value in overrides.items():
@@ -36,13 +44,13 @@ def settings(sandbox, path, **overrides):
 
 def export(sandbox, path, **overrides):
     """Run an export in this process; returns the result of :func:`pipeline.run.run`."""
-    before = {key: os.environ.get(key) for key in sandbox.environment()}
-    os.environ.update(sandbox.environment())
-    try:
+    with environment_of({**sandbox.environment(), **variables(path)}):
         return run(parse_config(yaml.safe_dump(settings(sandbox, path, **overrides))))
-    finally:
-        for key, value in before.items():
-            os.environ.pop(key, None) if value is None else os.environ.__setitem__(key, value)
+
+
+def variables(path):
+    """What the environment needs for a place; nothing for a path."""
+    return dict(path.environment) if isinstance(path, Place) else {}
 
 
 def write_config(folder, values):
@@ -52,10 +60,10 @@ def write_config(folder, values):
     return path
 
 
-def environment(sandbox=None, **more):
-    """The environment of a command: this one's, without credentials of its own, with the sandbox's."""
+def environment(sandbox=None, place=None, **more):
+    """The environment of a command: this one's, without credentials of its own, with the sandbox's and the place's."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("SYNAPSE_", "RAY_"))}
-    return {**inherited, **(sandbox.environment() if sandbox else {}), **more}
+    return {**inherited, **(sandbox.environment() if sandbox else {}), **variables(place), **more}
 
 
 def command(*arguments, env, timeout=120, cwd=ROOT):
@@ -66,11 +74,21 @@ def command(*arguments, env, timeout=120, cwd=ROOT):
     )  # fmt: skip
 
 
+def storage(path):
+    """The storage at a path or place."""
+    return path.storage() if isinstance(path, Place) else open_storage(str(path))
+
+
 def digest(path):
     """The digest of an export's tree, from its files."""
-    return tree_digest(open_storage(str(path)))
+    return tree_digest(storage(path))
+
+
+def verify(path, *, full=False):
+    """Check an export as the command does; raises VerificationError."""
+    return verify_storage(storage(path), full=full)
 
 
 def summary(path):
     """What ``export_summary.json`` says."""
-    return msgspec.json.decode((Path(path) / "metadata/export_summary.json").read_bytes())
+    return msgspec.json.decode(storage(path).read("metadata/export_summary.json"))
