@@ -1,5 +1,6 @@
 """The sections of a configuration: frozen models, each of which checks what can be checked of it alone."""
 
+import ipaddress
 import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
@@ -10,6 +11,7 @@ from pipeline.catalog import SPLIT_NAME, normalise_label
 from pipeline.skeletons import PERSON_EDGES, PERSON_FLIP, PERSON_POINTS
 
 RECORD_KEY = "record"
+_HOST_NAME = re.compile(r"\w[\w-]*(\.[\w-]+)*\.?")
 _SPLIT_KEY = re.compile(r"record|file_name|data_unit(\.[^.]+)*|document(\.[^.]+)+")
 
 type _SplitName = Annotated[str, Field(pattern=rf"^{SPLIT_NAME}$")]
@@ -138,7 +140,10 @@ class SkeletonConfig(Model):
 
 
 class RunConfig(Model):
-    """How the work is done. Nothing here changes a byte of the result."""
+    """How the work is done. Nothing here changes a byte of the result.
+
+    ``file_hosts`` are names, addresses or networks that files may be fetched from although their address is private.
+    """
 
     executor: Literal["ray", "serial"] = "ray"
     address: str | None = None
@@ -146,7 +151,33 @@ class RunConfig(Model):
     shard_size: int = Field(default=500, ge=1, le=100_000)
     page_size: int = Field(default=100, ge=1, le=1000)
     requests: int = Field(default=32, ge=1, le=1000)
+    file_hosts: tuple[str, ...] = ()
     keep_staging: bool = False
+
+    @field_validator("file_hosts")
+    @classmethod
+    def _hosts_are_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            _check_host(host)
+        return hosts
+
+
+def _check_host(host: str) -> None:
+    try:
+        ipaddress.ip_network(host.strip("[]"))
+    except ValueError:
+        pass
+    else:
+        return
+    try:
+        network = ipaddress.ip_network(host, strict=False)
+    except ValueError:
+        # A name does not end in a number: 10.0.0 or 127.1 would be read as an address by some.
+        if not _HOST_NAME.fullmatch(host) or host.rstrip(".").rpartition(".")[2].isdigit():
+            problem = f"{host!r} must be a host name, an address or a network, without scheme, port and path"
+            raise ValueError(problem) from None
+    else:
+        raise ValueError(f"{host!r} is no network, {network} is")
 
 
 def _refuse_repeated(names: Iterable[str]) -> None:

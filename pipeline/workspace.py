@@ -7,6 +7,7 @@ uses them, from its own environment, so that no secret is ever an argument of a 
 import sys
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -45,7 +46,8 @@ class Workspace:
     @cached_property
     def client(self) -> SynapseClient:
         """The connection to the API. Raises CredentialsError when this process has no token."""
-        return SynapseClient.from_environment(requests=self.settings.requests)
+        hosts = (*self.config.run.file_hosts, *_storage_hosts(self.config))
+        return SynapseClient.from_environment(requests=self.settings.requests, file_hosts=hosts)
 
     @cached_property
     def source(self) -> Source:
@@ -93,6 +95,15 @@ class Workspace:
         """Close the connection, if there is one."""
         if "client" in self.__dict__:
             self.client.close()
+
+
+def _storage_hosts(config: ExportConfig) -> list[str]:
+    """The host of the destination, where its options name one: files may be kept there too."""
+    options = config.storage_options
+    inner = options.get("client_kwargs")
+    endpoints = [options.get("endpoint_url"), inner.get("endpoint_url") if isinstance(inner, dict) else None]
+    addresses = [expand_variables(text, "storage_options.endpoint_url") for text in endpoints if isinstance(text, str)]
+    return [host for address in addresses if (host := urlsplit(address).hostname)]
 
 
 _current: Workspace | None = None

@@ -7,7 +7,7 @@ ours here. Pages, payloads and originals go over :class:`~pipeline.synapse.trans
 import os
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn, Self
 
 from requests.adapters import HTTPAdapter
@@ -29,11 +29,18 @@ _UNWRITABLE = {"http": "is read-only", "https": "is read-only", "synology": "can
 class SynapseClient(Transport):
     """One connection to a Synapse backend. Holds a token: never pickled, never passed to another process."""
 
-    def __init__(self, backend: Any, *, requests: int = 32, retry: Retry | None = None) -> None:
+    def __init__(
+        self, backend: Any, *, requests: int = 32, retry: Retry | None = None, file_hosts: Iterable[str] = ()
+    ) -> None:
         headers = backend._get_headers()  # noqa: SLF001  the SDK's header rule, the same in all its versions
         try:
             super().__init__(
-                backend.base_url, headers=headers, params=backend.default_params, requests=requests, retry=retry
+                backend.base_url,
+                headers=headers,
+                params=backend.default_params,
+                requests=requests,
+                retry=retry,
+                file_hosts=file_hosts,
             )
         except ValueError:
             raise PreflightError("SYNAPSE_HOST", "must be an address like https://api.synapse.sh") from None
@@ -45,7 +52,9 @@ class SynapseClient(Transport):
             session.mount(scheme, HTTPAdapter(max_retries=0))
 
     @classmethod
-    def from_environment(cls, *, requests: int = 32, retry: Retry | None = None) -> Self:
+    def from_environment(
+        cls, *, requests: int = 32, retry: Retry | None = None, file_hosts: Iterable[str] = ()
+    ) -> Self:
         """A client with the credentials the Synapse SDK finds: environment variables, then its config file.
 
         Raises CredentialsError when there are none. No request is made.
@@ -53,7 +62,7 @@ class SynapseClient(Transport):
         backend = create_backend_client()
         if backend is None:
             raise CredentialsError("no Synapse access token; set SYNAPSE_ACCESS_TOKEN or run 'synapse login'")
-        return cls(backend, requests=requests, retry=retry)
+        return cls(backend, requests=requests, retry=retry, file_hosts=file_hosts)
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled: the token would travel along."""

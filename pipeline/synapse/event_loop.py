@@ -13,6 +13,7 @@ import aiohttp
 import certifi
 
 from pipeline.errors import ExportError
+from pipeline.synapse.hosts import CheckedResolver, FileHosts
 
 CHUNK = 2**18
 """Bytes read from a connection at a time."""
@@ -25,6 +26,7 @@ class ClientLoop:
         self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         self._turn = threading.Lock()
         self._session: aiohttp.ClientSession | None = None
+        self._resolver: CheckedResolver | None = None
 
     def run[T](self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine to its end; also from a thread whose own loop is running."""
@@ -49,16 +51,18 @@ class ClientLoop:
             raise result
         return result
 
-    def session(self, *, connect: float, idle: float, secure: bool) -> aiohttp.ClientSession:
+    def session(self, hosts: FileHosts, *, connect: float, idle: float, secure: bool) -> aiohttp.ClientSession:
         """The connection pool, made at the first use; waits in seconds. To be called from this loop.
 
-        ``secure`` says that the API is behind TLS: reading the certificates takes longer than a small export.
+        ``hosts`` judges what names stand for. ``secure`` says that the API is behind TLS: reading the certificates
+        takes longer than a small export.
         """
         if self._session is None:
             # A proxy is looked up for each request; that costs more than the request when there is none.
             proxied = bool(urllib.request.getproxies())
+            self._resolver = CheckedResolver(hosts)
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, ssl=_trust() if secure else True),
+                connector=aiohttp.TCPConnector(limit=0, ssl=_trust() if secure else True, resolver=self._resolver),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=idle),
                 headers={"User-Agent": "synapse-export"},
@@ -72,6 +76,9 @@ class ClientLoop:
         if self._session is not None:
             self.run(self._session.close())
             self._session = None
+        if self._resolver is not None:
+            self.run(self._resolver.close())
+            self._resolver = None
         self._runner.close()
 
 

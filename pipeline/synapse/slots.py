@@ -1,4 +1,4 @@
-"""Two bounds for concurrent work in one event loop: requests in flight, and bytes held in memory."""
+"""Two bounds for concurrent work in one event loop: requests in flight at each host, and bytes held in memory."""
 
 import asyncio
 import heapq
@@ -6,6 +6,8 @@ import itertools
 from collections import deque
 from types import TracebackType
 from typing import Self
+
+_OWN_SLOTS = 8  # hosts; an export has two or three
 
 
 class Slots:
@@ -42,6 +44,28 @@ class Slots:
                 future.set_result(None)
                 return
         self._free += 1
+
+
+class HostSlots:
+    """Slots of each host: ``number`` requests are in flight at any one of them, whatever the others do.
+
+    So a store that is slow, or down, takes nothing from the API or from another store, and none of them ever sees
+    more than ``number``. The hosts that are seen first have slots of their own, all others share: whoever writes the
+    URLs must not get a connection for each name that he thinks of.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._of: dict[str, Slots] = {}
+
+    def of(self, host: str) -> Slots:
+        """The slots for requests to a host."""
+        slots = self._of.get(host)
+        if slots is None:
+            if len(self._of) >= _OWN_SLOTS:
+                host = ""
+            slots = self._of.setdefault(host, Slots(self._number))
+        return slots
 
 
 class _Slot:

@@ -1,7 +1,8 @@
 """HTTP for the hot path: pages, payloads and originals over one connection pool, with bounded retries.
 
-Rules kept here and nowhere else: credentials go to the API's own origin only; no redirect is followed; every wait and
-every body is bounded; what a message shows of an address is scheme, host and path, never the query with its signature.
+Rules kept here and nowhere else: credentials go to the API's own origin only; files come only from hosts that
+:mod:`pipeline.synapse.hosts` allows; no redirect is followed; every wait and every body is bounded; what a message
+shows of an address is scheme, host and path, never the query with its signature.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import random
 import re
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlencode
@@ -22,8 +23,9 @@ from yarl import URL
 
 from pipeline.errors import BackendError, ResponseTooLarge, TransientError, UrlExpired
 from pipeline.synapse.event_loop import CHUNK, ClientLoop
-from pipeline.synapse.slots import Lease, Slots
-from pipeline.synapse.wire import describe, is_clean, is_link_local, parse_address, server_message, shown
+from pipeline.synapse.hosts import FileHosts
+from pipeline.synapse.slots import HostSlots, Lease
+from pipeline.synapse.wire import describe, is_clean, parse_address, server_message, shown
 
 LARGEST_BODY = 512 * 2**20
 """Bytes of one answer, decoded: more than that is refused, whatever it is."""
@@ -87,8 +89,9 @@ class _UnusableError(Exception):
 class Transport:
     """One API server, its credentials and the connections to it (and to the object stores its URLs point to).
 
-    ``origin`` is scheme, host and port, safe to print. ``requests`` bounds the requests in flight. Coroutines of this
-    class run in its own event loop, through :meth:`run`.
+    ``origin`` is scheme, host and port, safe to print. ``requests`` bounds the requests in flight at each host;
+    ``file_hosts`` are hosts that files may be fetched from although they are not public. Coroutines of this class run
+    in its own event loop, through :meth:`run`.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class Transport:
         params: Mapping[str, str] | None = None,
         requests: int = 32,
         retry: Retry | None = None,
+        file_hosts: Iterable[str] = (),
     ) -> None:
         self._base = URL(base_url.rstrip("/"))
         if self._base.scheme not in ("http", "https") or not self._base.host:
@@ -109,7 +113,8 @@ class Transport:
         self.stats = Stats()
         self._headers = dict(headers or {})
         self._params = dict(params or {})
-        self._slots = Slots(requests)
+        self._hosts = FileHosts(self._base.raw_host or "", file_hosts)
+        self._slots = HostSlots(requests)
         self._paused_until: dict[str, float] = {}
         self._loop = ClientLoop()
         self._close = weakref.finalize(self, self._loop.close)
@@ -223,13 +228,19 @@ class Transport:
         return self._at_base(path, urlencode({**self._params, **given, **params}))
 
     def file_url(self, address: str) -> tuple[URL, dict[str, str]]:
-        """Where a file is and the headers to send: credentials only for a path of the API's own server."""
+        """Where a file is and the headers to send: credentials only for a path of the API's own server.
+
+        Raises BackendError for what is no address, and for an address that files are not fetched from.
+        """
         if "://" not in address and not address.startswith("//"):
             path, _, query = address.partition("?")
             return self._at_base(f"{self._base.raw_path.rstrip('/')}/{path.lstrip('/')}", query), self._headers
         url = parse_address(address)
-        if url.scheme not in ("http", "https") or not url.host or is_link_local(url.host):
+        if url.scheme not in ("http", "https") or not url.raw_host:
             raise BackendError(shown(address), "is no address to fetch a file from")
+        if url.raw_user or url.raw_password:
+            raise BackendError(shown(address), "an address with a user or password in it is not asked")
+        self._hosts.check(url.raw_host)
         return url, {}
 
     def _is_own(self, link: URL) -> bool:
@@ -260,6 +271,7 @@ class Transport:
         sink: Sink | None = None,
     ) -> T:
         retry, origin = self.retry, url.raw_authority
+        slots = self._slots.of((url.raw_host or "").lower().removesuffix("."))
         loop = asyncio.get_running_loop()
         deadline: float | None = None
         failures = unusable = reached = 0
@@ -267,12 +279,12 @@ class Transport:
             if self._paused_until:
                 await self._pause(origin)
             retry_after = 0.0
-            async with self._slots.held(rank):
+            async with slots.held(rank):
                 deadline = loop.time() + retry.deadline if deadline is None else deadline
                 self.stats.requests += 1
                 try:
                     session = self._loop.session(
-                        connect=retry.connect, idle=retry.idle, secure=self._base.scheme == "https"
+                        self._hosts, connect=retry.connect, idle=retry.idle, secure=self._base.scheme == "https"
                     )
                     own = headers() if callable(headers) else headers
                     end = loop.time() + retry.attempt

@@ -1,7 +1,5 @@
 """Addresses and error messages: which addresses may be asked, and what may be said about them."""
 
-import functools
-import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -24,19 +22,12 @@ def parse_address(address: str) -> URL:
     """A whole URL, byte for byte when it is properly quoted (its signature covers that). Raises BackendError."""
     address = address.strip()
     try:
-        return URL(address, encoded=is_clean(address))
+        url = URL(address, encoded=is_clean(address))
+        _ = url.raw_host, url.port  # found out only now that they are none
     except ValueError:
         # Not "from error": that one would carry the query.
         raise BackendError(shown(address), "is no address") from None
-
-
-@functools.lru_cache(maxsize=256)
-def is_link_local(host: str) -> bool:
-    """Whether a host is an address that answers only to this machine: a metadata service, never an object store."""
-    try:
-        return ipaddress.ip_address(host).is_link_local
-    except ValueError:
-        return False
+    return url
 
 
 def shown(address: str | URL) -> str:
