@@ -5,7 +5,7 @@ import contextlib
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -166,6 +166,15 @@ class Sandbox:
         """Use these faults from now on; all counting starts again. Text is read by :func:`parse_fault`."""
         rules = [parse_fault(fault) if isinstance(fault, str) else fault for fault in faults]
         self._call(lambda: self._server.injector.replace(rules))
+
+    def set_storage(self, describe: Callable[[], Mapping[str, Any]]) -> None:
+        """What the storage is from now on, instead of a directory.
+
+        ``describe`` is called in the sandbox's thread for each answer about the storage, and gives ``provider`` and
+        ``configuration`` as the platform has them, and when a session with them ends (``expires_at``, ISO 8601; the
+        options decide without it). So each session can have credentials of its own.
+        """
+        self._server.describe_storage = describe
 
     def delete_records(self, target: Target, ids: Iterable[int]) -> None:
         """Make rows vanish, by unique key (``pgh_id`` for ground truth)."""

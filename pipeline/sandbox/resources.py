@@ -1,5 +1,6 @@
 """The small resources of the API: projects, versions, agents, storages, jobs (contract, sections 1, 2, 7 and 8)."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipeline.sandbox.options import SandboxOptions
@@ -151,24 +152,38 @@ def tags() -> list[dict[str, Any]]:
     return [{"id": number, "name": f"tag-{number}", "project": PROJECT} for number in (1, 2, 3, 4)]
 
 
-def storage(number: int, location: str, *, configured: bool) -> dict[str, Any]:
-    """The storage, with its configuration when asked for. Raises :class:`RefusedError` with 404."""
+def file_system(location: str) -> dict[str, Any]:
+    """What is special about a storage that is a directory of this machine."""
+    return {"provider": "file_system", "configuration": {"location": location}}
+
+
+def storage(number: int, described: Mapping[str, Any], *, configured: bool) -> dict[str, Any]:
+    """The storage, of which ``provider`` and ``configuration`` are ``described``, the latter shown when asked for.
+
+    Raises :class:`RefusedError` with 404.
+    """
     if number != STORAGE:
         raise not_found()
-    row: dict[str, Any] = {"id": STORAGE, "name": "exports", "category": "internal", "provider": "file_system"}
+    row: dict[str, Any] = {"id": STORAGE, "name": "exports", "category": "internal", "provider": described["provider"]}
     row["is_default"] = True
-    return {**row, "configuration": {"location": location}} if configured else row
+    return {**row, "configuration": described["configuration"]} if configured else row
 
 
-def session(number: int, location: str, options: SandboxOptions) -> dict[str, Any]:
-    """A storage session. Raises :class:`RefusedError`: 404 on an old backend, 400 when the option says rejected."""
+def session(number: int, describe: Callable[[], Mapping[str, Any]], options: SandboxOptions) -> dict[str, Any]:
+    """A storage session, which ends when the description says so (``expires_at``), else as the options have it.
+
+    Raises :class:`RefusedError`: 404 on an old backend, 400 when the option says rejected; nothing is described then.
+    """
     if options.session == "old":
         raise not_found()
     if options.session == "rejected":
         raise RefusedError(400, {"code": "credential_not_registered", "detail": "No credential is registered."})
-    seconds = -60.0 if options.session == "expired" else options.session_ttl
-    row = storage(number, location, configured=True)
-    return {**row, "modified": _CREATED, "expires_at": utc_in(seconds), "contract_version": 1}
+    described = describe()
+    expires_at = described.get("expires_at") or utc_in(options.session_ttl)
+    if options.session == "expired":
+        expires_at = utc_in(-60.0)
+    row = storage(number, described, configured=True)
+    return {**row, "modified": _CREATED, "expires_at": expires_at, "contract_version": 1}
 
 
 def job(number: str) -> dict[str, Any]:

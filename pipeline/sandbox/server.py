@@ -5,7 +5,7 @@ import hashlib
 import json
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -66,7 +66,8 @@ class Server:
         digest = hashlib.sha256(f"sandbox token {options.seed}".encode()).hexdigest()
         self.token, self.user_token = f"syn_{digest[:32]}", f"user_{digest[32:]}"
         self.revoked = False
-        self._storage_location = storage_location
+        self.describe_storage: Callable[[], Mapping[str, Any]] = lambda: resources.file_system(storage_location)
+        """Provider and configuration of the storage, asked at each request for it."""
         self._open_requests = 0
         self._slots = asyncio.Semaphore(options.page_slots) if options.page_slots else None
 
@@ -94,7 +95,7 @@ class Server:
                 web.get(r"/storages/{id:\d+}/", self._json(self._get_storage)),
                 web.post(
                     r"/storages/{id:\d+}/session/",
-                    self._json(lambda r: resources.session(_id(r), self._storage_location, self.options)),
+                    self._json(lambda r: resources.session(_id(r), self.describe_storage, self.options)),
                 ),
                 web.get("/jobs/{id}/", self._json(lambda r: self._job(r.match_info["id"]))),
                 web.patch("/jobs/{id}/", self._patch_job),
@@ -210,7 +211,7 @@ class Server:
         return json.loads(b"".join(self.rows.signed(pieces, f"http://{request.host}")))
 
     def _storage(self, number: int, *, configured: bool = False) -> dict[str, Any]:
-        return resources.storage(number, self._storage_location, configured=configured)
+        return resources.storage(number, self.describe_storage(), configured=configured)
 
     def _get_storage(self, request: web.Request) -> Any:
         return self._storage(_id(request), configured=request.query.get("with_configuration", "").lower() == "true")

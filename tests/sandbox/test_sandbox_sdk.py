@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import uuid
 import warnings
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from synapse_sdk.utils.auth import create_backend_client
 from synapse_sdk.utils.converters.dm import convert_v1_to_v2
 from synapse_sdk.utils.storage import get_pathlib
 from synapse_sdk.utils.storage.provider import BackendSessionProvider
+
+from stores import FULL
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # one of the SDK's models shadows a pydantic attribute
@@ -158,3 +161,35 @@ def test_job_updates_and_logs_are_kept(client, tidy):
     client.update_job("job-1", {"status": "RUNNING", "progress_record": {"current_progress": {"overall": 50.0}}})
     assert client.get_job("job-1")["progress_record"]["current_progress"]["overall"] == 50.0
     assert tidy.jobs()["job-1"]["status"] == "RUNNING"
+
+
+def test_a_session_of_an_object_store_has_credentials_of_its_own(start, proxy):
+    """Each session is asked for anew; the SDK writes with its keys until they expire, and again with the next ones."""
+    sandbox = start(records=1)
+    sandbox.set_storage(lambda: proxy.session(3600))
+    client = BackendClient(sandbox.url, access_token=sandbox.token)
+    sessions = BackendSessionProvider(client, auto_refresh=False)
+    folder = f"sessions/{uuid.uuid4().hex}"
+    for number in range(2):
+        session = sessions.open(sandbox.storage_id, purpose="write")
+        path = session.path(f"{folder}/{number}.txt")
+        path.write_text("written")
+        assert path.read_text() == "written"
+        proxy.expire()
+        with pytest.raises(OSError, match=r"expired|Bad Request"):
+            path.write_text("again")
+        session.close()
+    assert proxy.issued == 2
+    assert {entry.key for entry in proxy.writes()} == {"k000", "k001"}
+
+
+def test_an_old_backend_gives_the_configuration_of_an_object_store(start, s3_server):
+    sandbox = start(records=1, session="old")
+    described = {"bucket_name": "exports", "access_key": FULL.access, "secret_key": FULL.secret}
+    described["endpoint_url"] = s3_server.endpoint
+    sandbox.set_storage(lambda: {"provider": "amazon_s3", "configuration": described})
+    client = BackendClient(sandbox.url, access_token=sandbox.token)
+    assert client.get_storage(sandbox.storage_id).provider == "amazon_s3"
+    path = BackendSessionProvider(client).open(sandbox.storage_id, purpose="write").path("sessions/old.txt")
+    path.write_text("written")
+    assert path.read_text() == "written"
