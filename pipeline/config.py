@@ -68,6 +68,7 @@ class ExportConfig(Model):
     exif: Literal["record", "bake", "ignore"] = "record"
     masks: Literal["instance", "semantic", "exclude"] = "instance"
     naming: Literal["original", "id"] = "original"
+    packaging: Literal["files", "tar"] = "files"
     on_existing: Literal["resume", "fail", "overwrite"] = "resume"
     max_failures: Annotated[int | str, AfterValidator(_failure_limit)] = 0
     extra_params: dict[str, Any] = Field(default_factory=dict)

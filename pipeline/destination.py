@@ -4,7 +4,7 @@ A finished export has ``_SUCCESS.json``, an unfinished one a plan below ``_stagi
 """
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
 
 import msgspec
@@ -12,6 +12,7 @@ import msgspec
 from pipeline import metadata
 from pipeline.errors import DestinationError, StorageError
 from pipeline.ledger import Ledger
+from pipeline.lock import clear_staging
 from pipeline.staging import Identity, Staging
 from pipeline.storage import STAGING, Storage
 
@@ -108,30 +109,42 @@ def _plans(storage: Storage) -> Iterator[tuple[str, Identity]]:
             yield key, plan.export
 
 
-def remove_export(storage: Storage) -> None:
-    """Remove an earlier export: exactly the files its own lists name, never a whole folder.
+def remove_export(storage: Storage) -> int:
+    """Remove what is left of an earlier export: exactly the files its own lists name, never a whole folder.
 
-    ``_SUCCESS.json`` goes first, so that no reader takes what is left for a complete export.
+    ``_SUCCESS.json`` goes first, so that no reader takes what is left for a complete export. Returns how many files
+    were listed; the staging area goes too, but for locks.
     """
-    listed = storage.find(metadata.FILES)
+    listed = [f"{metadata.FILES}", metadata.CHECKSUMS, metadata.SUMMARY]
+    removed = 0
+
+    def counted(paths: Iterable[str]) -> Iterator[str]:
+        nonlocal removed
+        for path in paths:
+            removed += 1
+            yield path
+
     storage.delete([metadata.SUCCESS])
-    if listed is not None:
-        storage.delete(_paths(listed.split(b"\n", 1)[-1]))
-    for key, _ in list(_plans(storage)):
-        storage.delete(_written_by(storage, Staging(storage, key)))
-    storage.delete([metadata.FILES, metadata.CHECKSUMS, metadata.SUMMARY])
-    storage.delete_tree(STAGING)
+    if storage.size(metadata.FILES) is not None:
+        storage.delete(counted(_listed(storage)))
+    for key in storage.entries(STAGING):
+        storage.delete(counted(Staging(storage, key).intents()))
+    storage.delete(listed)
+    clear_staging(storage)
+    return removed
 
 
-def _written_by(storage: Storage, staging: Staging) -> Iterator[str]:
-    """Files that an unfinished export has put in place already."""
-    plan, catalog = staging.read_plan(), staging.read_catalog()
-    for marker in staging.write_markers(plan, catalog[1]) if plan and catalog else ():
-        for part in marker.parts if marker else ():
-            if part.path == metadata.FILES and marker:
-                yield from _paths(storage.read_range(staging.pack_path(marker.index), part.start, part.length))
-    yield from (marker.path for marker in staging.manifest_markers())
+def _listed(storage: Storage) -> Iterator[str]:
+    """Paths of ``files.csv``, without holding them all."""
+    rows = csv.reader(_lines(storage.chunks(metadata.FILES)))
+    next(rows, None)
+    return (row[0] for row in rows if row)
 
 
-def _paths(rows: bytes) -> Iterator[str]:
-    return (row[0] for row in csv.reader(rows.decode().splitlines()) if row)
+def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from (line.decode() for line in whole)
+    if rest:
+        yield rest.decode()

@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from pipeline import metadata
+from pipeline import metadata, packages
 from pipeline.catalog import Catalog
 from pipeline.errors import FormatError
 from pipeline.executors import Executor
-from pipeline.formats import Format, Manifest
+from pipeline.formats import Manifest
 from pipeline.progress import Reporter
 from pipeline.staging import ManifestMarker, StagedCatalog, Staging, WriteMarker
-from pipeline.storage import Storage
-from pipeline.workspace import Settings, open_workspace
+from pipeline.storage import Extent, Piece, Storage
+from pipeline.workspace import Settings, Workspace, open_workspace
 
 
 class PartAt(msgspec.Struct, frozen=True, array_like=True):
@@ -41,7 +41,9 @@ def merge(
 ) -> list[ManifestMarker]:
     """Join every manifest that is not joined yet; returns what each is now, in a fixed order."""
     workspace = open_workspace(settings)
-    inputs = [gather(manifest, markers) for manifest in declared(workspace.formats, staged.catalog)]
+    gathered = (gather(manifest, markers) for manifest in declared(workspace, staged.catalog))
+    inputs = [item for item in gathered if not item.manifest.optional or any(item.parts.values())]
+    workspace.staging.write_manifest_intent([item.manifest.path for item in inputs])
     finished = {item.manifest.path: marker for item in inputs if (marker := _finished(item, workspace.staging))}
     reporter.begin("merge", len(inputs), unit="manifests", resumed=len(finished))
     todo = [item for item in inputs if item.manifest.path not in finished]
@@ -52,7 +54,7 @@ def merge(
     return [finished[item.manifest.path] for item in inputs]
 
 
-def declared(formats: Sequence[Format], catalog: Catalog) -> list[Manifest]:
+def declared(workspace: Workspace, catalog: Catalog) -> list[Manifest]:
     """Every manifest of an export, in a fixed order.
 
     Raises FormatError when two have the same path, and whatever a format raises that cannot do with this catalog.
@@ -60,7 +62,8 @@ def declared(formats: Sequence[Format], catalog: Catalog) -> list[Manifest]:
     found: dict[str, str] = {}
     manifests: list[Manifest] = []
     for name, own in (
-        *((format_.name, format_.manifests(catalog)) for format_ in formats),
+        *((format_.name, format_.manifests(catalog)) for format_ in workspace.formats),
+        ("packaging", packages.manifests(catalog) if workspace.config.packaging == "tar" else ()),
         ("metadata", metadata.manifests(catalog)),
     ):
         for manifest in own:
@@ -102,26 +105,26 @@ def merge_manifest(settings: Settings, item: MergeInput) -> ManifestMarker:
 def join(staging: Staging, item: MergeInput, tail: bytes = b"") -> tuple[int, str]:
     """Write the manifest, ``tail`` after everything else; returns its size and sha256."""
     storage: Storage = staging.storage
+    pieces = list(_pieces(staging, item, tail))
+    if not item.manifest.transform:
+        return storage.join(item.manifest.path, pieces)
     digest = hashlib.sha256()
     size = 0
     with storage.create(item.manifest.path) as file:
-        chunks = _chunks(staging, item, tail)
-        if item.manifest.transform:
-            chunks = _function(item.manifest.transform)(chunks)
-        for chunk in chunks:
+        for chunk in _function(item.manifest.transform)(storage.read_pieces(pieces)):
             file.write(chunk)
             digest.update(chunk)
             size += len(chunk)
     return size, digest.hexdigest()
 
 
-def _chunks(staging: Staging, item: MergeInput, tail: bytes) -> Iterator[bytes]:
+def _pieces(staging: Staging, item: MergeInput, tail: bytes) -> Iterator[Piece]:
     for section in item.manifest.sections:
         yield section.open
         for position, part in enumerate(item.parts[section.name]):
-            if position and section.separator:
-                yield section.separator
-            yield from staging.storage.chunks(part.file or staging.pack_path(part.shard), part.start, part.length)
+            # The separator stands before the part already, so that a store can copy both in one go.
+            before = len(section.separator) if position else 0
+            yield Extent(part.file or staging.pack_path(part.shard), part.start - before, part.length + before)
         yield section.close
     yield tail
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from pipeline import metadata
+from pipeline import metadata, packages, tar
 from pipeline.catalog import Catalog
 from pipeline.errors import FormatError
 from pipeline.formats import Entry, Format, Loss
@@ -14,7 +14,7 @@ from pipeline.ledger import FormatCount, Ledger
 from pipeline.pictures import as_jpeg
 from pipeline.reasons import Reason
 from pipeline.records import Failure, NumberedSample, Original
-from pipeline.staging import Part
+from pipeline.staging import Part, Staging
 from pipeline.storage import Storage
 from pipeline.synapse.source import Copied
 
@@ -33,7 +33,11 @@ def _length(item: bytes | _Copy) -> int:
 
 
 class ShardOutput:
-    """Collects what a shard writes: batches of whole files, the parts of manifests, and the books."""
+    """Collects what a shard writes: batches of whole files, the parts of manifests, and the books.
+
+    ``staging`` is where shard ``index`` puts on record what it is about to write, and what is too much to hold; without
+    it (a dry run) nothing is put on record.
+    """
 
     def __init__(
         self,
@@ -41,10 +45,18 @@ class ShardOutput:
         formats: Sequence[Format],
         catalog: Catalog,
         extracted: Ledger,
+        *,
+        packaging: str = "files",
+        staging: Staging | None = None,
+        index: int = 0,
     ) -> None:
         self._storage = storage
         self._formats = formats
         self._catalog = catalog
+        self._packaged = packaging == "tar"
+        self._staging = staging
+        self._index = index
+        self._intents = self._spills = self._package_bytes = 0
         self._separators = {
             (manifest.path, section.name): section.separator
             for manifest in [m for format_ in formats for m in format_.manifests(catalog)]
@@ -130,6 +142,9 @@ class ShardOutput:
         if entry.section:
             self._append(entry.path, entry.section, self._item(entry, sample, format_))
             return
+        if self._packaged:
+            self._package(entry, sample)
+            return
         books.files += 1
         if entry.original and sample.original:
             self._copies.append((sample.original_path, entry.path))
@@ -142,6 +157,36 @@ class ShardOutput:
         self._list_file(entry.path, len(entry.data), metadata.digest(entry.data))
         if self._batch_bytes > _BATCH_BYTES:
             self.flush()
+
+    def _package(self, entry: Entry, sample: NumberedSample) -> None:
+        """A whole file as a member of an archive."""
+        package = packages.package_of(sample)
+        copy = sample.original if entry.original else None
+        content = _Copy(sample.original_path, copy.size) if copy else entry.data
+        size = _length(content)
+        for item in (tar.header(entry.path, size), content, tar.padding(size)):
+            self._append(package, packages.MEMBERS, item)
+            self._package_bytes += len(item) if isinstance(item, bytes) else 0
+        if self._staging and self._package_bytes > _BATCH_BYTES:
+            self._spill(self._staging, package)
+
+    def _spill(self, staging: Staging, package: str) -> None:
+        """Put the members that are held aside: re-encoded images of a whole shard may not fit in memory."""
+        run: list[bytes] = []
+        spilled: list[bytes | _Copy] = []
+        for item in (*self._items[package, packages.MEMBERS], None):
+            if isinstance(item, bytes):
+                run.append(item)
+                continue
+            if run:
+                self._spills += 1
+                data = b"".join(run)
+                spilled.append(_Copy(staging.write_spill(self._index, self._spills, data), len(data)))
+                run = []
+            if item:
+                spilled.append(item)
+        self._items[package, packages.MEMBERS] = spilled
+        self._package_bytes = 0
 
     def _item(self, entry: Entry, sample: NumberedSample, format_: Format) -> "bytes | _Copy":
         separator = self._separators.get((entry.path, entry.section))
@@ -192,13 +237,23 @@ class ShardOutput:
 
     def flush(self) -> None:
         """Write the files collected so far."""
+        self.intend([*(path for path, _ in self._batch), *(path for _, path in self._copies)])
         self._storage.write_many(self._batch)
         self._batch, self._batch_bytes = [], 0
         self._storage.copy_many(self._copies)
         self._copies = []
 
+    def intend(self, paths: Sequence[str]) -> None:
+        """Put on record that these files are about to be written."""
+        if self._staging and paths:
+            self._staging.write_intent(self._index, self._intents, paths)
+            self._intents += 1
+
     def parts(self) -> tuple[tuple[Part, ...], Iterator[bytes]]:
-        """Where each part will be in the pack (or which file of the export it is), and the pack's bytes."""
+        """Where each part will be in the pack (or which file of the export it is), and the pack's bytes.
+
+        Before each part stands the separator of its section, which is not part of it: whoever joins parts takes both.
+        """
         parts: list[Part] = []
         joined: list[bytes] = []
         start = 0
@@ -210,8 +265,8 @@ class ShardOutput:
                     run.append(item)
                     continue
                 if run:
-                    joined.append(separator.join(run))
-                    parts.append(Part(path, section, start, len(joined[-1])))
+                    joined.append(separator + separator.join(run))
+                    parts.append(Part(path, section, start + len(separator), len(joined[-1]) - len(separator)))
                     start += len(joined[-1])
                     run = []
                 if item:

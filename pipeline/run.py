@@ -8,6 +8,7 @@ Every stage leaves its result on storage before the next one starts, so a run th
 continued by running the same command again: what is done is not done twice, and the bytes are the same.
 """
 
+import contextlib
 import uuid
 from typing import Any
 
@@ -17,17 +18,20 @@ from pipeline import metadata
 from pipeline.class_lock import LOCK, lock_document, save_lock
 from pipeline.config import ExportConfig
 from pipeline.destination import State, Success, examine, read_success, remove_export
-from pipeline.errors import FailureLimitError, PreflightError, StagingError
+from pipeline.errors import DestinationError, FailureLimitError, PreflightError, StagingError, StorageError
 from pipeline.executors import Executor, SerialExecutor
 from pipeline.extract import extract, failed_records
+from pipeline.forecast import check_space
+from pipeline.lock import Lock, clear_staging, hold
 from pipeline.merge import declared, merge
 from pipeline.numbering import make_catalog
 from pipeline.plan import check, check_destination, frozen_plan, identify, make_plan, read_given
 from pipeline.progress import Listener, Reporter, Silence
 from pipeline.publish import publish
 from pipeline.records import Failure
-from pipeline.staging import Plan
+from pipeline.staging import Identity, Plan
 from pipeline.storage import STAGING
+from pipeline.synapse.source import Project
 from pipeline.workspace import Settings, Workspace, close_workspace, open_workspace
 from pipeline.write import write
 
@@ -54,8 +58,12 @@ def make_executor(config: ExportConfig) -> Executor:
     return RayExecutor(config.run.address, config.run.workers)
 
 
-def run(config: ExportConfig, *, listener: Listener | None = None, search_path: str = "") -> Result:
+def run(
+    config: ExportConfig, *, listener: Listener | None = None, search_path: str = "", break_lock: bool = False
+) -> Result:
     """Export what ``config`` describes; ``search_path`` is a folder with the user's own formats.
+
+    One run at a time works on a path; ``break_lock`` says that the one that seems to be at it is not any more.
 
     Raises an ExportError, whose ``exit_code`` says what kind: 2 before any work, 3 above ``max_failures``, else 1.
     After any error but 2 the same call continues where this one stopped.
@@ -68,27 +76,56 @@ def run(config: ExportConfig, *, listener: Listener | None = None, search_path: 
         export = identify(config, workspace.client.origin)
         settings = msgspec.structs.replace(settings, key=export.key)
         workspace = open_workspace(settings)
-        state = examine(workspace.storage, export, config.on_existing)
-        if state is State.FINISHED:
-            return _finished(workspace, reporter)
+        run_id = uuid.uuid4().hex[:12]
+        if examine(workspace.storage, export, config.on_existing) is State.FINISHED:
+            return _finished(workspace, reporter, run_id)
         with make_executor(config) as executor:
             check_destination(workspace, executor)
-            if state is State.REPLACE:
-                read_given(workspace, project)  # refuses what cannot be used while there still is something to keep
-                remove_export(workspace.storage)
-            plan = frozen_plan(workspace) or make_plan(workspace, export, project, reporter)
-            if state is State.RESUME:
-                reporter.message(f"continuing an unfinished export of {plan.records:,} records")
-            workers = executor.workers
-            shared = max(_LEAST_REQUESTS, config.run.requests // workers)
-            success = _stages(msgspec.structs.replace(settings, requests=shared), plan, executor, reporter)
-        return _result(success, workspace)
+            with hold(workspace.storage, run_id, break_lock=break_lock) as lock:
+                # Again: until the path was ours, another run may have changed what is there.
+                state = examine(workspace.storage, export, config.on_existing)
+                if state is State.FINISHED:
+                    return _finished(workspace, reporter, run_id)
+                plan = _prepare(workspace, state, export, project, lock, reporter)
+                shared = max(_LEAST_REQUESTS, config.run.requests // executor.workers)
+                settings = msgspec.structs.replace(settings, requests=shared)
+                success = _stages(settings, plan, lock, executor, reporter)
+            return _result(success, workspace)
     finally:
         close_workspace()
         reporter.close()
 
 
-def _stages(settings: Settings, plan: Plan, executor: Executor, reporter: Reporter) -> Success:
+def _prepare(
+    workspace: Workspace, state: State, export: Identity, project: Project, lock: Lock, reporter: Reporter
+) -> Plan:
+    """Make room for this export, and its plan, or find the plan of the one that is continued."""
+    if not lock.excludes():
+        reporter.message(
+            f"{workspace.storage.url} lets a file be created twice: two runs at once would not notice each other there"
+        )
+    if state is State.START:
+        check_space(workspace, project)
+    if state is State.REPLACE:
+        read_given(workspace, project)  # refuses what cannot be used while there still is something to keep
+        remove_export(workspace.storage)
+    if state in (State.REPLACE, State.RESUME):
+        _abort_uploads(workspace, reporter)
+    plan = frozen_plan(workspace) or make_plan(workspace, export, project, reporter)
+    if state is State.RESUME:
+        reporter.message(f"continuing an unfinished export of {plan.records:,} records")
+    return plan
+
+
+def _abort_uploads(workspace: Workspace, reporter: Reporter) -> None:
+    """Give up what a killed run was uploading: nobody will finish it, and the store keeps it for money."""
+    try:
+        workspace.storage.abort_uploads()
+    except StorageError as error:  # not everyone who may write may list uploads
+        reporter.message(f"unfinished uploads of an earlier run may stay behind: {error}")
+
+
+def _stages(settings: Settings, plan: Plan, lock: Lock, executor: Executor, reporter: Reporter) -> Success:
     workspace = open_workspace(settings)
     staging = workspace.staging
 
@@ -100,14 +137,15 @@ def _stages(settings: Settings, plan: Plan, executor: Executor, reporter: Report
         again, failures = _extract(workspace, plan, executor, reporter)
         staged, digest = make_catalog(workspace.config, plan, staging, reporter, redone=redone + again)
 
-    declared(workspace.formats, staged.catalog)  # a format that cannot do with this catalog says so before any writing
+    declared(workspace, staged.catalog)  # a format that cannot do with this catalog says so before any writing
     markers = write(settings, plan, staged, digest, executor, reporter)
     _enforce_failure_limit(workspace, plan, failures + [f for marker in markers for f in marker.failures])
     manifests = merge(settings, staged, markers, executor, reporter)
-    success = publish(workspace, plan, staged, markers, manifests, reporter, uuid.uuid4().hex[:12])
+    lock.check()
+    success = publish(workspace, plan, staged, markers, manifests, reporter, lock.run_id)
     _save_lock(workspace, lock_document(staged.catalog), reporter)
     if not workspace.config.run.keep_staging:
-        workspace.storage.delete_tree(STAGING)
+        clear_staging(workspace.storage)
     return success
 
 
@@ -143,13 +181,14 @@ def _save_lock(workspace: Workspace, document: bytes, reporter: Reporter, *, aga
             reporter.message(told)
 
 
-def _finished(workspace: Workspace, reporter: Reporter) -> Result:
+def _finished(workspace: Workspace, reporter: Reporter, run_id: str) -> Result:
     """Nothing to do but what a run that was killed after its verdict had left."""
     success = read_success(workspace.storage)
     if success is None:
         raise PreflightError(workspace.storage.url, "the export that was there has just been removed")
-    if not workspace.config.run.keep_staging:
-        workspace.storage.delete_tree(STAGING)
+    if not workspace.config.run.keep_staging and workspace.storage.entries(STAGING):
+        with contextlib.suppress(DestinationError), hold(workspace.storage, run_id):  # else its run tidies up itself
+            clear_staging(workspace.storage)
     if (document := workspace.storage.find(LOCK)) is not None:
         _save_lock(workspace, document, reporter, again=True)
     return _result(success, workspace, already_finished=True)

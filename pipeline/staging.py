@@ -308,6 +308,28 @@ class Staging:
             valid = marker is not None and marker.fingerprint == plan.fingerprint and marker.catalog == catalog
             yield marker if valid else None
 
+    def write_intent(self, index: int, number: int, paths: Sequence[str]) -> None:
+        """Put on record which files a shard is about to write, its ``number``-th batch, before it does.
+
+        Whoever removes an unfinished export removes these, and nothing else.
+        """
+        self.storage.write(f"{self.root}/intent/{index:06d}-{number:04d}.json", msgspec.json.encode(paths))
+
+    def write_manifest_intent(self, paths: Sequence[str]) -> None:
+        """The same for the files that are joined from all shards."""
+        self.storage.write(f"{self.root}/intent/manifests.json", msgspec.json.encode(paths), durable=True)
+
+    def intents(self) -> Iterator[str]:
+        """Every file of the export that somebody was about to write; some may not be there."""
+        for path, _ in list(self.storage.files(f"{self.root}/intent")):
+            yield from _decode(self.storage.find(path), list[str]) or ()
+
+    def write_spill(self, index: int, number: int, data: bytes) -> str:
+        """Put items of a shard aside that are too many to hold until its pack is written; returns where they are."""
+        path = f"{self.root}/write/{index:06d}-{number:04d}.part"
+        self.storage.write(path, data, durable=True)
+        return path
+
     def write_manifest_marker(self, marker: ManifestMarker) -> None:
         """Say that a manifest is joined."""
         self.storage.write(self._manifest_path(marker.path), msgspec.json.encode(marker), durable=True)
@@ -315,13 +337,6 @@ class Staging:
     def read_manifest_marker(self, path: str) -> ManifestMarker | None:
         """The marker of the manifest at ``path``, or None."""
         return _decode(self.storage.find(self._manifest_path(path)), ManifestMarker)
-
-    def manifest_markers(self) -> Iterator[ManifestMarker]:
-        """The markers of all joined manifests, whatever they are."""
-        for path, _ in list(self.storage.files(f"{self.root}/merge")):
-            marker = _decode(self.storage.find(path), ManifestMarker)
-            if marker:
-                yield marker
 
     def _manifest_path(self, path: str) -> str:
         return f"{self.root}/merge/{hashlib.sha256(path.encode()).hexdigest()[:32]}.json"

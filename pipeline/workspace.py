@@ -5,7 +5,7 @@ uses them, from its own environment, so that no secret is ever an argument of a 
 """
 
 import sys
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,7 +16,7 @@ from pipeline.errors import ConfigError
 from pipeline.formats import Format, load_formats
 from pipeline.splits import SplitFile
 from pipeline.staging import Staging
-from pipeline.storage import Storage, open_storage
+from pipeline.storage import Storage, open_access, open_storage
 from pipeline.synapse.client import SynapseClient
 from pipeline.synapse.source import Source
 
@@ -62,8 +62,8 @@ class Workspace:
         """The destination. Raises DestinationError or ConfigError when it cannot be opened."""
         config = self.config
         if config.storage is not None:
-            url, options = self.client.open_storage(config.storage, config.path)
-            return open_storage(url, options)
+            grant = partial(self.client.open_storage, config.storage, config.path)
+            return open_access(grant(), grant)
         return open_storage(config.path, expand_variables(config.storage_options, "storage_options"))
 
     @cached_property
@@ -92,7 +92,9 @@ class Workspace:
         return any(format_.needs_payload for format_ in self.formats)
 
     def close(self) -> None:
-        """Close the connection, if there is one."""
+        """Close the connections, if there are any."""
+        if "storage" in self.__dict__:
+            self.storage.close()
         if "client" in self.__dict__:
             self.client.close()
 

@@ -89,8 +89,19 @@ def write_shard(context: WriteContext, item: WriteInput) -> ShardResult:
     marker, samples = _staged_samples(context, item, workspace)
     saves_originals = workspace.config.save_original_file
     numbered = partial(number, samples, item, workspace.config, workspace.split_file)
-    copies = copy_originals(numbered(), item.shard, workspace) if saves_originals else {}
-    output = ShardOutput(workspace.storage, workspace.formats, context.catalog, marker.ledger)
+    output = ShardOutput(
+        workspace.storage,
+        workspace.formats,
+        context.catalog,
+        marker.ledger,
+        packaging=workspace.config.packaging,
+        staging=workspace.staging,
+        index=item.shard.index,
+    )
+    copies: dict[str, Copied | Failure] = {}
+    if saves_originals:
+        output.intend([sample.original_path for sample in numbered() if sample.sample.file])
+        copies = copy_originals(numbered(), item.shard, workspace)
     for sample in numbered():
         output.add(sample, copies.get(sample.original_path))
     failures = (*marker.failures, *output.failures)

@@ -1,19 +1,42 @@
 """One suite for every kind of storage: complete files only, below the root only."""
 
+import hashlib
 import os
+import random
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
+import fsspec
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import DestinationError, StorageError
-from pipeline.storage import check_relative, open_storage
+from pipeline.storage import Extent, check_relative, open_storage
+from pipeline.storage.parts import MIB, lay_out, length_of
+from stores import STORES, empty_place
 
 
-@pytest.fixture(params=["local", "memory"])
+class Disk(LocalFileSystem):
+    """A file system that shows files while they are being written, like sftp and smb, and is no object store."""
+
+    protocol = "disk"
+
+
+fsspec.register_implementation("disk", Disk)
+
+
+@pytest.fixture(params=["memory", "disk", *STORES])
 def storage(request, tmp_path):
-    return open_storage(str(tmp_path / "out") if request.param == "local" else f"memory://{uuid.uuid4().hex}/out")
+    if request.param == "memory":
+        storage = open_storage(f"memory://{uuid.uuid4().hex}/out")
+    elif request.param == "disk":
+        storage = open_storage(f"disk://{tmp_path}/disk")
+    else:
+        storage = empty_place(request, request.param, tmp_path).storage()
+    yield storage
+    storage.close()
 
 
 def test_what_is_written_is_read_back(storage):
@@ -100,6 +123,112 @@ def test_chunks_are_the_bytes(storage):
     assert b"".join(storage.chunks("f", 3, 0)) == b""
     with pytest.raises(StorageError, match="shorter than expected"):
         list(storage.chunks("f", 5, 10))
+
+
+def test_of_several_writers_of_a_new_file_exactly_one_wins(storage):
+    assert storage.create_new("locks/a", b"one")
+    assert not storage.create_new("locks/a", b"two")
+    assert storage.read("locks/a") == b"one"
+    with ThreadPoolExecutor(8) as threads:
+        won = list(threads.map(lambda n: storage.create_new("locks/b", str(n).encode()), range(8)))
+    assert won.count(True) == 1
+    assert storage.read("locks/b") == str(won.index(True)).encode()
+
+
+@pytest.mark.parametrize("size", [0, 10, 5 * MIB + 1, 12 * MIB, 30 * MIB])
+def test_files_are_joined_from_bytes_and_ranges(storage, size):
+    packs = [random.Random(number).randbytes(size) for number in range(3)]
+    for number, pack in enumerate(packs):
+        storage.write(f"packs/{number}", b"head" + pack + b"tail")
+    pieces = [
+        b"[",
+        b"",
+        Extent("packs/0", 4, size),
+        b",",
+        Extent("packs/1", 0, size + 4),
+        Extent("packs/2", 4, size),
+        b"]",
+    ]
+    expected = b"[" + packs[0] + b"," + b"head" + packs[1] + packs[2] + b"]"
+    assert storage.join("joined/file", pieces) == (len(expected), hashlib.sha256(expected).hexdigest())
+    assert storage.read("joined/file") == expected
+    assert storage.unfinished_uploads() == []
+    storage.delete_tree("packs")
+    assert [path for path, _ in storage.files()] == ["joined/file"]
+
+
+def test_a_join_of_something_that_is_too_short_leaves_nothing(storage):
+    storage.write("pack", bytes(20 * MIB))
+    with pytest.raises(StorageError, match="shorter than expected"):
+        storage.join("joined", [b"x" * (6 * MIB), Extent("pack", MIB, 20 * MIB), b"y"])
+    assert storage.size("joined") is None
+    assert storage.unfinished_uploads() == []
+    assert [path for path, _ in storage.files()] == ["pack"]
+
+
+def test_a_long_stream_is_sent_in_parts_and_whole(storage):
+    data = random.Random(7).randbytes(21 * MIB)
+    with storage.create("films/a.mp4") as file:
+        for start in range(0, len(data), 3 * MIB):
+            file.write(data[start : start + 3 * MIB])
+        assert storage.size("films/a.mp4") is None
+    assert storage.read("films/a.mp4") == data
+    assert b"".join(storage.chunks("films/a.mp4")) == data
+    with pytest.raises(RuntimeError), storage.create("films/b.mp4") as file:
+        file.write(data)
+        raise RuntimeError
+    assert [path for path, _ in storage.files()] == ["films/a.mp4"]
+    assert storage.unfinished_uploads() == []
+
+
+@pytest.mark.parametrize("name", ["img[1].jpg", "100%.jpg", "도로 사진.jpg", "a+b&c=d#e.jpg", "q?x=1.jpg", "*.jpg"])
+def test_names_mean_themselves(storage, name):
+    storage.write_many([(f"a/{name}", b"1"), ("a/other.jpg", b"2")])
+    storage.copy_many([(f"a/{name}", f"b/{name}")])
+    assert storage.read(f"b/{name}") == b"1"
+    assert list(storage.find_many([f"a/{name}", f"c/{name}"])) == [b"1", None]
+    assert sorted(storage.files()) == sorted([(f"a/{name}", 1), ("a/other.jpg", 1), (f"b/{name}", 1)])
+    storage.delete([f"a/{name}"])
+    assert sorted(storage.files()) == sorted([("a/other.jpg", 1), (f"b/{name}", 1)])
+
+
+@given(
+    st.lists(st.one_of(st.integers(0, 40), st.tuples(st.integers(0, 5), st.integers(0, 400))), max_size=40),
+    st.integers(1, 50),
+)
+def test_the_parts_of_a_file_are_its_bytes_and_no_part_is_too_short(lengths, least):
+    pieces = [
+        bytes(item) if isinstance(item, int) else Extent(f"f{number}", *item) for number, item in enumerate(lengths)
+    ]
+    parts = list(lay_out(pieces, least, sent=3 * least, copied=4 * least))
+
+    def flat(pieces):
+        return [
+            byte
+            for piece in pieces
+            for byte in (
+                [0] * len(piece)
+                if isinstance(piece, bytes)
+                else [(piece.path, n) for n in range(piece.start, piece.start + piece.length)]
+            )
+        ]
+
+    assert flat(piece for part in parts for piece in part.pieces) == flat(pieces)
+    assert all(part.length >= least for part in parts[:-1])
+    for part in parts:
+        if part.copied:
+            assert least <= part.length <= 4 * least
+            assert len(part.pieces) == 1
+            assert isinstance(part.pieces[0], Extent)
+        else:
+            assert part.length < 3 * least + 2 * least + 40
+
+
+@given(st.lists(st.integers(0, 10**10), max_size=60), st.integers(0, 60))
+def test_a_file_of_any_size_has_no_more_parts_than_a_store_takes(lengths, singles):
+    pieces = [Extent(f"f{number}", 0, length) for number, length in enumerate(lengths)] + [b"x"] * singles
+    total = sum(map(length_of, pieces))
+    assert sum(1 for _ in lay_out(pieces, max(5 * MIB, total // 9000 + 1))) <= 10_000
 
 
 def test_deleting_is_exact_and_tidy(storage):

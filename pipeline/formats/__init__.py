@@ -59,11 +59,13 @@ class Manifest(msgspec.Struct, frozen=True, gc=False):
 
     ``transform`` (``package.module:function``) turns the joined bytes into the file's, for files that cannot be joined:
     it takes and gives an iterator of bytes of any cut, holds a bounded amount of them, and is a pure function.
+    ``optional``: there is no such file when no item is in it.
     """
 
     path: str
     sections: tuple[Section, ...]
     transform: str = ""
+    optional: bool = False
 
 
 @runtime_checkable

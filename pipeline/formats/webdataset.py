@@ -5,7 +5,6 @@ header, its bytes (put there by whoever joins) and its padding are items of the 
 """
 
 import re
-import tarfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -18,10 +17,9 @@ from pipeline.formats.fates import Fate, Kind
 from pipeline.formats.images import files_of, image_size, without_image
 from pipeline.formats.tables import check_count, media_of, rows_of, table_fates
 from pipeline.records import NumberedSample
+from pipeline.tar import END, padding, plain_header
 
 _MEMBERS = "members"
-_BLOCK = 512
-_END = bytes(2 * _BLOCK)  # two blocks of zeros end an archive (POSIX.1, "ustar Interchange Format")
 _SUFFIX = re.compile(r"\.(?:(jpe?g|jpe|jfif)|(avif|bmp|gif|hei[cf]|jp2|p[bgnp]m|png|tiff?|webp))\Z", re.IGNORECASE)
 _encode = msgspec.json.Encoder().encode
 
@@ -46,7 +44,7 @@ class WebDataset:
         """The tar files of every split."""
         for split, images in catalog.splits.items():
             for number in range(files_of(images, self.images_per_tar)):
-                yield Manifest(_path(split, number), (Section(_MEMBERS, close=_END),))
+                yield Manifest(_path(split, number), (Section(_MEMBERS, close=END),))
 
     def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:
         """Two members: ``<key>.<suffix>``, the image, and ``<key>.json``. The key is the image id."""
@@ -60,11 +58,11 @@ class WebDataset:
         # be one sample. It may also be longer or less ASCII than a tar header can say.
         key = f"{sample.image_id:09d}"
         size = sample.original.size
-        annotations = _header(f"{key}.json", len(document)) + document + _padding(len(document))
+        annotations = plain_header(f"{key}.json", len(document)) + document + padding(len(document))
         return [
-            Entry(path, _header(f"{key}.{suffix_of(sample.file_name)}", size), _MEMBERS),
+            Entry(path, plain_header(f"{key}.{suffix_of(sample.file_name)}", size), _MEMBERS),
             Entry(path, section=_MEMBERS, original=True),
-            Entry(path, _padding(size) + annotations, _MEMBERS),
+            Entry(path, padding(size) + annotations, _MEMBERS),
             *losses,
         ]
 
@@ -83,17 +81,6 @@ def suffix_of(file_name: str) -> str:
     if match is None:
         return "bin"
     return "jpg" if match[1] else match[2].lower()
-
-
-def _header(name: str, size: int) -> bytes:
-    """A ustar header: time 0, owner 0, mode 0644. Raises ValueError from 8 GiB, the most it can say."""
-    member = tarfile.TarInfo(name)
-    member.size = size
-    return member.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
-
-
-def _padding(size: int) -> bytes:
-    return bytes(-size % _BLOCK)
 
 
 def _path(split: str, number: int) -> str:

@@ -6,17 +6,33 @@ upload that is aborted on error. A bare ``with fs.open(path, "wb")`` publishes w
 block raises, so no other module opens an output.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.storage.base import STAGING, Storage, check_relative, describe
+from pipeline.storage.base import STAGING, Extent, Piece, Storage, check_relative, describe
+from pipeline.storage.connection import Access, Connection
+from pipeline.storage.gcs import GcsStorage, gcs_defaults
 from pipeline.storage.local import LocalStorage
-from pipeline.storage.remote import open_remote
+from pipeline.storage.remote import RemoteStorage
+from pipeline.storage.s3 import S3Storage, s3_defaults
 
-__all__ = ["STAGING", "LocalStorage", "Storage", "check_relative", "describe", "open_storage"]
+__all__ = [
+    "STAGING",
+    "Access",
+    "Extent",
+    "LocalStorage",
+    "Piece",
+    "Storage",
+    "check_relative",
+    "describe",
+    "open_access",
+    "open_storage",
+]
 
 _LOCAL_PROTOCOLS = ("", "file", "local")
+_S3_PROTOCOLS = ("s3", "s3a")
+_GCS_PROTOCOLS = ("gs", "gcs")
 
 
 def open_storage(url: str, options: Mapping[str, Any] | None = None) -> Storage:
@@ -24,7 +40,19 @@ def open_storage(url: str, options: Mapping[str, Any] | None = None) -> Storage:
 
     Raises DestinationError when the protocol is unknown or its options are wrong; nothing is written.
     """
-    protocol, _, rest = url.partition("://") if "://" in url else ("", "", url)
+    return open_access(Access(url, options or {}))
+
+
+def open_access(access: Access, grant: Callable[[], Access] | None = None) -> Storage:
+    """The storage that ``access`` leads to; ``grant`` gives new credentials when these run out.
+
+    Raises as :func:`open_storage` does.
+    """
+    protocol, _, rest = access.url.partition("://") if "://" in access.url else ("", "", access.url)
     if protocol in _LOCAL_PROTOCOLS:
         return LocalStorage(Path(rest).expanduser().absolute())
-    return open_remote(url, options or {})
+    if protocol in _S3_PROTOCOLS:
+        return S3Storage(Connection(access, grant, s3_defaults))
+    if protocol in _GCS_PROTOCOLS:
+        return GcsStorage(Connection(access, grant, gcs_defaults))
+    return RemoteStorage(Connection(access, grant))

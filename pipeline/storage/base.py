@@ -1,15 +1,34 @@
 """What every storage can do, and the two rules all of them share: paths stay inside, foreign errors are translated."""
 
 import contextlib
+import errno
+import hashlib
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
-from pipeline.errors import DestinationError, StorageError
+import msgspec
+
+from pipeline.errors import DestinationError, StorageError, TransientError
 
 STAGING = "_staging"
+TEMPORARY = f"{STAGING}/tmp"
+"""What is being written, below the root; nothing in it outlives a run."""
+
 COPY_CHUNK = 4 * 2**20
+
+
+class Extent(msgspec.Struct, frozen=True):
+    """A range of a file: ``length`` bytes from ``start`` on."""
+
+    path: str
+    start: int
+    length: int
+
+
+type Piece = bytes | Extent
+"""What files are joined from: bytes, or a range of a file that is there already."""
 
 
 def check_relative(path: str) -> str:
@@ -65,6 +84,10 @@ class Storage(ABC):
         """Put complete copies in place, ``(from, to)``, without moving the bytes through this process if it can be."""
 
     @abstractmethod
+    def create_new(self, path: str, data: bytes) -> bool:
+        """Put a small file in place, complete, unless there is one: then False. Of several writers exactly one wins."""
+
+    @abstractmethod
     def create(self, path: str) -> contextlib.AbstractContextManager[BinaryIO]:
         """A stream for a large file: it appears on a clean exit of the block, and not at all on an exception."""
 
@@ -88,6 +111,21 @@ class Storage(ABC):
     def sync(self) -> None:
         """Everything written so far survives a power cut."""
 
+    def free_bytes(self) -> int | None:
+        """Bytes that can still be written here, or None where nobody knows."""
+        return None
+
+    def unfinished_uploads(self) -> list[str]:
+        """Paths of large files whose upload was begun and never ended; they are not files, but they cost money."""
+        return []
+
+    def abort_uploads(self) -> int:
+        """Give up every unfinished upload below the root; returns how many those were."""
+        return 0
+
+    def close(self) -> None:  # noqa: B027  most hold nothing
+        """Free what this object holds in its process; the files stay."""
+
     def find(self, path: str) -> bytes | None:
         """The whole file, or None when it is not there."""
         try:
@@ -110,6 +148,27 @@ class Storage(ABC):
             start += len(chunk)
             remaining -= len(chunk)
 
+    def read_pieces(self, pieces: Iterable[Piece]) -> Iterator[bytes]:
+        """The bytes of the pieces, one after the other, none longer than a few megabytes that is not given as bytes."""
+        for piece in pieces:
+            if isinstance(piece, Extent):
+                yield from self.chunks(piece.path, piece.start, piece.length)
+            elif piece:
+                yield piece
+
+    def join(self, path: str, pieces: Sequence[Piece]) -> tuple[int, str]:
+        """Make a file of the pieces, complete and in one step; returns its size and sha256.
+
+        Holds a bounded number of bytes in memory, whatever the size of the file.
+        """
+        digest, size = hashlib.sha256(), 0
+        with self.create(path) as file:
+            for chunk in self.read_pieces(pieces):
+                file.write(chunk)
+                digest.update(chunk)
+                size += len(chunk)
+        return size, digest.hexdigest()
+
     def probe(self) -> None:
         """Prove that files can be written, read and deleted here, leaving nothing behind; raises DestinationError."""
         path = f"{STAGING}/probe-{uuid.uuid4().hex}"
@@ -118,12 +177,16 @@ class Storage(ABC):
             if self.read(path) != b"probe":
                 raise DestinationError(self.url, "what was written there reads back differently")
             self.delete([path])
-        except (OSError, StorageError) as error:
+        except (StorageError, TransientError) as error:
+            raise DestinationError(self.url, f"cannot write there: {error.args[-1]}") from error
+        except OSError as error:
             raise DestinationError(self.url, f"cannot write there: {describe(error)}") from error
 
 
 def describe(error: BaseException) -> str:
     """One line about an error of the operating system or a storage library."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full; make room and run the same command again"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(without_query(text or type(error).__name__).split())[:300]
 

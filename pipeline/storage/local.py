@@ -6,12 +6,15 @@ import itertools
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, override
 
 from pipeline.errors import StorageError
-from pipeline.storage.base import COPY_CHUNK, STAGING, Storage, check_relative, describe, storage_errors
+from pipeline.storage.base import COPY_CHUNK, STAGING, TEMPORARY, Storage, check_relative, describe, storage_errors
+
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 
 class LocalStorage(Storage):
@@ -35,9 +38,7 @@ class LocalStorage(Storage):
 
     def _temporary(self) -> str:
         # Below staging, not beside the target: what a killed run leaves behind goes away with the staging.
-        folder = f"{self._root}/{STAGING}/tmp"
-        self._make_folder(folder)
-        return f"{folder}/{self._unique}-{next(self._numbers)}"
+        return f"{self._root}/{TEMPORARY}/{self._unique}-{next(self._numbers)}"
 
     def _make_folder(self, folder: str) -> None:
         if folder not in self._made:
@@ -76,26 +77,55 @@ class LocalStorage(Storage):
 
     @override
     def write(self, path: str, data: bytes, *, durable: bool = False) -> None:
-        full = self._full(path)
-        with storage_errors(self.url, path):
-            self._make_folder(os.path.dirname(full))
-            temporary = self._temporary()
+        with self._in_place(path) as (descriptor, temporary, full):
+            _write_all(descriptor, data, durable=durable)
+            os.replace(temporary, full)
+            if durable:
+                _sync_folder(os.path.dirname(full))
+
+    @override
+    def create_new(self, path: str, data: bytes) -> bool:
+        with self._in_place(path) as (descriptor, temporary, full):
+            _write_all(descriptor, data, durable=True)
             try:
-                descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
-                try:
-                    view = memoryview(data)
-                    while view:
-                        view = view[os.write(descriptor, view) :]
-                    if durable:
-                        os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
-                os.replace(temporary, full)
+                os.link(temporary, full)
+            except FileExistsError:
+                return False
+            except OSError:  # no hard links here: then a reader may find the file before what is in it
+                with contextlib.suppress(FileExistsError), open(full, "xb") as file:
+                    _write_all(file.fileno(), data, durable=True)
+                    return True
+                return False
+            finally:
+                _remove_quietly(temporary)
+            _sync_folder(os.path.dirname(full))
+            return True
+
+    @contextlib.contextmanager
+    def _in_place(self, path: str) -> Iterator[tuple[int, str, str]]:
+        """An open temporary file, its name and the final one, whose folder is there; nothing stays after an error."""
+        full = self._full(path)
+        temporary = self._temporary()
+        with storage_errors(self.url, path):
+            descriptor = self._again_if_gone(lambda: os.open(temporary, _NEW_FILE, 0o666), temporary)
+            try:
+                self._make_folder(os.path.dirname(full))
+                yield descriptor, temporary, full
             except BaseException:
                 _remove_quietly(temporary)
                 raise
-            if durable:
-                _sync_folder(os.path.dirname(full))
+            finally:
+                os.close(descriptor)
+
+    def _again_if_gone[T](self, work: Callable[[], T], temporary: str) -> T:
+        """``work`` with the folder of temporary files there: another run that looks at this place may tidy it away."""
+        self._make_folder(os.path.dirname(temporary))
+        try:
+            return work()
+        except FileNotFoundError:
+            self._made.clear()
+            self._make_folder(os.path.dirname(temporary))
+            return work()
 
     @override
     def write_many(self, files: Iterable[tuple[str, bytes]]) -> None:
@@ -105,17 +135,11 @@ class LocalStorage(Storage):
     @override
     def copy_many(self, pairs: Iterable[tuple[str, str]]) -> None:
         for source, path in pairs:
-            full = self._full(path)
+            origin, full, temporary = self._full(source), self._full(path), self._temporary()
             with storage_errors(self.url, path):
                 self._make_folder(os.path.dirname(full))
-                temporary = self._temporary()
                 try:
-                    try:
-                        os.link(self._full(source), temporary)
-                    except FileNotFoundError:
-                        raise
-                    except OSError:  # no hard links here, or too many of this file
-                        shutil.copyfile(self._full(source), temporary)
+                    self._again_if_gone(partial(_link_or_copy, origin, temporary), temporary)
                     os.replace(temporary, full)
                 finally:
                     # Also after success: where both are links to one file already, replacing does nothing (POSIX).
@@ -124,19 +148,11 @@ class LocalStorage(Storage):
     @override
     @contextlib.contextmanager
     def create(self, path: str) -> Iterator[BinaryIO]:
-        full = self._full(path)
-        with storage_errors(self.url, path):
-            self._make_folder(os.path.dirname(full))
-            temporary = self._temporary()
-            try:
-                with open(temporary, "xb") as file:
-                    yield file
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(temporary, full)
-            except BaseException:
-                _remove_quietly(temporary)
-                raise
+        with self._in_place(path) as (descriptor, temporary, full):
+            with open(descriptor, "wb", closefd=False) as file:
+                yield file
+            os.fsync(descriptor)
+            os.replace(temporary, full)
             _sync_folder(os.path.dirname(full))
 
     @override
@@ -169,12 +185,11 @@ class LocalStorage(Storage):
             self._remove_empty(folder)
 
     def _remove_empty(self, folder: str) -> None:
-        temporary = f"{self._root}/{STAGING}/tmp"
-        if folder.endswith(f"/{STAGING}"):
-            with contextlib.suppress(OSError):
-                os.rmdir(temporary)
-            self._made.clear()
         while len(folder) >= len(self._root):
+            if folder.endswith(f"/{STAGING}"):
+                with contextlib.suppress(OSError):
+                    os.rmdir(f"{self._root}/{TEMPORARY}")
+                self._made.clear()
             try:
                 os.rmdir(folder)
             except OSError:  # not empty, or not there: either way nothing to tidy
@@ -189,6 +204,14 @@ class LocalStorage(Storage):
         self._made.clear()
 
     @override
+    def free_bytes(self) -> int | None:
+        folder = self._root
+        while not os.path.isdir(folder) and os.path.dirname(folder) != folder:
+            folder = os.path.dirname(folder)
+        found = os.statvfs(folder)
+        return found.f_bavail * found.f_frsize
+
+    @override
     def sync(self) -> None:
         # One flush of the file system instead of an fsync for each of a million label files.
         descriptor = os.open(self._root, os.O_RDONLY)
@@ -201,6 +224,23 @@ class LocalStorage(Storage):
                 raise StorageError(self.url, f"cannot flush to disk: {os.strerror(number)}")
         finally:
             os.close(descriptor)
+
+
+def _write_all(descriptor: int, data: bytes, *, durable: bool) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    if durable:
+        os.fsync(descriptor)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:  # no hard links here, or too many of this file
+        shutil.copyfile(source, target)
 
 
 def _sync_folder(folder: str) -> None:

@@ -1,147 +1,399 @@
-"""Storage on an object store, or on anything else that fsspec reaches."""
+"""Storage on anything that fsspec reaches; object stores with uploads in parts have subclasses of their own."""
 
+import asyncio
 import contextlib
-import io
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, BinaryIO, cast, override
+import random
+import tempfile
+import time
+import uuid
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from operator import methodcaller
+from typing import Any, BinaryIO, NoReturn, cast, override
 
-import fsspec
+from fsspec.asyn import sync
 
-from pipeline.errors import DestinationError, StorageError
-from pipeline.storage.base import Storage, check_relative, describe, storage_errors, without_query
+from pipeline.errors import StorageError, TransientError
+from pipeline.storage.base import COPY_CHUNK, TEMPORARY, Extent, Piece, Storage, check_relative
+from pipeline.storage.connection import Connection
+from pipeline.storage.trouble import Trouble, explain, trouble_of
 
+AT_ONCE = 48
+"""Requests of one process in flight, where the store answers many at once."""
 
-def open_remote(url: str, options: Mapping[str, Any]) -> "RemoteStorage":
-    """The storage at an fsspec URL. Raises DestinationError when fsspec does not know it or its options are wrong."""
-    try:
-        # Another process writes here too: a cached listing would hide its files, even from exists().
-        filesystem, root = fsspec.url_to_fs(url, use_listings_cache=False, **options)
-    except (ImportError, ValueError, TypeError) as error:
-        raise DestinationError(without_query(url), f"cannot open this storage: {error}") from error
-    return RemoteStorage(filesystem, root.rstrip("/"), without_query(url))
+_READERS = 16
+_AHEAD_BYTES = 32 * 2**20
+_BATCH = 512
+_TRIES = 4
+_FIRST_WAIT = 0.5
+
+# A PUT shows an object when it is whole. Anything else gets files under a temporary name, and renames them.
+_OBJECT_STORES = frozenset(
+    {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "cos", "obs", "b2", "memory"}
+)
 
 
 class RemoteStorage(Storage):
-    """An object store (or anything else fsspec reaches), below a prefix."""
+    """Files below a prefix of any fsspec file system.
 
-    def __init__(self, filesystem: Any, root: str, url: str) -> None:
-        self._filesystem = filesystem
-        self._root = root
-        self.url = url.rstrip("/")
+    Passing trouble that stays is a TransientError: the shard is then tried again. Anything else is a StorageError that
+    says what to do. Where credentials can be renewed they are, before they run out and when they are refused.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.url = connection.url
+        self._connection = connection
+        self._root = connection.root
+        self._made: set[str] = set()
+        self._pool: ThreadPoolExecutor | None = None
+        protocol = connection.filesystem().protocol
+        self._protocols = frozenset((protocol,) if isinstance(protocol, str) else protocol)
 
     @override
     @property
     def is_shared(self) -> bool:
-        protocol = self._filesystem.protocol
-        return "memory" not in ((protocol,) if isinstance(protocol, str) else protocol)
+        return "memory" not in self._protocols
+
+    @property
+    def _renames(self) -> bool:
+        return not self._protocols & _OBJECT_STORES
 
     def _full(self, path: str) -> str:
         return f"{self._root}/{check_relative(path)}"
 
+    # One request, and many of a kind
+
+    def _call[T](self, path: str, request: Callable[[Any], T]) -> T:
+        """``request(filesystem)``, again when that may help. Raises FileNotFoundError, StorageError, TransientError."""
+        for attempt in range(1, _TRIES + 1):
+            filesystem = self._connection.filesystem()
+            try:
+                return request(filesystem)
+            except Exception as error:  # noqa: BLE001  every store has errors of its own; here they become ours
+                if not self._may_repeat(error, attempt, filesystem):
+                    self._raise(error, path)
+        raise AssertionError  # the last attempt returns or raises
+
+    def _many(
+        self, operation: str, items: Iterable[tuple[str, *tuple[Any, ...]]], *, may_be_absent: bool = False
+    ) -> Iterator[Any]:
+        """Fsspec's ``operation`` for each item (a path and further arguments), many at once, in order.
+
+        Only what failed is repeated. Raises as :meth:`_call` does; with ``may_be_absent`` the answer for what is not
+        there is None.
+        """
+        for group in itertools.batched(items, _BATCH):
+            results: list[Any] = [None] * len(group)
+            waiting = list(range(len(group)))
+            for attempt in range(1, _TRIES + 1):
+                filesystem = self._connection.filesystem()
+                requests = [partial(_operation(filesystem, operation), *self._places(group[n])) for n in waiting]
+                failed: dict[int, BaseException] = {}
+                for number, outcome in zip(waiting, _gathered(filesystem, requests), strict=True):
+                    if not isinstance(outcome, BaseException):
+                        results[number] = outcome
+                    elif not (may_be_absent and trouble_of(outcome) is Trouble.ABSENT):
+                        failed[number] = outcome
+                if not failed:
+                    break
+                for number, error in failed.items():
+                    if not self._can_help(error, attempt):
+                        self._raise(error, group[number][0])
+                self._may_repeat(next(iter(failed.values())), attempt, filesystem)
+                waiting = list(failed)
+            yield from results
+
+    def _places(self, item: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments of a request: paths in full, anything else as it is."""
+        return tuple(self._full(value) if isinstance(value, str) else value for value in item)
+
+    def _can_help(self, error: BaseException, attempt: int) -> bool:
+        trouble = trouble_of(error)
+        renewable = trouble is Trouble.DENIED and self._connection.can_renew
+        return attempt < _TRIES and (renewable or trouble is Trouble.PASSING)
+
+    def _may_repeat(self, error: BaseException, attempt: int, filesystem: Any) -> bool:
+        """Whether the request is worth another try; new credentials are there and the wait is over when it is."""
+        if not self._can_help(error, attempt):
+            return False
+        if trouble_of(error) is Trouble.DENIED:
+            self._connection.renew(filesystem)
+        else:
+            time.sleep(_FIRST_WAIT * 2 ** (attempt - 1) * random.uniform(0.5, 1))  # noqa: S311  spreads clients out
+        return True
+
+    def _raise(self, error: BaseException, path: str) -> NoReturn:
+        if isinstance(error, StorageError):
+            raise error
+        trouble = trouble_of(error)
+        where = f"{self.url}/{path}" if path else self.url
+        if trouble is Trouble.ABSENT:
+            raise FileNotFoundError(where) from error
+        if trouble is Trouble.EXISTS:
+            raise FileExistsError(where) from error
+        kind = TransientError if trouble is Trouble.PASSING else StorageError
+        raise kind(where, explain(error, self.url)) from error
+
+    def _write_call(self, path: str, request: Callable[[Any], Any]) -> None:
+        """A request that puts something there: what is "not there" then is the place itself."""
+        try:
+            self._call(path, request)
+        except FileNotFoundError as error:
+            raise self._no_place(f"{self.url}/{path}") from error
+
+    def _no_place(self, where: str) -> StorageError:
+        bucket = self.url.partition("://")[2].partition("/")[0]
+        return StorageError(where, f"there is no bucket or share {bucket!r}; create it, or correct path")
+
+    # Reading
+
     @override
     def read(self, path: str) -> bytes:
-        with storage_errors(self.url, path):
-            return cast(bytes, self._filesystem.cat_file(self._full(path)))
+        full = self._full(path)
+        return cast(bytes, self._call(path, lambda fs: fs.cat_file(full)))
 
     @override
     def read_range(self, path: str, start: int, length: int) -> bytes:
-        with storage_errors(self.url, path):
-            return cast(bytes, self._filesystem.cat_file(self._full(path), start=start, end=start + length))
+        full = self._full(path)
+        return cast(bytes, self._call(path, lambda fs: fs.cat_file(full, start=start, end=start + length)))
 
     @override
     def find_many(self, paths: Iterable[str]) -> Iterator[bytes | None]:
-        for group in itertools.batched(paths, 256):
-            full = [self._full(path) for path in group]
-            with storage_errors(self.url, group[0]):
-                found = self._filesystem.cat(full, on_error="return")
-            for name in full:
-                answer = found.get(name)
-                if isinstance(answer, FileNotFoundError):
-                    answer = None
-                elif isinstance(answer, Exception):
-                    raise StorageError(self.url, describe(answer)) from answer
-                yield answer
+        return self._many("cat_file", ((path,) for path in paths), may_be_absent=True)
 
     @override
     def size(self, path: str) -> int | None:
+        full = self._full(path)
         try:
-            with storage_errors(self.url, path):
-                return int(self._filesystem.info(self._full(path))["size"])
+            return int(self._call(path, lambda fs: fs.info(full))["size"])
         except FileNotFoundError:
             return None
 
     @override
-    def write(self, path: str, data: bytes, *, durable: bool = False) -> None:
-        with storage_errors(self.url, path):
-            self._filesystem.pipe_file(self._full(path), data)
+    def chunks(self, path: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        if length is None:
+            length = (self.size(path) or 0) - start
+        return self.read_pieces([Extent(path, start, length)])
 
     @override
-    def write_many(self, files: Iterable[tuple[str, bytes]]) -> None:
-        for group in itertools.batched(files, 256):
-            with storage_errors(self.url, group[0][0]):
-                self._filesystem.pipe({self._full(path): data for path, data in group})
+    def read_pieces(self, pieces: Iterable[Piece]) -> Iterator[bytes]:
+        """See :meth:`Storage.read_pieces`; what comes next is read meanwhile, so a request's latency is paid once."""
+        waiting: deque[tuple[Future[bytes] | bytes, int, str]] = deque()
+        held = 0
+        try:
+            for piece in _short(pieces):
+                if isinstance(piece, bytes):
+                    waiting.append((piece, 0, ""))
+                else:
+                    future = self._threads().submit(self.read_range, piece.path, piece.start, piece.length)
+                    waiting.append((future, piece.length, piece.path))
+                    held += piece.length
+                while held > _AHEAD_BYTES or len(waiting) > _READERS:
+                    held -= waiting[0][1]
+                    yield self._arrived(*waiting.popleft())
+            while waiting:
+                yield self._arrived(*waiting.popleft())
+        finally:
+            for item, *_ in waiting:
+                if isinstance(item, Future):
+                    item.cancel()
 
-    @override
-    def copy_many(self, pairs: Iterable[tuple[str, str]]) -> None:
-        for group in itertools.batched(pairs, 256):
-            with storage_errors(self.url, group[0][1]):
-                self._filesystem.copy([self._full(source) for source, _ in group], [self._full(to) for _, to in group])
+    def _arrived(self, item: "Future[bytes] | bytes", length: int, path: str) -> bytes:
+        if isinstance(item, bytes):
+            return item
+        data = item.result()
+        if len(data) != length:
+            raise StorageError(f"{self.url}/{path}", "is shorter than expected")
+        return data
 
-    @override
-    @contextlib.contextmanager
-    def create(self, path: str) -> Iterator[BinaryIO]:
-        full = self._full(path)
-        with storage_errors(self.url, path):
-            if not hasattr(self._filesystem, "call_s3"):
-                # Others may show a file while it is being written, so it is collected first and then put.
-                with contextlib.closing(io.BytesIO()) as buffer:
-                    yield buffer
-                    self._filesystem.pipe_file(full, buffer.getvalue())
-                return
-            file = self._filesystem.open(full, "wb")
-            try:
-                yield file
-            except BaseException:
-                file.discard()
-                file.closed = True
-                raise
-            file.close()
+    def _threads(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="storage")
+        return self._pool
 
     @override
     def files(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         start = f"{self._root}/{prefix}" if prefix else self._root
-        with storage_errors(self.url, prefix):
-            found = self._filesystem.find(start, detail=True)
+        found = self._call(prefix, lambda fs: fs.find(start, detail=True))
         for name, info in found.items():
             yield name.removeprefix(self._root).lstrip("/"), int(info["size"])
 
     @override
     def entries(self, prefix: str = "") -> list[str]:
+        start = self._full(prefix) if prefix else self._root
         try:
-            with storage_errors(self.url, prefix):
-                names = self._filesystem.ls(self._full(prefix) if prefix else self._root, detail=False)
+            names = self._call(prefix, lambda fs: fs.ls(start, detail=False))
         except FileNotFoundError:
             return []
         return sorted(leaf for name in names if (leaf := name.rstrip("/").rsplit("/", 1)[-1]))
 
+    # Writing
+
+    @override
+    def write(self, path: str, data: bytes, *, durable: bool = False) -> None:
+        with self._in_place(path) as full:
+            self._write_call(path, lambda fs: fs.pipe_file(full, data))
+
+    @override
+    def write_many(self, files: Iterable[tuple[str, bytes]]) -> None:
+        if self._renames:
+            for path, data in files:
+                self.write(path, data)
+            return
+
+        try:
+            _exhaust(self._many("pipe_file", files))
+        except FileNotFoundError as error:
+            raise self._no_place(str(error)) from error
+
+    @override
+    def copy_many(self, pairs: Iterable[tuple[str, str]]) -> None:
+        if self._renames:
+            for source, path in pairs:
+                with self._in_place(path) as full:
+                    self._call(source, methodcaller("cp_file", self._full(source), full))
+            return
+
+        _exhaust(self._many("cp_file", pairs))
+
+    @override
+    def create_new(self, path: str, data: bytes) -> bool:
+        full = self._full(path)
+        self._make_folder(full)
+        try:
+            self._write_call(path, lambda fs: fs.pipe_file(full, data, mode="create"))
+        except FileExistsError:
+            # Also what a request that was repeated because its answer was lost is told about itself.
+            return self.find(path) == data
+        return True
+
+    @override
+    @contextlib.contextmanager
+    def create(self, path: str) -> Iterator[BinaryIO]:
+        # Collected on this machine's disk and not in memory: it may be a film.
+        with tempfile.NamedTemporaryFile(prefix="synapse-export-") as file:
+            yield cast(BinaryIO, file)
+            file.flush()
+            with self._in_place(path) as full:
+                self._write_call(path, lambda fs: fs.put_file(file.name, full))
+
+    @contextlib.contextmanager
+    def _in_place(self, path: str) -> Iterator[str]:
+        """Where to write the file: its own place where files appear whole, else a name that is changed afterwards."""
+        full = self._full(path)
+        if not self._renames:
+            yield full
+            return
+        temporary = self._full(f"{TEMPORARY}/{uuid.uuid4().hex}")
+        self._make_folder(temporary)
+        self._make_folder(full)
+        try:
+            yield temporary
+            self._call(path, lambda fs: fs.mv(temporary, full))
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError, StorageError, TransientError):
+                self._call(path, lambda fs: fs.rm_file(temporary))
+            raise
+
+    def _make_folder(self, full: str) -> None:
+        folder = full.rpartition("/")[0]
+        if self._renames and folder not in self._made:
+            self._call("", lambda fs: fs.makedirs(folder, exist_ok=True))
+            self._made.add(folder)
+
     @override
     def delete(self, paths: Iterable[str]) -> None:
-        for group in itertools.batched(paths, 256):
-            full = [self._full(path) for path in group]
-            with storage_errors(self.url, group[0]):
-                try:
-                    self._filesystem.rm(full)
-                except FileNotFoundError:  # one is missing, and some file systems then keep the others
-                    for name in full:
-                        with contextlib.suppress(FileNotFoundError):
-                            self._filesystem.rm_file(name)
+        folders: set[str] = set()
+
+        def noted() -> Iterator[tuple[str]]:
+            for path in paths:
+                if self._renames:
+                    folders.add(self._full(path).rpartition("/")[0])
+                yield (path,)
+
+        _exhaust(self._many("rm_file", noted(), may_be_absent=True))
+        for folder in sorted(folders, key=len, reverse=True):
+            self._remove_empty(folder)
+
+    def _remove_empty(self, folder: str) -> None:
+        self._made.clear()
+        temporary = f"{self._root}/{TEMPORARY}"
+        while len(folder) >= len(self._root):
+            if folder == temporary.rpartition("/")[0]:
+                self._remove_folder(temporary)
+            if not self._remove_folder(folder):
+                return
+            folder = folder.rpartition("/")[0]
+
+    def _remove_folder(self, folder: str) -> bool:
+        try:
+            self._connection.filesystem().rmdir(folder)
+        except Exception:  # noqa: BLE001  not empty, not there, not supported: either way nothing to tidy
+            return False
+        return True
 
     @override
     def delete_tree(self, prefix: str) -> None:
-        with contextlib.suppress(FileNotFoundError), storage_errors(self.url, prefix):
-            self._filesystem.rm(self._full(prefix), recursive=True)
+        self.delete([path for path, _ in self.files(prefix)])
+        if self._renames:
+            self._made.clear()
+            with contextlib.suppress(FileNotFoundError):
+                self._call(prefix, lambda fs: fs.rm(self._full(prefix), recursive=True))
 
     @override
     def sync(self) -> None:
         """A PUT is durable when it returns."""
+
+    @override
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+
+def _short(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """The same bytes in pieces of a few megabytes, without empty ones."""
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            if piece:
+                yield piece
+            continue
+        for start in range(piece.start, piece.start + piece.length, COPY_CHUNK):
+            yield Extent(piece.path, start, min(COPY_CHUNK, piece.start + piece.length - start))
+
+
+def _operation(filesystem: Any, name: str) -> Callable[..., Any]:
+    """What fsspec's own bulk calls use: the coroutine of an asynchronous file system, else the plain method."""
+    operation: Callable[..., Any] = getattr(filesystem, f"_{name}" if filesystem.async_impl else name)
+    return operation
+
+
+def _exhaust(results: Iterator[Any]) -> None:
+    deque(results, maxlen=0)
+
+
+def _gathered(filesystem: Any, requests: Sequence[Callable[[], Any]]) -> list[Any]:
+    """The answers, or the errors, of all requests: many at once where the file system can do that."""
+    if not filesystem.async_impl:
+        return [_outcome(request) for request in requests]
+
+    async def all_of_them() -> list[Any]:
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def one(request: Callable[[], Awaitable[Any]]) -> Any:
+            async with gate:
+                return await request()
+
+        return await asyncio.gather(*map(one, requests), return_exceptions=True)
+
+    return cast(list[Any], sync(filesystem.loop, all_of_them))
+
+
+def _outcome(request: Callable[[], Any]) -> Any:
+    try:
+        return request()
+    except Exception as error:  # noqa: BLE001  looked at by the caller, who knows what may be repeated
+        return error

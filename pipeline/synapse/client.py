@@ -8,8 +8,10 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any, NoReturn, Self
 
+from pydantic import ValidationError
 from requests.adapters import HTTPAdapter
 from synapse_sdk import exceptions as sdk
 from synapse_sdk.utils.auth import create_backend_client, create_backend_client_v2
@@ -17,12 +19,14 @@ from synapse_sdk.utils.storage.errors import StorageError as SdkStorageError
 from synapse_sdk.utils.storage.provider import BackendSessionProvider
 
 from pipeline.errors import BackendError, CredentialsError, PreflightError, TransientError
+from pipeline.storage import Access
 from pipeline.synapse.transport import Retry, Transport
 from pipeline.synapse.wire import server_message
 
 CALL_TRIES = 3
 """Tries of one SDK call when the server is in trouble; a host that cannot be reached is not asked twice."""
 
+_OPENED = "it opens file_system, amazon_s3, minio, gcp, sftp and smb; for another give its URL as path"
 _UNWRITABLE = {"http": "is read-only", "https": "is read-only", "synology": "cannot be written by the Synapse SDK"}
 
 
@@ -101,23 +105,38 @@ class SynapseClient(Transport):
         project = found.get("project_id")
         return project if isinstance(project, int) else None
 
-    def open_storage(self, number: int, path: str, purpose: str = "write") -> tuple[str, dict[str, Any]]:
-        """Where ``path`` in a Synapse storage is, as a URL (or local path) and fsspec options with the credentials.
+    def open_storage(self, number: int, path: str, purpose: str = "write") -> Access:
+        """Where ``path`` in a Synapse storage is and how it is opened; the credentials end with the session.
 
-        The options are secret and expire with the session: for this process, and never written down. Raises
-        PreflightError when the storage does not exist, cannot be written, or ``path`` leaves it.
+        Raises PreflightError when the storage does not exist, cannot be written, or ``path`` leaves it.
         """
         what = f"storage {number}"
         if "\\" in path or "\0" in path or any(part == ".." for part in path.split("/")):
             raise PreflightError("path", f"{path!r} must stay inside {what}")
-        session = self._call(what, lambda: BackendSessionProvider(self._backend).open(number, purpose=purpose))
+
+        def open_session() -> Any:
+            try:
+                return BackendSessionProvider(self._backend).open(number, purpose=purpose)
+            except ValidationError as error:
+                # Only what kind of storage it is may be quoted: everything else may be a secret.
+                kinds = [problem["input"] for problem in error.errors() if problem["loc"] == ("provider",)]
+                if not kinds:
+                    raise
+                problem = (
+                    f"is a storage of the kind {str(kinds[0])[:40]!r}, which the Synapse SDK cannot open; {_OPENED}"
+                )
+                raise PreflightError(what, problem) from None
+
+        session = self._call(what, open_session)
         provider = str(session.provider)
         if provider in _UNWRITABLE:
             raise PreflightError(what, f"is a {provider} storage, which {_UNWRITABLE[provider]}")
         place = self._call(what, lambda: session.path(path))
         if not hasattr(place, "storage_options"):
-            return os.path.abspath(place), {}
-        return str(place), dict(place.storage_options)
+            return Access(os.path.abspath(place), {})
+        ends = session.expires_at
+        seconds = None if ends is None else (ends - datetime.now(UTC)).total_seconds()
+        return Access(str(place), dict(place.storage_options), seconds)
 
     # The border between the SDK's exceptions and ours
 

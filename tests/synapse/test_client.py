@@ -1,6 +1,7 @@
 """Credentials by the SDK's rules, and its errors as ours, in one line and within seconds."""
 
 import pickle
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import synapse_sdk.utils.auth
@@ -8,6 +9,7 @@ from aiohttp import web
 
 from pipeline.errors import BackendError, CredentialsError, PreflightError, TransientError
 from pipeline.sandbox import Sandbox, SandboxOptions
+from pipeline.storage import Access
 from pipeline.synapse.client import SynapseClient
 from synapse.local_api import QUICK, TOKEN, LocalApi, everything_of, scripted
 
@@ -148,9 +150,8 @@ def storage(connect):
 
 
 def test_a_local_storage_is_a_path(storage, tmp_path):
-    assert storage("file_system", {"location": str(tmp_path)}).open_storage(11, "exports/a") == (
-        f"{tmp_path}/exports/a",
-        {},
+    assert storage("file_system", {"location": str(tmp_path)}).open_storage(11, "exports/a") == Access(
+        f"{tmp_path}/exports/a", {}
     )
 
 
@@ -161,10 +162,17 @@ def test_an_object_store_is_a_url_with_its_credentials_apart(storage):
         "secret_key": SECRET,
         "endpoint_url": "http://minio:9000",
     }
-    url, options = storage("minio", configuration).open_storage(11, "exports/a")
-    assert url == "s3://bkt/exports/a"
-    assert options["secret"] == SECRET
-    assert options["client_kwargs"]["endpoint_url"] == "http://minio:9000"
+    ends = (datetime.now(UTC) + timedelta(minutes=15)).isoformat()
+    access = storage("minio", configuration, expires_at=ends).open_storage(11, "exports/a")
+    assert access.url == "s3://bkt/exports/a"
+    assert access.options["secret"] == SECRET
+    assert access.options["client_kwargs"]["endpoint_url"] == "http://minio:9000"
+    assert 800 < access.seconds <= 900
+
+
+def test_a_storage_of_a_kind_the_sdk_does_not_open_says_which_it_does(storage):
+    with pytest.raises(PreflightError, match=r"of the kind 'azure'.*amazon_s3, minio, gcp, sftp and smb"):
+        storage("azure", {}).open_storage(11, "a")
 
 
 @pytest.mark.parametrize("path", ["../a", "a/../../b", "..", "a\\..\\b", "a\0b"])
@@ -199,7 +207,7 @@ def test_a_storage_contract_the_sdk_does_not_know_is_refused(storage, tmp_path):
 def test_sessions_of_every_backend_open(connect, session, tmp_path):
     with Sandbox(SandboxOptions(records=1, session=session, storage_location=str(tmp_path))) as sandbox:
         one = connect(sandbox.url, sandbox.token)
-        assert one.open_storage(sandbox.storage_id, "a/b") == (f"{tmp_path}/a/b", {})
+        assert one.open_storage(sandbox.storage_id, "a/b") == Access(f"{tmp_path}/a/b", {})
         with pytest.raises(PreflightError, match="storage 77"):
             one.open_storage(77, "a")
 

@@ -1,0 +1,84 @@
+"""The file system behind a storage, opened anew when its credentials run out."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import fsspec
+import msgspec
+
+from pipeline.errors import DestinationError, StorageError
+from pipeline.storage.base import without_query
+
+_LEAST_SECONDS = 1.0
+
+
+class Access(msgspec.Struct, frozen=True):
+    """Where a storage is and how it is opened: a URL (or local path) and fsspec options with the credentials.
+
+    ``seconds`` is how long the credentials are good for, None when they do not run out. Secret: for one process, and
+    never written down.
+    """
+
+    url: str
+    options: Mapping[str, Any]
+    seconds: float | None = None
+
+
+class Connection:
+    """An fsspec file system and the path of the root in it.
+
+    ``grant`` gives fresh credentials; without it those of ``access`` have to do. Safe to use from several threads.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        grant: Callable[[], Access] | None = None,
+        defaults: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+    ) -> None:
+        self.url = without_query(access.url).rstrip("/")
+        self._grant = grant
+        self._defaults = defaults
+        self._lock = threading.Lock()
+        self._filesystem: Any
+        self._renew_at: float
+        self.root = self._open(access)
+
+    @property
+    def can_renew(self) -> bool:
+        """Whether credentials that have run out can be replaced."""
+        return self._grant is not None
+
+    def filesystem(self) -> Any:
+        """The file system, with credentials that are good for a while."""
+        if time.monotonic() >= self._renew_at:
+            self.renew(self._filesystem)
+        return self._filesystem
+
+    def renew(self, stale: Any) -> None:
+        """Get new credentials, unless another thread has since ``stale`` was used. Raises what ``grant`` raises."""
+        with self._lock:
+            if self._filesystem is not stale or self._grant is None:
+                return
+            access = self._grant()
+            if without_query(access.url).rstrip("/") != self.url:
+                raise StorageError(self.url, "the storage is at another place now; run the same command again")
+            self._open(access)
+
+    def _open(self, access: Access) -> str:
+        try:
+            # Another process writes here too: a cached listing would hide its files, even from exists(). An instance
+            # that fsspec keeps would keep the credentials too.
+            self._filesystem, root = fsspec.url_to_fs(
+                access.url,
+                **{"use_listings_cache": False, "skip_instance_cache": True, **self._defaults(dict(access.options))},
+            )
+        except (ImportError, ValueError, TypeError) as error:
+            raise DestinationError(without_query(access.url), f"cannot open this storage: {error}") from error
+        # At half their life: what is begun with them can still be finished. Where the clocks disagree and nothing
+        # seems to be left, a refusal tells.
+        lifetime = access.seconds if access.seconds and access.seconds > 0 else float("inf")
+        self._renew_at = time.monotonic() + max(lifetime / 2, _LEAST_SECONDS)
+        return str(root).rstrip("/")

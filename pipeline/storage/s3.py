@@ -1,0 +1,178 @@
+"""Amazon S3 and whatever speaks its protocol (MinIO, SeaweedFS, Ceph …), through s3fs."""
+
+import contextlib
+import threading
+from collections.abc import Iterable, Iterator
+from itertools import batched
+from typing import Any, override
+
+from pipeline.errors import StorageError
+from pipeline.storage.base import Extent
+from pipeline.storage.connection import Connection
+from pipeline.storage.parts import MIB, NO_MATTER, PartedStorage, Upload
+from pipeline.storage.remote import AT_ONCE
+from pipeline.storage.trouble import code_of
+
+_CONNECT_SECONDS, _READ_SECONDS = 10, 60
+_DELETED_AT_ONCE = 1000  # docs.aws.amazon.com/AmazonS3, DeleteObjects
+
+
+def s3_defaults(options: dict[str, Any]) -> dict[str, Any]:
+    """The user's s3fs options over ours: botocore's own pool of ten connections would be the bottleneck."""
+    given = options.get("config_kwargs") or {}
+    ours = {"max_pool_connections": AT_ONCE, "connect_timeout": _CONNECT_SECONDS, "read_timeout": _READ_SECONDS}
+    return {**options, "config_kwargs": {**ours, **given}}
+
+
+class S3Storage(PartedStorage):
+    """A bucket, or a prefix in it."""
+
+    least_copied = 5 * MIB  # all parts but the last are at least this long: AmazonS3, "multipart upload limits"
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._bucket, _, self._prefix = self._root.partition("/")
+
+    def _key(self, path: str) -> str:
+        return self._full(path).partition("/")[2]
+
+    def _request(self, path: str, method: str, **arguments: Any) -> Any:
+        """An S3 operation by its name in botocore."""
+        return self._call(path, lambda fs: fs.call_s3(method, Bucket=self._bucket, **arguments))
+
+    @override
+    def size(self, path: str) -> int | None:
+        try:
+            return int(self._request(path, "head_object", Key=self._key(path))["ContentLength"])
+        except FileNotFoundError:
+            return None
+
+    @override
+    def files(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        below = "/".join(filter(None, (self._prefix, prefix)))
+        more: dict[str, str] = {"Prefix": f"{below}/"} if below else {}
+        while True:
+            page = self._request(prefix, "list_objects_v2", **more)
+            for found in page.get("Contents", ()):
+                yield found["Key"].removeprefix(f"{self._prefix}/" if self._prefix else ""), int(found["Size"])
+            if not page.get("IsTruncated"):
+                return
+            more["ContinuationToken"] = page["NextContinuationToken"]
+
+    @override
+    def entries(self, prefix: str = "") -> list[str]:
+        below = "".join(f"{part}/" for part in (self._prefix, prefix) if part)
+        more: dict[str, str] = {"Prefix": below} if below else {}
+        found: list[str] = []
+        while True:
+            page = self._request(prefix, "list_objects_v2", Delimiter="/", **more)
+            found += [entry["Key"].removeprefix(below) for entry in page.get("Contents", ())]
+            folders = [entry["Prefix"] for entry in page.get("CommonPrefixes", ())]
+            found += [folder.removeprefix(below).rstrip("/") for folder in folders if self._holds(folder)]
+            if not page.get("IsTruncated"):
+                return sorted(filter(None, found))
+            more["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _holds(self, folder: str) -> bool:
+        """Whether anything is below; SeaweedFS goes on to list folders for a while after their last object went."""
+        page = self._request("", "list_objects_v2", Prefix=folder, MaxKeys=1)
+        return any(entry["Key"] != folder for entry in page.get("Contents", ()))
+
+    @override
+    def delete(self, paths: Iterable[str]) -> None:
+        for group in batched(paths, _DELETED_AT_ONCE):
+            objects = [{"Key": self._key(path)} for path in group]
+            answer = self._request(group[0], "delete_objects", Delete={"Objects": objects, "Quiet": True})
+            for problem in answer.get("Errors", ()):
+                if problem.get("Code") != "NoSuchKey":
+                    reason = f"{problem.get('Code')}: the credentials need to delete objects there"
+                    raise StorageError(f"{self.url}/{group[0]}", reason)
+
+    # Uploads in parts
+
+    @override
+    def _begin(self, path: str) -> Upload:
+        return _MultipartUpload(self, path)
+
+    def _unfinished(self) -> Iterator[tuple[str, str]]:
+        """Key and id of every upload below the root that was begun and not ended."""
+        below = f"{self._prefix}/" if self._prefix else ""
+        more: dict[str, str] = {"Prefix": below} if below else {}
+        while True:
+            page = self._request("", "list_multipart_uploads", **more)
+            for found in page.get("Uploads", ()):
+                if found["Key"].startswith(below):
+                    yield found["Key"], found["UploadId"]
+            if not page.get("IsTruncated"):
+                return
+            more |= {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+    @override
+    def unfinished_uploads(self) -> list[str]:
+        below = f"{self._prefix}/" if self._prefix else ""
+        return sorted(key.removeprefix(below) for key, _ in self._unfinished())
+
+    @override
+    def abort_uploads(self) -> int:
+        found = list(self._unfinished())
+        for key, number in found:
+            with contextlib.suppress(FileNotFoundError):
+                self._request("", "abort_multipart_upload", Key=key, UploadId=number)
+        return len(found)
+
+
+class _MultipartUpload:
+    """An S3 multipart upload. A killed process leaves it behind: :meth:`S3Storage.abort_uploads`."""
+
+    def __init__(self, storage: S3Storage, path: str) -> None:
+        self._storage = storage
+        self._path = path
+        self._key = storage._key(path)  # noqa: SLF001  the upload is part of the storage
+        self._tags: dict[int, str] = {}
+        self._lock = threading.Lock()
+        self._id = self._request("create_multipart_upload")["UploadId"]
+
+    def _request(self, method: str, **arguments: Any) -> Any:
+        try:
+            return self._storage._request(self._path, method, Key=self._key, **arguments)  # noqa: SLF001  as above
+        except FileNotFoundError as error:
+            raise StorageError(f"{self._storage.url}/{self._path}", "its upload was ended by somebody else") from error
+
+    def put(self, number: int, data: bytes) -> None:
+        """Send a part."""
+        answer = self._request("upload_part", UploadId=self._id, PartNumber=number, Body=data)
+        with self._lock:
+            self._tags[number] = answer["ETag"]
+
+    def copy(self, number: int, source: Extent) -> None:
+        """Have the store copy a part; one that cannot is sent it."""
+        storage = self._storage
+        try:
+            answer = self._request(
+                "upload_part_copy",
+                UploadId=self._id,
+                PartNumber=number,
+                CopySource={"Bucket": storage._bucket, "Key": storage._key(source.path)},  # noqa: SLF001  as above
+                CopySourceRange=f"bytes={source.start}-{source.start + source.length - 1}",
+            )
+        except StorageError as error:
+            if code_of(error) not in ("NotImplemented", "501", "MethodNotAllowed"):
+                raise
+            self.put(number, storage.read_range(source.path, source.start, source.length))
+            return
+        with self._lock:
+            self._tags[number] = answer["CopyPartResult"]["ETag"]
+
+    def complete(self, size: int) -> None:
+        """Show the object. An answer that was lost is no failure when the object is there."""
+        parts = [{"PartNumber": number, "ETag": tag} for number, tag in sorted(self._tags.items())]
+        try:
+            self._request("complete_multipart_upload", UploadId=self._id, MultipartUpload={"Parts": parts})
+        except StorageError:
+            if self._storage.size(self._path) != size:
+                raise
+
+    def abort(self) -> None:
+        """Forget the parts."""
+        with contextlib.suppress(*NO_MATTER):
+            self._request("abort_multipart_upload", UploadId=self._id)
