@@ -13,6 +13,7 @@ from pipeline.records import Failure, Sample
 from pipeline.shards import Shard, unpack_keys
 from pipeline.synapse.documents import build_samples, parse_document, with_size
 from pipeline.synapse.event_loop import together
+from pipeline.synapse.hosts import RefusedHost
 from pipeline.synapse.image_size import find_image_size
 from pipeline.synapse.listing import LARGEST_PAGE, Batch, Listing
 from pipeline.synapse.payloads import checked, compact
@@ -201,9 +202,10 @@ class Extractor[T]:
         for sample in unsized:
             try:
                 size = await self._image_size(batch, row, sample)
-            except TransientError as error:
+            except (TransientError, RefusedHost) as error:
                 problem = f"the size of {sample.media} could not be read: {without_address(error)}"
-                failures.append(Failure(row.key, Reason.SOURCE_IMAGE_INVALID, problem, transient=True))
+                transient = isinstance(error, TransientError)
+                failures.append(Failure(row.key, Reason.SOURCE_IMAGE_INVALID, problem, transient=transient))
                 continue
             if size is not None:
                 samples[sample.ordinal], outside = with_size(samples[sample.ordinal], *size)
@@ -222,6 +224,8 @@ class Extractor[T]:
 
         try:
             return await with_fresh_url(self._listing, batch, row, measure)
+        except RefusedHost:
+            raise  # nothing is wrong with the image: the configuration has to name the host
         except BackendError:
             return None  # the formats that need a size say so, and say which image
 

@@ -7,6 +7,7 @@ whole, because it has to be decoded.
 import asyncio
 import concurrent.futures
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, aclosing
 from typing import Any, BinaryIO
@@ -31,6 +32,11 @@ SMALL_FILE = 8 * 2**20
 LARGEST_BAKED = 256 * 2**20
 """Bytes up to which a picture is turned upright."""
 
+_CHECKSUMS = {32: "md5", 40: "sha1", 64: "sha256"}
+"""Algorithms by the hexadecimal digits of what they give: the API does not say which one a checksum is of."""
+
+_HEX = re.compile(r"[0-9a-f]+")
+_FETCHES = 2  # of a file that comes whole, but is not the one that was promised
 _WRITERS = 16
 _HEADER = 2**20  # a header with a colour profile and a preview is smaller
 _BATCHES = 2  # one that is copied and one that is listed meanwhile: URLs are used before they run out
@@ -119,15 +125,20 @@ class OriginalCopier:
             sink = _FileSink(file, self._write, self._open_stream, writers, lease)
 
             async def fetch(row: Row, rank: int) -> Copied | Failure:
-                originals = originals_of(row, self._listing.target)
-                url = next((original.url for original in originals if original.file.spec == file.spec), "")
-                if not url:
+                found = (own for own in originals_of(row, self._listing.target) if own.file.spec == file.spec)
+                original = next(found, None)
+                if original is None or not original.url:
                     return _failure(file, "the API gives no address of the file")
-                try:
-                    await self._client.fetch_original(url, sink, rank=rank)
-                except BackendError as error:
-                    return _failure(file, without_address(error))
-                return await sink.finish()
+                sink.expect(original.file.checksum)
+                for _ in range(_FETCHES):
+                    try:
+                        await self._client.fetch_original(original.url, sink, rank=rank)
+                    except BackendError as error:
+                        return _failure(file, without_address(error))
+                    result = await sink.finish()
+                    if not sink.differs:
+                        break
+                return result
 
             try:
                 result = await with_fresh_url(self._listing, batch, row, fetch, self._listing.endpoint.file_fields)
@@ -159,22 +170,41 @@ class _FileSink:
         self._announced: int | None = None
         self._parts: list[bytes] = []
         self._held = 0
+        self._algorithm = self._checksum = ""
+        self.differs = False
         self._digest = hashlib.sha256()
+        self._check = self._digest
         self._stream: BinaryIO | None = None
         self._stack = ExitStack()
         self._last: concurrent.futures.Future[Any] | None = None
         self._header: Header | None = None
         self._start = self._end = b""
 
+    def expect(self, checksum: str) -> None:
+        """What the API says that the file is, as far as it can be understood."""
+        prefix, _, digits = checksum.strip().lower().rpartition(":")
+        algorithm = _CHECKSUMS.get(len(digits), "") if _HEX.fullmatch(digits) else ""
+        if prefix.replace("-", "") not in ("", algorithm):
+            algorithm = ""
+        self._algorithm, self._checksum = algorithm, digits
+
     async def begin(self, size: int | None) -> None:
         """The file comes from its first byte on: forget what came before."""
         await self.discard()
         self._announced = size
+        if size and self._file.size and size != self._file.size:
+            raise BackendError("", self._other_size(size))
+        self.differs = False
         self._digest = hashlib.sha256()
+        self._check = self._digest
+        if self._algorithm not in ("", "sha256"):
+            self._check = hashlib.new(self._algorithm, usedforsecurity=False)
         await self._lease.hold(min(size or _STREAM_CHUNK, SMALL_FILE))
 
     async def write(self, chunk: bytes) -> None:
         """Take the next bytes; they reach storage a megabyte at a time."""
+        if self._file.size and self.received > self._file.size:
+            raise BackendError("", self._other_size(self.received))
         self._parts.append(chunk)
         self._held += len(chunk)
         limit = _STREAM_CHUNK if self._stream else SMALL_FILE
@@ -193,25 +223,31 @@ class _FileSink:
         if not size:
             return _failure(self._file, "the file is empty")
         if size != (promised or size) or size != (self._file.size or size):
-            return _failure(self._file, f"the file has {size:,} bytes, the API says {self._file.size or promised:,}")
+            return _failure(self._file, self._other_size(size, promised))
         if self._stream is None:
             data = b"".join(self._parts)
             self._look(data[:_HEADER])
             try:
-                return await self._in_thread(lambda: self._put(data))
+                copied = await self._in_thread(lambda: self._put(data))
             except PictureError as error:
                 return _failure(self._file, str(error))
+            return copied or self._another_file()
         if self._is_to_be_baked:
             return _failure(self._file, f"a picture of more than {LARGEST_BAKED:,} bytes is not turned upright")
         await self._flush()
+        if self._is_another_file():
+            return self._another_file()
         await self._in_thread(self._stack.close)
         self._stream = None
         return Copied(self._file.path, size, self._digest.hexdigest(), self._header, findings=self._findings())
 
-    def _put(self, data: bytes) -> Copied:
-        """Put a file in place that is there whole, turned upright where that is asked for."""
+    def _put(self, data: bytes) -> Copied | None:
+        """Put a file in place that is there whole, turned upright where that is asked for; None when it is another."""
         self._end = data[-2:]
-        source = written = hashlib.sha256(data).hexdigest()
+        self._hash(data)
+        if self._is_another_file():
+            return None
+        source = written = self._digest.hexdigest()
         findings = self._findings()
         if self._is_to_be_baked and self._header and self._file.pixels:
             data = baked(data, self._file.pixels, self._header)
@@ -219,6 +255,23 @@ class _FileSink:
         self._write_whole(self._file.path, data)
         changed = source if source != written else ""
         return Copied(self._file.path, len(data), written, self._header, changed, findings)
+
+    def _hash(self, data: bytes) -> None:
+        self._digest.update(data)
+        if self._check is not self._digest:
+            self._check.update(data)
+
+    def _is_another_file(self) -> bool:
+        return bool(self._algorithm) and self._check.hexdigest() != self._checksum
+
+    def _another_file(self) -> Failure:
+        """The failure of a file with another digest; it is fetched from its first byte on if it is fetched again."""
+        self.differs, self.received, self.etag = True, 0, ""
+        name = self._algorithm.upper().replace("SHA", "SHA-")
+        return _failure(self._file, f"the file is not the one whose {name} the API gives", transient=True)
+
+    def _other_size(self, size: int, promised: int | None = None) -> str:
+        return f"the file has {size:,} bytes, the API says {self._file.size or promised:,}"
 
     @property
     def _is_to_be_baked(self) -> bool:
@@ -270,7 +323,7 @@ class _FileSink:
             if self._stream is None:
                 self._stream = self._stack.enter_context(self._open_stream(self._file.path))
             for part in parts:
-                self._digest.update(part)
+                self._hash(part)
                 self._stream.write(part)
 
         await self._in_thread(append)

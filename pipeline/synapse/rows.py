@@ -4,6 +4,7 @@ A page is decoded typed, with documents left as raw bytes. A row that is not wha
 down: the page is then read once more, row by row, and what cannot be read becomes a row with a ``problem``.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -134,6 +135,12 @@ def _lenient(body: bytes, kind: Any) -> Any:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, RecursionError):
+        pass
+    try:
+        # A file name with half of a surrogate pair, which Windows allows, would cost the record its file.
+        whole = json.dumps(json.loads(body), ensure_ascii=False).encode(errors="replace")
+        return msgspec.json.decode(whole, type=kind)
+    except (ValueError, msgspec.DecodeError, RecursionError):
         return None
 
 

@@ -86,9 +86,14 @@ def copied(source, shard, wanted, storage=None):
     return list(source.copy_originals(shard, wanted, storage.write, storage.create)), storage
 
 
-def one_file(answer, connect, size=None, wanted=None, **options):
-    """Copy the only file of a list whose file is served by ``answer``; ``wanted`` is more to ask of the copy."""
-    rows = TinyList([task(5)])
+def one_file(answer, connect, size=None, wanted=None, info=None, storage=None, **options):
+    """Copy the only file of a list whose file is served by ``answer``.
+
+    ``wanted`` is more to ask of the copy, ``info`` what the API says of the file besides its name.
+    """
+    row = task(5)
+    row["data_unit"]["files"]["image_1"] |= info or {}
+    rows = TinyList([row])
 
     async def serve(request):
         return await (rows if request.path.startswith("/sdk/") else answer)(request)
@@ -96,9 +101,8 @@ def one_file(answer, connect, size=None, wanted=None, **options):
     with LocalApi(serve) as api:
         source = connect(api, **options)
         (shard,) = source.plan(10, lambda _: None)
-        ((path, result),), storage = copied(
-            source, shard, [Wanted(5, "image_1", "images/a.jpg", size, **(wanted or {}))]
-        )
+        files = [Wanted(5, "image_1", "images/a.jpg", size, **(wanted or {}))]
+        ((path, result),), storage = copied(source, shard, files, storage)
     assert path == "images/a.jpg"
     return result, storage, api
 
@@ -275,6 +279,145 @@ def test_a_size_that_nobody_announced_is_counted(connect, monkeypatch):
     result, storage, _ = one_file(chunked, connect)
     assert result.size == len(PICTURE)
     assert storage.files == {"images/a.jpg": PICTURE}
+
+
+@pytest.mark.parametrize("small", [2**30, 100_000], ids=["collected", "streamed"])
+def test_a_file_whose_url_runs_out_halfway_goes_on_behind_the_new_one(connect, monkeypatch, small):
+    monkeypatch.setattr(originals, "SMALL_FILE", small)
+    monkeypatch.setattr(originals, "_STREAM_CHUNK", 50_000)
+    seen = []
+    serve = ranged(PICTURE, cut_after=600_000, seen=seen)
+
+    async def answer(request):
+        if len(seen) == 1:
+            seen.append(("refused", ""))
+            return web.Response(status=403)
+        return await serve(request)
+
+    result, storage, api = one_file(answer, connect, retry=STUBBORN)
+    assert result == Copied("images/a.jpg", len(PICTURE), hashlib.sha256(PICTURE).hexdigest())
+    assert storage.files == {"images/a.jpg": PICTURE}
+    assert seen[2][0].startswith("bytes=")
+    assert seen[2][0] != "bytes=0-"
+    asked = ["page" if request.path.startswith("/sdk/") else "file" for request in api.seen]
+    first = asked.index("file")
+    assert asked[first : first + 4] == ["file", "file", "page", "file"]
+    assert asked[first:].count("page") == 1
+
+
+def checksum(algorithm, data=PICTURE):
+    return hashlib.new(algorithm, data, usedforsecurity=False).hexdigest()
+
+
+@pytest.mark.parametrize("small", [2**30, 100_000], ids=["collected", "streamed"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        checksum("md5"),
+        checksum("sha1"),
+        checksum("sha256").upper(),
+        f"sha256:{checksum('sha256')}",
+        f"SHA-1:{checksum('sha1')}",
+        # Nothing says what these are of.
+        checksum("sha512"),
+        "crc32:1a2b3c4d",
+        f"blake2s:{checksum('sha256', b'')}",
+        f'"{checksum("md5", b"")}-5"',
+        "?" * 32,
+        "",
+        None,
+        5,
+    ],
+)
+def test_a_checksum_that_is_right_or_of_no_known_kind_lets_a_file_pass(connect, monkeypatch, small, given):
+    monkeypatch.setattr(originals, "SMALL_FILE", small)
+    result, storage, _ = one_file(ranged(PICTURE), connect, info={"checksum": given})
+    assert result == Copied("images/a.jpg", len(PICTURE), checksum("sha256"))
+    assert storage.files == {"images/a.jpg": PICTURE}
+
+
+@pytest.mark.parametrize("small", [2**30, 100_000], ids=["collected", "streamed"])
+@pytest.mark.parametrize(("algorithm", "name"), [("md5", "MD5"), ("sha1", "SHA-1"), ("sha256", "SHA-256")])
+def test_another_file_than_the_one_whose_checksum_the_api_gives_is_not_taken(
+    connect, monkeypatch, small, algorithm, name
+):
+    monkeypatch.setattr(originals, "SMALL_FILE", small)
+    seen = []
+    info = {"checksum": checksum(algorithm, b"another")}
+    result, storage, _ = one_file(ranged(PICTURE, seen=seen), connect, info=info)
+    assert_failed(result, storage, f"the file is not the one whose {name} the API gives", transient=True)
+    assert seen == [("", "")] * 2, "it is fetched once more, from its first byte"
+    assert storage.streamed == []
+
+
+@pytest.mark.parametrize("small", [2**30, 100_000], ids=["collected", "streamed"])
+def test_a_file_that_was_damaged_on_its_way_is_fetched_once_more(connect, monkeypatch, small):
+    monkeypatch.setattr(originals, "SMALL_FILE", small)
+    bodies = iter([PICTURE[:-1] + b"?", PICTURE])
+
+    async def answer(request):
+        return await ranged(next(bodies))(request)
+
+    result, storage, _ = one_file(answer, connect, info={"checksum": checksum("md5")})
+    assert result == Copied("images/a.jpg", len(PICTURE), checksum("sha256"))
+    assert storage.files == {"images/a.jpg": PICTURE}
+
+
+def test_a_checksum_is_that_of_the_file_before_it_is_turned(connect):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = picture("JPEG", (640, 480), exif=exif)
+    wanted = {"pixels": (480, 640), "bake": True}
+    result, _, _ = one_file(ranged(data), connect, wanted=wanted, info={"checksum": checksum("sha1", data)})
+    assert (result.source_sha256, result.findings) == (checksum("sha256", data), (Reason.EXIF_BAKED,))
+
+
+def test_a_file_longer_than_it_should_be_is_not_read_to_its_end(connect):
+    sent = []
+
+    async def endless(request):
+        response = web.StreamResponse()
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        for _ in range(200):
+            sent.append(2**20)
+            await response.write(bytes(2**20))
+        return response
+
+    result, storage, _ = one_file(endless, connect, size=1000)
+    assert_failed(result, storage, "the API says 1,000")
+    assert sum(sent) < 100 * 2**20
+
+
+def test_memory_does_not_grow_with_the_size_of_a_file(connect):
+    block, blocks = bytes(range(256)) * 1024, 384
+
+    class Counted(Memory):
+        @contextlib.contextmanager
+        def create(self, path):
+            yield self
+            self.streamed.append(path)
+
+        def write(self, *data):
+            self.files.setdefault("bytes", []).append(len(data[-1]))
+
+    async def answer(request):
+        response = web.StreamResponse(headers={"Content-Length": str(len(block) * blocks)})
+        await response.prepare(request)
+        for _ in range(blocks):
+            await response.write(block)
+        return response
+
+    storage = Counted()
+    tracemalloc.start()
+    try:
+        result, _, _ = one_file(answer, connect, storage=storage)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (result.size, sum(storage.files["bytes"])) == (len(block) * blocks, len(block) * blocks)
+    assert storage.streamed == ["images/a.jpg"]
+    assert peak < 24 * 2**20, "of a file of 96 MB, its server included"
 
 
 @pytest.mark.parametrize("small", [2**30, 100_000], ids=["collected", "streamed"])

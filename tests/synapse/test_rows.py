@@ -175,6 +175,13 @@ def test_odd_values_of_a_file_are_not_believed():
     assert (found.file.size, found.file.checksum) == (None, "")
 
 
+def test_a_name_with_half_a_character_does_not_cost_the_record_its_file():
+    files = b'{"image_1":{"url":"/media/a","file_name_original":"a\\ud800 \\ud83d\\ude00.jpg"}}'
+    page = decode_page(body_of(b'{"id":1,"data_unit":{"files":%b}}' % files, b'{"id":2}'))
+    (found,) = originals_of(page.results[0], "task")
+    assert (found.url, found.file.name) == ("/media/a", "a? 😀.jpg")
+
+
 def test_file_infos_are_kept_without_any_url():
     info = {
         **INFO,
