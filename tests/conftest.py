@@ -14,7 +14,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 sys.path.insert(0, os.path.dirname(__file__))
 
 from store_proxy import StoreProxy  # noqa: E402 - found since the line above
-from stores import GCSFS_PLAIN, STORES, GcsServer, Place, S3Server, started  # noqa: E402
+from stores import GCSFS_PLAIN, STORES, GcsServer, S3Server, empty_place, started  # noqa: E402
 
 os.environ.update(GCSFS_PLAIN)
 
@@ -72,6 +72,4 @@ def proxy(s3_server):
 @pytest.fixture(params=STORES)
 def place(request, tmp_path):
     """An empty place to export to, in each kind of store."""
-    if request.param == "local":
-        return Place(str(tmp_path / "out"))
-    return request.getfixturevalue(f"{request.param}_server").place()
+    return empty_place(request, request.param, tmp_path)

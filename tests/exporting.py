@@ -81,7 +81,7 @@ def storage(path):
 
 def digest(path):
     """The digest of an export's tree, from its files."""
-    return tree_digest(storage(path))
+    return path.digest() if isinstance(path, Place) else tree_digest(storage(path))
 
 
 def verify(path, *, full=False):

@@ -17,6 +17,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -38,6 +39,7 @@ STORES = ("local", *(pytest.param(name, marks=pytest.mark.xdist_group(name)) for
 GCSFS_PLAIN = {"GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false"}
 _START_SECONDS = 60.0
 _STARTS = 3
+_READERS = 12
 
 # Starts a server and ends it, and its folder, when standard input closes, which is also what happens when the process
 # that started this one is killed. Should this one be killed, Linux ends the server.
@@ -102,21 +104,31 @@ class Place:
         """A place below this one."""
         return replace(self, url=f"{self.url}/{name}")
 
+    @property
+    def parent(self) -> "Place":
+        """The place this one is directly below."""
+        return replace(self, url=self.url.rpartition("/")[0])
+
     def local(self, folder: Path) -> Path:
         """The tree as files: itself on disk, else downloaded as it is now into a new folder below ``folder``."""
         if self.is_local:
             return Path(self.url)
         copy = Path(tempfile.mkdtemp(dir=folder, prefix="copy-"))
         storage = self.storage()
-        for name, _ in storage.files():
+
+        def fetch(name: str) -> None:
             target = copy / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(storage.read(name))
+
+        with ThreadPoolExecutor(_READERS) as pool:
+            list(pool.map(fetch, [name for name, _ in storage.files()]))
         return copy
 
     def digest(self) -> str:
-        """The digest of the export there."""
-        return tree_digest(self.storage())
+        """The digest of the export there, from the bytes that are read back."""
+        with tempfile.TemporaryDirectory() as folder:
+            return tree_digest(open_storage(str(self.local(Path(folder)))))
 
     def __str__(self) -> str:
         return self.url
@@ -358,6 +370,14 @@ def started[S: _Server](server: Callable[[], S]) -> Iterator[S]:
         pytest.skip("the programs of the object stores are started in a way of Linux and macOS")
     with server() as running:
         yield running
+
+
+def empty_place(request: pytest.FixtureRequest, kind: str, folder: Path) -> Place:
+    """A place for a fixture with :data:`STORES` as parameters: below ``folder``, or in the server of that kind."""
+    if kind == "local":
+        return Place(str(folder / "out"))
+    place: Place = request.getfixturevalue(f"{kind}_server").place()
+    return place
 
 
 def free_ports(count: int) -> list[int]:

@@ -1,19 +1,24 @@
-"""From the API to a finished dataset: the promises of the README, end to end."""
+"""From the API to a finished dataset: the promises of the README, end to end.
+
+Tests that take a ``place`` run on disk, against a real S3 server and against an emulator of Google Cloud Storage.
+What is the same whatever the store, how the API answers say, is exported to disk only.
+"""
 
 import csv
 import json
 import subprocess
+import uuid
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from exporting import command, digest, environment, export, settings, summary, write_config
-from pipeline.errors import FailureLimitError
+from exporting import command, digest, environment, export, settings, storage, summary, verify, write_config
+from pipeline.errors import DestinationError, FailureLimitError
 from pipeline.sandbox import Fault, Sandbox, SandboxOptions
-from pipeline.storage import open_storage
-from pipeline.verify import verify
+from stores import BUCKET, SHORT, STORES, Place, empty_place
 from tests.formats.coco_grammar import check_tree
 from tests.formats.yolo_grammar import check_yolo_tree
 
@@ -26,17 +31,54 @@ def golden(tidy, tmp_path_factory):
     return path, digest(path)
 
 
+@pytest.fixture(scope="module")
+def nasty_golden(nasty, tmp_path_factory):
+    """The digest of an export of the nasty sandbox in one shard."""
+    path = tmp_path_factory.mktemp("nasty") / "export"
+    export(nasty, path, max_failures="100%", run={"shard_size": 1000})
+    return digest(path)
+
+
+@dataclass
+class Exported:
+    """A finished export: where it is, and its files on disk."""
+
+    place: Place
+    path: Path
+
+
+@pytest.fixture(scope="module", params=STORES)
+def exported(request, tidy, tmp_path_factory):
+    """An undisturbed export of the tidy sandbox."""
+    folder = tmp_path_factory.mktemp("exported")
+    place = empty_place(request, request.param, folder)
+    export(tidy, place)
+    return Exported(place, place.local(folder))
+
+
+@pytest.fixture(scope="module", params=STORES)
+def nasty_exported(request, nasty, tmp_path_factory):
+    """An export of the nasty sandbox in 30 shards, with its staging area, in a place with nothing else in it."""
+    folder = tmp_path_factory.mktemp("nasty-exported")
+    place = empty_place(request, request.param, folder).child("deep/out")
+    export(nasty, place, max_failures="100%", run={"shard_size": 7, "keep_staging": True})
+    return Exported(place, place.local(folder))
+
+
 def records(path):
     return list(csv.DictReader((path / "metadata/records.csv").read_text().splitlines()))
 
 
 def files(path):
-    return {name for name, _ in open_storage(str(path)).files()}
+    return {name for name, _ in storage(path).files()}
 
 
-def test_the_tree_is_that_of_the_design(golden):
-    path, _ = golden
-    names = files(path)
+def test_the_same_bytes_are_written_to_every_store(exported, golden):
+    assert digest(exported.path) == golden[1]
+
+
+def test_the_tree_is_that_of_the_design(exported):
+    names = files(exported.place)
     for expected in (
         "annotations/instances_train.json", "annotations/instances_val.json", "classes.json", "data.yaml",
         "classes.txt", "metadata/export_summary.json", "metadata/records.csv", "metadata/failures.jsonl",
@@ -48,8 +90,8 @@ def test_the_tree_is_that_of_the_design(golden):
     assert not [name for name in names if name.startswith("_staging")]
 
 
-def test_every_original_is_copied_unchanged_and_listed(golden, tidy):
-    path, _ = golden
+def test_every_original_is_copied_unchanged_and_listed(exported):
+    path = exported.path
     rows = records(path)
     assert len(rows) == 60
     for row in rows:
@@ -58,9 +100,9 @@ def test_every_original_is_copied_unchanged_and_listed(golden, tidy):
         assert (path / row["output_name"]).stat().st_size == int(row["bytes"])
 
 
-def test_checksums_are_those_sha256sum_checks(golden):
+def test_checksums_are_those_sha256sum_checks(exported):
     done = subprocess.run(
-        ["sha256sum", "--check", "--quiet", "--strict", "metadata/SHA256SUMS"], cwd=golden[0], check=False
+        ["sha256sum", "--check", "--quiet", "--strict", "metadata/SHA256SUMS"], cwd=exported.path, check=False
     )
     assert done.returncode == 0
 
@@ -76,8 +118,8 @@ def test_the_books_of_a_tidy_export_balance_without_failures(golden):
             assert count["seen"] == count["written"] + left
 
 
-def test_the_verdict_counts_every_file_but_itself(golden):
-    assert verify(open_storage(str(golden[0]))).files == len(files(golden[0])) - 1
+def test_the_verdict_counts_every_file_but_itself(exported):
+    assert verify(exported.place, full=True).files == len(files(exported.place)) - 1
 
 
 def test_no_filter_key_is_sent_that_the_api_would_ignore(tmp_path):
@@ -98,12 +140,8 @@ def test_what_coco_holds_is_what_the_api_holds(golden, tidy):
     assert instances + 17 * people == summary(path)["formats"]["coco"]["annotations"]["written"]
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools, numpy 2
-@pytest.mark.parametrize("data", ["tidy", "nasty"])
-def test_readers_open_what_was_written(request, tmp_path, data):
+def check_readers(path):
     """Pycocotools indexes every split, every mask decodes, and the YOLO tree obeys the Ultralytics grammar."""
-    path = tmp_path / "out"
-    export(request.getfixturevalue(data), path, max_failures="100%")
     check_tree({f"annotations/{file.name}": file.read_bytes() for file in path.glob("annotations/*.json")})
     for file in path.glob("annotations/*.json"):
         coco = COCO(file)
@@ -116,10 +154,20 @@ def test_readers_open_what_was_written(request, tmp_path, data):
     check_yolo_tree(path)
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools, numpy 2
+def test_readers_open_what_was_written(exported):
+    check_readers(exported.path)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_readers_open_what_was_written_of_nasty_data(nasty_exported):
+    check_readers(nasty_exported.path)
+
+
 @pytest.mark.parametrize("size", [7, 100, 1000])
-def test_the_shard_size_does_not_change_a_byte(tidy, golden, tmp_path, size):
-    export(tidy, tmp_path / "out", run={"shard_size": size})
-    assert digest(tmp_path / "out") == golden[1]
+def test_the_shard_size_does_not_change_a_byte(tidy, golden, place, size):
+    export(tidy, place, run={"shard_size": size})
+    assert digest(place) == golden[1]
 
 
 @pytest.mark.parametrize("page_size", [1, 9])
@@ -154,7 +202,7 @@ def test_ground_truth_is_split_by_its_category(tidy, tmp_path):
     assert all(row["split"] == expected[row["category"]] for row in rows)
 
 
-def test_faults_of_the_api_and_of_the_store_do_not_change_a_byte(golden, tmp_path):
+def test_faults_of_the_api_and_of_the_files_do_not_change_a_byte(golden, place):
     """Each kind a few times, at pages, payloads and originals: retried, never accepted, never lost."""
     faults = [
         Fault(route=route, kind=kind, at=(3 * number,), value=0.3 if kind == "cut" else None)
@@ -163,25 +211,36 @@ def test_faults_of_the_api_and_of_the_store_do_not_change_a_byte(golden, tmp_pat
         if (route, kind) != ("originals", "html")
     ]
     with Sandbox(SandboxOptions(profile="tidy", records=60, payload="presigned", faults=faults)) as sandbox:
-        export(sandbox, tmp_path / "out", run={"page_size": 5})
+        export(sandbox, place, run={"page_size": 5})
         failed = [entry for entry in sandbox.requests() if entry["status"] >= 400]
     assert len(failed) >= 10
-    assert digest(tmp_path / "out") == golden[1]
+    assert digest(place) == golden[1]
 
 
-def test_presigned_urls_that_run_out_are_issued_again(golden, tmp_path):
+def test_presigned_urls_that_run_out_are_issued_again(golden, place):
     options = SandboxOptions(profile="tidy", records=60, payload="presigned", url_ttl=0.5, blob_latency=0.12)
     with Sandbox(options) as sandbox:
-        export(sandbox, tmp_path / "out", run={"requests": 3})
+        export(sandbox, place, run={"requests": 3})
         assert [entry for entry in sandbox.requests() if entry["status"] == 403]
-    assert digest(tmp_path / "out") == golden[1]
+    assert digest(place) == golden[1]
 
 
-def test_a_synapse_storage_is_written_through_its_session(golden, tmp_path):
+def test_a_synapse_storage_on_a_disk_is_written_through_its_session(golden, tmp_path):
     with Sandbox(SandboxOptions(profile="tidy", records=60, storage_location=str(tmp_path))) as sandbox:
         result = export(sandbox, "exports/a", storage=sandbox.storage_id)
     assert result.url == str(tmp_path / "exports/a")
     assert digest(tmp_path / "exports/a") == golden[1]
+
+
+def test_a_synapse_storage_in_s3_is_written_through_its_session(golden, s3_server, proxy):
+    """Each session has keys of its own; the configuration has none."""
+    with Sandbox(SandboxOptions(profile="tidy", records=60)) as sandbox:
+        sandbox.set_storage(lambda: proxy.session(600))
+        folder = f"exports/{uuid.uuid4().hex}"
+        result = export(sandbox, folder, storage=sandbox.storage_id)
+    assert result.url == f"s3://{BUCKET}/{folder}"
+    assert {entry.key for entry in proxy.writes()} <= {key.access for key in SHORT[: proxy.issued]}
+    assert digest(s3_server.place(folder)) == golden[1]
 
 
 def test_memory_storage_gives_the_same_bytes(tidy, golden):
@@ -189,58 +248,57 @@ def test_memory_storage_gives_the_same_bytes(tidy, golden):
     assert digest("memory://test-export/out") == golden[1]
 
 
-def test_labels_only_downloads_no_image(tmp_path):
+def test_labels_only_downloads_no_image(place):
     with Sandbox(SandboxOptions(profile="tidy", records=20)) as sandbox:
-        export(sandbox, tmp_path / "out", save_original_file=False)
+        export(sandbox, place, save_original_file=False)
         paths = [entry["path"] for entry in sandbox.requests()]
     assert not [path for path in paths if path.startswith(("/blobs/", "/media/"))]
-    assert not (tmp_path / "out/images").exists()
-    assert len(list((tmp_path / "out/labels").rglob("*.txt"))) == 20
+    names = files(place)
+    assert not [name for name in names if name.startswith("images/")]
+    assert len([name for name in names if name.startswith("labels/") and name.endswith(".txt")]) == 20
 
 
-def test_an_empty_selection_is_a_valid_empty_export(tidy, tmp_path):
-    export(tidy, tmp_path / "out", filter={"project": tidy.project_id, "ids": [999_999_999]})
-    coco = json.loads((tmp_path / "out/annotations/instances_train.json").read_text())
+def test_an_empty_selection_is_a_valid_empty_export(tidy, place):
+    export(tidy, place, filter={"project": tidy.project_id, "ids": [999_999_999]})
+    coco = json.loads(storage(place).read("annotations/instances_train.json"))
     assert coco["images"] == coco["annotations"] == []
-    verify(open_storage(str(tmp_path / "out")), full=True)
+    verify(place, full=True)
 
 
-def test_a_finished_export_is_left_alone(tmp_path):
+def test_a_finished_export_is_left_alone(place):
     with Sandbox(SandboxOptions(profile="tidy", records=20)) as sandbox:
-        first = export(sandbox, tmp_path / "out")
+        first = export(sandbox, place)
         sandbox.clear_requests()
-        again = export(sandbox, tmp_path / "out")
+        again = export(sandbox, place)
         assert again.already_finished
         assert again.success == first.success
         assert len(sandbox.requests()) <= 3
 
 
-def test_another_export_is_refused_with_the_keys_that_differ(tidy, golden):
-    config = write_config(golden[0].parent, settings(tidy, golden[0], naming="id", masks="exclude"))
-    done = command("run", config, env=environment(tidy))
+def test_another_export_is_refused_with_the_keys_that_differ(tidy, exported, golden, tmp_path):
+    config = write_config(tmp_path, settings(tidy, exported.place, naming="id", masks="exclude"))
+    done = command("run", config, env=environment(tidy, exported.place))
     assert done.returncode == 2
     assert "differs in: masks, naming" in done.stderr
-    assert digest(golden[0]) == golden[1]
+    assert digest(exported.place) == golden[1]
 
 
-def test_files_that_are_not_ours_are_never_touched(tidy, tmp_path):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out/thesis.txt").write_text("years of work")
-    for mode in ("resume", "fail", "overwrite"):
-        config = write_config(tmp_path, settings(tidy, tmp_path / "out", on_existing=mode))
-        done = command("run", config, env=environment(tidy))
-        assert done.returncode == 2
-        assert "holds files that no export wrote (thesis.txt)" in done.stderr
-    assert files(tmp_path / "out") == {"thesis.txt"}
+@pytest.mark.parametrize("mode", ["resume", "fail", "overwrite"])
+def test_files_that_are_not_ours_are_never_touched(tidy, place, mode):
+    storage(place).write("thesis.txt", b"years of work")
+    with pytest.raises(DestinationError, match=r"holds files that no export wrote \(thesis.txt\)"):
+        export(tidy, place, on_existing=mode)
+    assert files(place) == {"thesis.txt"}
+    assert storage(place).read("thesis.txt") == b"years of work"
 
 
-def test_overwrite_replaces_an_export_and_nothing_else(tidy, golden, tmp_path):
-    export(tidy, tmp_path / "out", naming="id")
-    (tmp_path / "out/notes.txt").write_text("mine")
-    export(tidy, tmp_path / "out", on_existing="overwrite")
-    assert (tmp_path / "out/notes.txt").read_text() == "mine"
-    (tmp_path / "out/notes.txt").unlink()
-    assert digest(tmp_path / "out") == golden[1]
+def test_overwrite_replaces_an_export_and_nothing_else(tidy, golden, place):
+    export(tidy, place, naming="id")
+    storage(place).write("notes.txt", b"mine")
+    export(tidy, place, on_existing="overwrite")
+    assert storage(place).read("notes.txt") == b"mine"
+    storage(place).delete(["notes.txt"])
+    assert digest(place) == golden[1]
 
 
 def test_classes_can_be_ordered_renamed_and_dropped(tidy, golden, tmp_path):
@@ -258,7 +316,7 @@ def test_nasty_data_is_exported_as_far_as_it_can_be(nasty, tmp_path, target):
     told = result.summary
     assert told["failed_records"] > 0
     assert told["records"]["written"] > told["records"]["planned"] / 2
-    verify(open_storage(str(tmp_path / "out")), full=True)
+    verify(tmp_path / "out", full=True)
     failures = [json.loads(line) for line in (tmp_path / "out/metadata/failures.jsonl").read_text().splitlines()]
     assert {failure["record_id"] for failure in failures if failure["outcome"] == "failed"}
     assert (
@@ -266,38 +324,39 @@ def test_nasty_data_is_exported_as_far_as_it_can_be(nasty, tmp_path, target):
     )
 
 
-def test_nasty_data_gives_the_same_bytes_for_any_shard_size(nasty, tmp_path):
-    for size in (7, 1000):
-        export(nasty, tmp_path / str(size), max_failures="100%", run={"shard_size": size})
-    assert digest(tmp_path / "7") == digest(tmp_path / "1000")
+def test_nasty_data_gives_the_same_bytes_for_any_shard_size_and_store(nasty_exported, nasty_golden):
+    assert digest(nasty_exported.path) == nasty_golden
 
 
-def test_nasty_names_stay_inside_the_export(nasty, tmp_path):
-    export(nasty, tmp_path / "deep/out", max_failures="100%")
-    assert {path.name for path in (tmp_path / "deep").iterdir()} == {"out"}
-    names = [Path(name) for name in files(tmp_path / "deep/out")]
+def test_nasty_names_stay_inside_the_export(nasty_exported):
+    out = nasty_exported.place
+    deep = out.parent
+    assert (storage(deep.parent).entries(), storage(deep).entries()) == (["deep"], ["out"])
+    names = [Path(name) for name in files(out)]
     folded = [str(name).casefold() for name in names]
     assert len(set(folded)) == len(folded)
 
 
-def test_above_the_failure_limit_nothing_is_published(nasty, tmp_path):
+def test_above_the_failure_limit_nothing_is_published(nasty, place):
     with pytest.raises(FailureLimitError, match="nothing was published") as caught:
-        export(nasty, tmp_path / "out")
+        export(nasty, place)
     report = str(caught.value).split("listed in ")[1].split(";")[0]
-    assert json.loads(Path(report).read_text().splitlines()[0])["reason"]
-    assert not (tmp_path / "out/_SUCCESS.json").exists()
+    assert report.startswith(f"{place}/")
+    assert json.loads(storage(place).read(report.removeprefix(f"{place}/")).splitlines()[0])["reason"]
+    assert "_SUCCESS.json" not in files(place)
     # The limit does not change a byte, so raising it publishes what is there.
-    export(nasty, tmp_path / "out", max_failures="100%")
-    verify(open_storage(str(tmp_path / "out")))
+    export(nasty, place, max_failures="100%")
+    verify(place)
 
 
-def test_no_output_and_no_staging_holds_a_secret(nasty, tmp_path):
-    export(nasty, tmp_path / "out", max_failures="100%", run={"keep_staging": True})
-    for path in (tmp_path / "out").rglob("*"):
-        if path.is_file():
-            content = path.read_bytes()
-            assert nasty.token.encode() not in content, path
-            assert b"X-Sig=" not in content, path
+def test_no_output_and_no_staging_holds_a_secret(nasty_exported, nasty):
+    variables = nasty_exported.place.environment
+    secrets = [nasty.token, "X-Sig=", *(value for name, value in variables.items() if name.startswith("TEST_S3"))]
+    names = [path for path in nasty_exported.path.rglob("*") if path.is_file()]
+    assert [path for path in names if "_staging" in path.parts]
+    for path in names:
+        content = path.read_bytes()
+        assert not [secret for secret in secrets if secret.encode() in content], path
 
 
 @pytest.mark.parametrize("executor", ["serial", pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.slow])])
