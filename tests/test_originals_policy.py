@@ -173,6 +173,27 @@ def test_a_redirect_is_followed_nowhere(monkeypatch, tmp_path, other):
     assert other.seen == []
 
 
+def test_the_same_export_goes_on_once_the_host_is_named(monkeypatch, tmp_path, other):
+    with TinySynapse(reaching(other)[:4]) as synapse:
+        for hosts in ([], ["127.0.0.3"]):
+            with pytest.raises(FailureLimitError):
+                synapse.export(monkeypatch, tmp_path / "again", run={"file_hosts": hosts, "shard_size": 1})
+        named = {"file_hosts": ["127.0.0.2"], "shard_size": 1}
+        assert not synapse.export(monkeypatch, tmp_path / "again", run=named).already_finished
+        synapse.export(monkeypatch, tmp_path / "once", run=named)
+    again, once = (tree_digest(open_storage(str(tmp_path / name))) for name in ("again", "once"))
+    assert again == once
+    assert failures(tmp_path / "again") == []
+
+
+def test_an_original_alone_that_was_refused_is_tried_again_too(monkeypatch, tmp_path, other):
+    with TinySynapse(reaching(other)[:2]) as synapse:
+        with pytest.raises(FailureLimitError):
+            synapse.export(monkeypatch, tmp_path)
+        synapse.export(monkeypatch, tmp_path, run={"file_hosts": ["127.0.0.2"]})
+    assert all(found["sha256"] for found in records(tmp_path))
+
+
 # Without originals
 
 

@@ -182,7 +182,9 @@ class Extractor[T]:
                     self._payloads.worked = True
                     return self._convert(batch, row, data)
             except (BackendError, ResponseTooLarge) as error:
-                self._fail(row.key, Failure(row.key, Reason.PAYLOAD_UNAVAILABLE, without_address(error)))
+                refused = isinstance(error, RefusedHost)  # until the configuration names the host
+                problem = without_address(error)
+                self._fail(row.key, Failure(row.key, Reason.PAYLOAD_UNAVAILABLE, problem, transient=refused))
                 return []
 
         try:
@@ -204,8 +206,7 @@ class Extractor[T]:
                 size = await self._image_size(batch, row, sample)
             except (TransientError, RefusedHost) as error:
                 problem = f"the size of {sample.media} could not be read: {without_address(error)}"
-                transient = isinstance(error, TransientError)
-                failures.append(Failure(row.key, Reason.SOURCE_IMAGE_INVALID, problem, transient=transient))
+                failures.append(Failure(row.key, Reason.SOURCE_IMAGE_INVALID, problem, transient=True))
                 continue
             if size is not None:
                 samples[sample.ordinal], outside = with_size(samples[sample.ordinal], *size)

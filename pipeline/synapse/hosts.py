@@ -42,7 +42,10 @@ _LONGEST_SHOWN = 80
 
 
 class RefusedHost(BackendError):
-    """A file is somewhere that files are not fetched from, unless ``run.file_hosts`` names it."""
+    """A file is somewhere that files are not fetched from, unless ``run.file_hosts`` names it.
+
+    For its record this is passing trouble: the same export, run again with the host named, tries it again.
+    """
 
 
 class FileHosts:

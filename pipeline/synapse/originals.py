@@ -22,6 +22,7 @@ from pipeline.records import Failure
 from pipeline.shards import Shard
 from pipeline.synapse.event_loop import together
 from pipeline.synapse.extractor import HELD_BYTES, with_fresh_url, without_address
+from pipeline.synapse.hosts import RefusedHost
 from pipeline.synapse.listing import Batch, Listing
 from pipeline.synapse.rows import Row, originals_of
 from pipeline.synapse.slots import ByteBudget, Lease
@@ -134,7 +135,7 @@ class OriginalCopier:
                     try:
                         await self._client.fetch_original(original.url, sink, rank=rank)
                     except BackendError as error:
-                        return _failure(file, without_address(error))
+                        return _failure(file, without_address(error), transient=isinstance(error, RefusedHost))
                     result = await sink.finish()
                     if not sink.differs:
                         break

@@ -16,7 +16,7 @@ from pipeline.config import parse_config
 from pipeline.errors import BackendError, ConfigError, TransientError
 from pipeline.synapse.hosts import RefusedHost
 from pipeline.synapse.transport import Retry, Transport
-from pipeline.workspace import Settings, open_workspace
+from pipeline.workspace import Settings, Workspace
 from synapse.local_api import SIGNATURE, TOKEN, LocalApi, everything_of, scripted, transport
 
 FILE = web.Response(body=b"a file")
@@ -201,6 +201,20 @@ def test_one_private_address_among_public_ones_is_enough_to_refuse(client, conne
     with pytest.raises(RefusedHost, match=r"private address \(fd00::5\)"):
         fetch(client(PUBLIC), "https://store.example.com/a")
     assert connected == []
+
+
+def test_many_requests_to_a_private_name_are_all_refused(client, connected, names, caplog):
+    names["store.example.com"] = ["10.0.0.5"]
+    one = client(PUBLIC, requests=50)
+
+    async def many():
+        fetches = (one.fetch_payload(f"http://store.example.com/{n}", bytes) for n in range(200))
+        return await asyncio.gather(*fetches, return_exceptions=True)
+
+    assert {type(found) for found in one.run(many())} == {RefusedHost}
+    one.close()
+    assert connected == []
+    assert caplog.text == ""
 
 
 def test_names_are_looked_up_once_for_many_requests(client, names, monkeypatch):
@@ -438,7 +452,7 @@ def test_anything_else_is_none(host, words):
 
 
 def workspace_with(**more):
-    return open_workspace(Settings(config_with(more.pop("hosts", []), **more).model_dump(mode="json")))
+    return Workspace(Settings(config_with(more.pop("hosts", []), **more).model_dump(mode="json")))
 
 
 @pytest.mark.parametrize(
