@@ -12,15 +12,20 @@ from typing import NoReturn
 from rich.console import Console
 
 from pipeline import report
+from pipeline.clean import clean
 from pipeline.config import ExportConfig, load_config, read_value
 from pipeline.errors import ConfigError, ExportError
 from pipeline.formats import load_format
 from pipeline.plan import VERSION
 from pipeline.progress import Bar, Lines, Listener, printable
 from pipeline.run import run
-from pipeline.storage import open_storage
+from pipeline.storage import Storage, open_storage
 from pipeline.verify import verify
+from pipeline.workspace import Settings, Workspace
 
+_TARGET = (
+    "a folder or URL that holds an export, or the configuration it was made with (for its storage and credentials)"
+)
 _SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
@@ -71,10 +76,19 @@ def _parser() -> argparse.ArgumentParser:
         )
         sub.set_defaults(command=command)
 
+        if name == "run":
+            _add_break_lock(sub)
+
     sub = commands.add_parser("verify", help="prove that a finished export is complete and undamaged")
-    sub.add_argument("path", help="a folder or URL that holds an export")
+    sub.add_argument("path", help=_TARGET)
     sub.add_argument("--full", action="store_true", help="read every file and compare its sha256, not only its size")
     sub.set_defaults(command=_verify)
+
+    text = "remove what dead runs left: staged work, unfinished uploads, and the files of an unfinished export"
+    sub = commands.add_parser("clean", help=text, description=text)
+    sub.add_argument("path", help=_TARGET)
+    _add_break_lock(sub)
+    sub.set_defaults(command=_clean)
 
     sub = commands.add_parser(
         "formats", help="list the formats and their options, or what one does with each annotation"
@@ -91,13 +105,28 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_break_lock(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--break-lock",
+        action="store_true",
+        help="the run that holds the path is not at work any more (its machine was lost, say)",
+    )
+
+
+def _open(target: str) -> Storage:
+    """The storage at a path or URL, or the one that a configuration names, with its options and credentials."""
+    if target.endswith((".yaml", ".yml")):
+        return Workspace(Settings(load_config(target).model_dump(mode="json"))).storage
+    return open_storage(target)
+
+
 def _load(options: argparse.Namespace) -> tuple[ExportConfig, str]:
     return load_config(options.config, options.overrides), str(Path(options.config).resolve().parent)
 
 
 def _run(options: argparse.Namespace) -> int:
     config, folder = _load(options)
-    result = run(config, listener=_listener(), search_path=folder)
+    result = run(config, listener=_listener(), search_path=folder, break_lock=options.break_lock)
     report.print_result(result, config, Console(soft_wrap=True, highlight=False))
     return 0
 
@@ -124,9 +153,19 @@ def _formats(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    success = verify(open_storage(options.path), full=options.full)
+    success = verify(_open(options.path), full=options.full)
     checked = "by sha256" if options.full else "by size"
     print(f"complete: {success.files:,} files checked {checked}, run {success.run_id}, content {success.content[:16]}")
+    return 0
+
+
+def _clean(options: argparse.Namespace) -> int:
+    storage = _open(options.path)
+    done = clean(storage, break_lock=options.break_lock)
+    parts = [f"{done.files:,} files of an unfinished export"] if done.files else []
+    parts += ["staged work"] if done.staging else []
+    parts += [f"{done.uploads} unfinished uploads"] if done.uploads else []
+    print(printable(f"{storage.url}: {'removed ' + ', '.join(parts) if parts else 'nothing to remove'}"))
     return 0
 
 

@@ -70,6 +70,13 @@ def _examine(storage: Storage, export: Identity, on_existing: str) -> State:
     success = read_success(storage)
     plans = list(_plans(storage))
     entries = [entry for entry in storage.entries() if entry != STAGING]
+    if entries and not success and not plans and storage.size(metadata.FILES) is not None:
+        if on_existing == "overwrite":
+            return State.REPLACE  # a run that replaced an export was stopped while it removed that
+        raise DestinationError(
+            storage.url,
+            "holds what is left of an export that was being removed; on_existing: overwrite goes on with that",
+        )
     if entries and not success and not plans:
         names = ", ".join(entries[:3]) + (", …" if len(entries) > 3 else "")
         raise DestinationError(storage.url, f"holds files that no export wrote ({names}); use an empty path")

@@ -89,7 +89,9 @@ def print_forecast(config: ExportConfig, search_path: str, console: Console) -> 
     console.print()
     console.print(
         f"for all records about {_size(plan.record_bytes * plan.records)} to read "
-        f"and {_size(plan.output_bytes * plan.records)} to write, originals not counted; nothing was written now"
+        f"and {_size(plan.output_bytes * plan.records)} to write"
+        + (f", and {_size(plan.original_bytes * plan.records)} of originals" if plan.original_bytes else "")
+        + "; nothing was written now"
     )
 
 

@@ -166,10 +166,12 @@ def _enforce_failure_limit(workspace: Workspace, plan: Plan, failures: list[Fail
         return
     report = f"{workspace.staging.root}/failures.jsonl"
     workspace.storage.write(report, b"".join(metadata.failure_lines(failures)))
+    first = next(failure for failure in failures if failure.outcome == "failed")
+    why = " ".join(filter(None, (first.reason, first.detail)))
     raise FailureLimitError(
         f"{failed} of {plan.records} records failed, max_failures is {workspace.config.max_failures}: nothing was "
-        f"published; they are listed in {workspace.storage.url}/{report}; run the same command again to retry what "
-        "may have been passing trouble, or raise max_failures to publish without them"
+        f"published; record {first.record_id}: {why}; all are listed in {workspace.storage.url}/{report}; run the same "
+        "command again to retry what may have been passing trouble, or raise max_failures to publish without them"
     )
 
 

@@ -20,12 +20,12 @@ from yarl import URL
 
 from stores import BUCKET, SHORT, Key
 
-type Kind = Literal["500", "503", "refuse", "lose", "hold", "hold-answer"]
+type Kind = Literal["403", "500", "503", "refuse", "lose", "hold", "hold-answer"]
 _KINDS = get_args(Kind.__value__)
 _WRITES = {"PUT", "POST", "DELETE"}
 # What one connection is about and not the request.
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "expect", "upgrade", "te", "trailer", "date", "server"}
-_CODES = {"500": (500, "InternalError"), "503": (503, "SlowDown")}
+_CODES = {"403": (403, "AccessDenied"), "500": (500, "InternalError"), "503": (503, "SlowDown")}
 _WAIT_SECONDS = 60.0
 _HELD_SECONDS = 600.0
 
@@ -91,6 +91,7 @@ class StoreProxy:
         self._deadlines: dict[str, float] = {}
         self._issued = 0
         self._faults: list[Fault] = []
+        self._scripted: tuple[int, str] | None = None
         self._lock = threading.Lock()
         self._runner = asyncio.Runner()
         self._stopping = asyncio.Event()
@@ -152,7 +153,8 @@ class StoreProxy:
     ) -> Fault:
         """From the ``first`` request on that ``matches`` (from 1, counted from now), ``count`` of them go wrong.
 
-        ``500`` and ``503`` (SlowDown) are answered in the store's place; ``refuse`` closes the connection instead;
+        ``403`` (AccessDenied), ``500`` and ``503`` (SlowDown) are answered in the store's place; ``refuse`` closes the
+        connection instead;
         ``lose`` passes the request on and closes the connection instead of answering; ``hold`` never answers and does
         not pass it on; ``hold-answer`` passes it on and never answers. With ``count=None`` it does not end before
         :meth:`heal`.
@@ -163,10 +165,16 @@ class StoreProxy:
             self._faults.append(fault)
         return fault
 
+    def answer(self, status: int, body: str) -> None:
+        """Answer every request with this from now on, in the store's place."""
+        with self._lock:
+            self._scripted = status, body
+
     def heal(self) -> None:
         """Nothing goes wrong from now on."""
         with self._lock:
             self._faults.clear()
+            self._scripted = None
 
     def clear(self) -> None:
         """Forget the requests so far."""
@@ -229,10 +237,13 @@ class StoreProxy:
         fault = applying[0] if applying else None
         if fault is not None:
             entry.fault = fault.kind
+        if self._scripted is not None:
+            entry.status, text = self._scripted
+            return web.Response(status=entry.status, text="" if request.method == "HEAD" else text)
         if deadline is not None and time.monotonic() >= deadline:
             return _refusal(entry, 400, "ExpiredToken", "The provided token has expired.")
         match fault and fault.kind:
-            case "500" | "503":
+            case "403" | "500" | "503":
                 assert fault is not None
                 fault.reached.set()
                 return _refusal(entry, *_CODES[fault.kind], "Told to by a test.")

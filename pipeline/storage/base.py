@@ -171,7 +171,7 @@ class Storage(ABC):
 
     def probe(self) -> None:
         """Prove that files can be written, read and deleted here, leaving nothing behind; raises DestinationError."""
-        path = f"{STAGING}/probe-{uuid.uuid4().hex}"
+        path = f"{TEMPORARY}/probe-{uuid.uuid4().hex}"
         try:
             self.write(path, b"probe", durable=True)
             if self.read(path) != b"probe":
