@@ -243,6 +243,18 @@ def test_a_synapse_storage_in_s3_is_written_through_its_session(golden, s3_serve
     assert digest(s3_server.place(folder)) == golden[1]
 
 
+@pytest.mark.slow
+def test_credentials_that_live_for_two_seconds_are_enough_for_a_run_of_twenty(golden, s3_server, proxy):
+    # One original a second, three at a time: 60 of them take twenty seconds.
+    with Sandbox(SandboxOptions(profile="tidy", records=60, blob_latency=1.0)) as sandbox:
+        sandbox.set_storage(lambda: proxy.session(2))
+        folder = f"exports/{uuid.uuid4().hex}"
+        export(sandbox, folder, storage=sandbox.storage_id, run={"requests": 3})
+    used = {entry.key for entry in proxy.writes() if entry.status == 200}
+    assert 5 < len(used) <= proxy.issued < len(SHORT)
+    assert digest(s3_server.place(folder)) == golden[1]
+
+
 def test_memory_storage_gives_the_same_bytes(tidy, golden):
     export(tidy, "memory://test-export/out")
     assert digest("memory://test-export/out") == golden[1]
