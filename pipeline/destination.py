@@ -10,7 +10,7 @@ from enum import Enum
 import msgspec
 
 from pipeline import metadata
-from pipeline.errors import DestinationError, StorageError
+from pipeline.errors import DestinationError, StorageError, TransientError
 from pipeline.ledger import Ledger
 from pipeline.lock import clear_staging
 from pipeline.staging import Identity, Staging
@@ -62,7 +62,7 @@ def examine(storage: Storage, export: Identity, on_existing: str) -> State:
     """
     try:
         return _examine(storage, export, on_existing)
-    except StorageError as error:
+    except (StorageError, TransientError) as error:
         raise DestinationError(*error.args) from error
 
 

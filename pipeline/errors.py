@@ -11,6 +11,7 @@
     │   ├── ResponseTooLarge        an answer over the byte limit: ask for fewer rows
     │   └── UrlExpired              a presigned URL has run out: ask for a new one
     ├── BackendError                the API gave a final answer that ends the run            exit 1
+    │   └── RefusedHost             a file is at a host that files are not fetched from
     ├── StorageError                the destination failed while work was going on           exit 1
     ├── StagingError                staged data is missing or damaged                        exit 1
     ├── FormatError                 a format broke its contract                              exit 1
@@ -66,6 +67,13 @@ class UrlExpired(TransientError):
 
 class BackendError(ExportError):
     """The API gave an answer that retrying will not change."""
+
+
+class RefusedHost(BackendError):
+    """A file is somewhere that files are not fetched from, unless ``run.file_hosts`` names it.
+
+    For its record this is passing trouble: the same export, run again with the host named, tries it again.
+    """
 
 
 class StorageError(ExportError):

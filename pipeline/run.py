@@ -10,6 +10,7 @@ continued by running the same command again: what is done is not done twice, and
 
 import contextlib
 import uuid
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -166,11 +167,11 @@ def _enforce_failure_limit(workspace: Workspace, plan: Plan, failures: list[Fail
         return
     report = f"{workspace.staging.root}/failures.jsonl"
     workspace.storage.write(report, b"".join(metadata.failure_lines(failures)))
-    first = next(failure for failure in failures if failure.outcome == "failed")
-    why = " ".join(filter(None, (first.reason, first.detail)))
+    reasons = Counter(" ".join(filter(None, (f.reason, f.detail))) for f in failures if f.outcome == "failed")
+    why = reasons.most_common(1)[0][0]
     raise FailureLimitError(
         f"{failed} of {plan.records} records failed, max_failures is {workspace.config.max_failures}: nothing was "
-        f"published; record {first.record_id}: {why}; all are listed in {workspace.storage.url}/{report}; run the same "
+        f"published; most often: {why}; all are listed in {workspace.storage.url}/{report}; run the same "
         "command again to retry what may have been passing trouble, or raise max_failures to publish without them"
     )
 

@@ -4,6 +4,7 @@ Only :class:`Settings` crosses a process border. Clients, sessions and credentia
 uses them, from its own environment, so that no secret is ever an argument of a task.
 """
 
+import os
 import sys
 from functools import cached_property, partial
 from typing import Any
@@ -24,8 +25,8 @@ from pipeline.synapse.source import Source
 class Settings(msgspec.Struct, frozen=True):
     """The configuration (``${VAR}`` references of ``storage_options`` unexpanded), as JSON values.
 
-    ``key`` names the staging area, ``requests`` bounds a process's requests in flight, ``search_path`` is a folder
-    with the user's own formats (where the configuration file is).
+    ``key`` names the staging area, ``requests`` bounds a process's requests in flight at each host, ``search_path`` is a
+    folder with the user's own formats (where the configuration file is).
     """
 
     config: dict[str, Any]
@@ -104,6 +105,8 @@ def _storage_hosts(config: ExportConfig) -> list[str]:
     options = config.storage_options
     inner = options.get("client_kwargs")
     endpoints = [options.get("endpoint_url"), inner.get("endpoint_url") if isinstance(inner, dict) else None]
+    # What s3fs goes by when the options name none (docs.aws.amazon.com/sdkref, "service-specific endpoints").
+    endpoints += [os.environ.get(name) for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")]
     addresses = [expand_variables(text, "storage_options.endpoint_url") for text in endpoints if isinstance(text, str)]
     return [host for address in addresses if (host := urlsplit(address).hostname)]
 

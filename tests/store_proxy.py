@@ -91,7 +91,7 @@ class StoreProxy:
         self._deadlines: dict[str, float] = {}
         self._issued = 0
         self._faults: list[Fault] = []
-        self._scripted: tuple[int, str] | None = None
+        self._scripted: tuple[int, str, dict[str, str]] | None = None
         self._lock = threading.Lock()
         self._runner = asyncio.Runner()
         self._stopping = asyncio.Event()
@@ -165,10 +165,10 @@ class StoreProxy:
             self._faults.append(fault)
         return fault
 
-    def answer(self, status: int, body: str) -> None:
+    def answer(self, status: int, body: str, headers: dict[str, str] | None = None) -> None:
         """Answer every request with this from now on, in the store's place."""
         with self._lock:
-            self._scripted = status, body
+            self._scripted = status, body, headers or {}
 
     def heal(self) -> None:
         """Nothing goes wrong from now on."""
@@ -227,19 +227,18 @@ class StoreProxy:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         path, _, query = request.raw_path.partition("?")
         pairs = dict(parse_qsl(query, keep_blank_values=True))
-        entry = Entry(request.method, unquote(path), pairs, _access_key(request, pairs))
+        body = await request.read()
+        entry = Entry(request.method, unquote(path), pairs, _access_key(request, pairs), len(body))
         with self._lock:
             self.log.append(entry)
             applying = [fault for fault in self._faults if fault.applies(entry)]  # all of them count it
             deadline = self._deadlines.get(entry.key)
-        body = await request.read()
-        entry.size = len(body)
         fault = applying[0] if applying else None
         if fault is not None:
             entry.fault = fault.kind
         if self._scripted is not None:
-            entry.status, text = self._scripted
-            return web.Response(status=entry.status, text="" if request.method == "HEAD" else text)
+            entry.status, text, more = self._scripted
+            return web.Response(status=entry.status, text="" if request.method == "HEAD" else text, headers=more)
         if deadline is not None and time.monotonic() >= deadline:
             return _refusal(entry, 400, "ExpiredToken", "The provided token has expired.")
         match fault and fault.kind:

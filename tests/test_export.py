@@ -255,6 +255,15 @@ def test_credentials_that_live_for_two_seconds_are_enough_for_a_run_of_twenty(go
     assert digest(s3_server.place(folder)) == golden[1]
 
 
+def test_credentials_that_end_before_they_should_are_renewed(golden, s3_server, proxy):
+    with Sandbox(SandboxOptions(profile="tidy", records=60, blob_latency=0.2)) as sandbox:
+        sandbox.set_storage(lambda: proxy.session(1.5, told_seconds=600))
+        folder = f"exports/{uuid.uuid4().hex}"
+        export(sandbox, folder, storage=sandbox.storage_id, run={"requests": 3})
+    assert [entry for entry in proxy.entries() if entry.status == 400]
+    assert digest(s3_server.place(folder)) == golden[1]
+
+
 def test_memory_storage_gives_the_same_bytes(tidy, golden):
     export(tidy, "memory://test-export/out")
     assert digest("memory://test-export/out") == golden[1]

@@ -37,7 +37,8 @@ def csv_line(values: Iterable[object]) -> bytes:
 
 
 def _harmless(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA_START) and not _NUMBER.fullmatch(text) else text
+    # A text that has the apostrophe already gets another one, so that taking one away gives every text back.
+    return f"'{text}" if text.lstrip("'").startswith(_FORMULA_START) and not _NUMBER.fullmatch(text) else text
 
 
 def ascii_json(data: bytes) -> bytes:

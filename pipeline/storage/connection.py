@@ -1,17 +1,22 @@
 """The file system behind a storage, opened anew when its credentials run out."""
 
+import contextlib
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import fsspec
 import msgspec
+from fsspec.asyn import sync
 
 from pipeline.errors import DestinationError, StorageError
 from pipeline.storage.base import without_query
 
 _LEAST_SECONDS = 1.0
+_KEPT = 2  # other threads may still be using the file systems of the last credentials
+_CLOSE_SECONDS = 5
 
 
 class Access(msgspec.Struct, frozen=True):
@@ -42,6 +47,7 @@ class Connection:
         self._grant = grant
         self._defaults = defaults
         self._lock = threading.Lock()
+        self._retired: deque[Any] = deque()
         self._filesystem: Any
         self._renew_at: float
         self.root = self._open(access)
@@ -65,7 +71,10 @@ class Connection:
             access = self._grant()
             if without_query(access.url).rstrip("/") != self.url:
                 raise StorageError(self.url, "the storage is at another place now; run the same command again")
+            self._retired.append(stale)
             self._open(access)
+            while len(self._retired) > _KEPT:
+                _close(self._retired.popleft())
 
     def _open(self, access: Access) -> str:
         try:
@@ -82,3 +91,12 @@ class Connection:
         lifetime = access.seconds if access.seconds and access.seconds > 0 else float("inf")
         self._renew_at = time.monotonic() + max(lifetime / 2, _LEAST_SECONDS)
         return str(root).rstrip("/")
+
+
+def _close(filesystem: Any) -> None:
+    """Close the client of an asynchronous file system in its own loop; left alone it ends in whichever is running."""
+    for name in ("_s3creator", "_session"):  # s3fs, gcsfs
+        client = getattr(filesystem, name, None)
+        if client is not None:
+            with contextlib.suppress(Exception):  # nobody needs it any more, whatever it says
+                sync(filesystem.loop, client.__aexit__, None, None, None, timeout=_CLOSE_SECONDS)

@@ -134,7 +134,7 @@ class RemoteStorage(Storage):
             raise FileNotFoundError(where) from error
         if trouble is Trouble.EXISTS:
             raise FileExistsError(where) from error
-        kind = TransientError if trouble is Trouble.PASSING else StorageError
+        kind = TransientError if trouble in (Trouble.PASSING, Trouble.UNREACHABLE) else StorageError
         raise kind(where, explain(error, self.url)) from error
 
     def _write_call(self, path: str, request: Callable[[Any], Any]) -> None:

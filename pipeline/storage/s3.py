@@ -18,10 +18,13 @@ _DELETED_AT_ONCE = 1000  # docs.aws.amazon.com/AmazonS3, DeleteObjects
 
 
 def s3_defaults(options: dict[str, Any]) -> dict[str, Any]:
-    """The user's s3fs options over ours: botocore's own pool of ten connections would be the bottleneck."""
+    """The user's s3fs options over ours: botocore's own pool of ten connections would be the bottleneck.
+
+    With ``max_concurrency`` above 1 s3fs asks for the size of every object before it reads it.
+    """
     given = options.get("config_kwargs") or {}
     ours = {"max_pool_connections": AT_ONCE, "connect_timeout": _CONNECT_SECONDS, "read_timeout": _READ_SECONDS}
-    return {**options, "config_kwargs": {**ours, **given}}
+    return {"max_concurrency": 1, **options, "config_kwargs": {**ours, **given}}
 
 
 class S3Storage(PartedStorage):

@@ -21,6 +21,8 @@ class Trouble(Enum):
     """The credentials are wrong, have run out, or may not do this."""
     PASSING = auto()
     """The store is in trouble; the same request may succeed later."""
+    UNREACHABLE = auto()
+    """Nobody answers at the address, and the library has asked for a while already."""
     FINAL = auto()
     """Anything else: repeating the request will not help."""
 
@@ -61,11 +63,15 @@ def trouble_of(error: BaseException) -> Trouble:
         return Trouble.EXISTS
     if code in {"NoSuchKey", "404", "NotFound", "NoSuchUpload"}:
         return Trouble.ABSENT
-    if code in _EXPIRED | _UNKNOWN_KEY | _FORBIDDEN | {"401", "SignatureDoesNotMatch"} or "RefreshError" in names:
+    # 400 without a code is how S3 answers HEAD with an expired token: such an answer has no body that says so.
+    refused = _EXPIRED | _UNKNOWN_KEY | _FORBIDDEN | {"400", "401", "SignatureDoesNotMatch"}
+    if code in refused or "RefreshError" in names:
         return Trouble.DENIED
+    if names & _UNREACHABLE:
+        return Trouble.UNREACHABLE
     if code in _BUSY or names & _CUT:
         return Trouble.PASSING
-    if code or names & (_UNREACHABLE | _NO_CREDENTIALS):
+    if code or names & _NO_CREDENTIALS:
         return Trouble.FINAL
     if isinstance(error, FileNotFoundError):
         return Trouble.ABSENT

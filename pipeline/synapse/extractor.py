@@ -7,13 +7,12 @@ from typing import Any
 
 import msgspec
 
-from pipeline.errors import BackendError, ExportError, ResponseTooLarge, TransientError, UrlExpired
+from pipeline.errors import BackendError, ExportError, RefusedHost, ResponseTooLarge, TransientError, UrlExpired
 from pipeline.reasons import Reason
 from pipeline.records import Failure, Sample
 from pipeline.shards import Shard, unpack_keys
 from pipeline.synapse.documents import build_samples, parse_document, with_size
 from pipeline.synapse.event_loop import together
-from pipeline.synapse.hosts import RefusedHost
 from pipeline.synapse.image_size import find_image_size
 from pipeline.synapse.listing import LARGEST_PAGE, Batch, Listing
 from pipeline.synapse.payloads import checked, compact

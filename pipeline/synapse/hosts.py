@@ -21,7 +21,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import DefaultResolver
 from yarl import URL
 
-from pipeline.errors import BackendError
+from pipeline.errors import RefusedHost
 
 type _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -39,13 +39,6 @@ _ASSIGNMENTS = ipaddress.IPv4Network("192.0.0.0/24")  # private, whatever the re
 # What resolvers read as an IPv4 address: the last label is a number (url.spec.whatwg.org, "ends in a number").
 _NUMERIC = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9a-fA-F]*)\.*")
 _LONGEST_SHOWN = 80
-
-
-class RefusedHost(BackendError):
-    """A file is somewhere that files are not fetched from, unless ``run.file_hosts`` names it.
-
-    For its record this is passing trouble: the same export, run again with the host named, tries it again.
-    """
 
 
 class FileHosts:

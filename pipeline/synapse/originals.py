@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from pipeline.errors import BackendError, StorageError, TransientError
+from pipeline.errors import BackendError, RefusedHost, StorageError, TransientError
 from pipeline.frames import baked, is_wrong_size
 from pipeline.pictures import Header, PictureError, is_unterminated, read_header
 from pipeline.reasons import Reason
@@ -22,7 +22,6 @@ from pipeline.records import Failure
 from pipeline.shards import Shard
 from pipeline.synapse.event_loop import together
 from pipeline.synapse.extractor import HELD_BYTES, with_fresh_url, without_address
-from pipeline.synapse.hosts import RefusedHost
 from pipeline.synapse.listing import Batch, Listing
 from pipeline.synapse.rows import Row, originals_of
 from pipeline.synapse.slots import ByteBudget, Lease

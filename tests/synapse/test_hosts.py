@@ -13,8 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import parse_config
-from pipeline.errors import BackendError, ConfigError, TransientError
-from pipeline.synapse.hosts import RefusedHost
+from pipeline.errors import BackendError, ConfigError, RefusedHost, TransientError
 from pipeline.synapse.transport import Retry, Transport
 from pipeline.workspace import Settings, Workspace
 from synapse.local_api import SIGNATURE, TOKEN, LocalApi, everything_of, scripted, transport
