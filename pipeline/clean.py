@@ -6,7 +6,7 @@ import msgspec
 
 from pipeline.destination import read_success, remove_export
 from pipeline.lock import clear_staging, hold, staged
-from pipeline.storage import Storage
+from pipeline.storage import TEMPORARY, Storage
 
 
 class Cleaned(msgspec.Struct, frozen=True):
@@ -28,10 +28,7 @@ def clean(storage: Storage, *, break_lock: bool = False) -> Cleaned:
     """
     with hold(storage, f"clean-{uuid.uuid4().hex[:12]}", break_lock=break_lock):
         finished = read_success(storage) is not None
-        work = bool(staged(storage))
-        files = 0
-        if work and not finished:
-            files = remove_export(storage)
-        elif work:
-            clear_staging(storage)
+        work = any(folder != TEMPORARY for folder in staged(storage))
+        files = remove_export(storage) if work and not finished else 0
+        clear_staging(storage)
         return Cleaned(finished, files, work, storage.abort_uploads())

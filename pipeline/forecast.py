@@ -128,6 +128,6 @@ def check_space(workspace: Workspace, project: Project) -> None:
     if needed > free:
         raise DestinationError(
             workspace.storage.url,
-            f"has {free / 1e9:,.1f} GB free, and {records:,} records will take about {needed / 1e9:,.1f} GB "
+            f"has {free / 1e6:,.0f} MB free, and {records:,} records will take about {needed / 1e6:,.0f} MB "
             f"(estimated from the newest {sampled.shard.count}); make room, or use another path",
         )

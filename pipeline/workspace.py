@@ -25,8 +25,8 @@ from pipeline.synapse.source import Source
 class Settings(msgspec.Struct, frozen=True):
     """The configuration (``${VAR}`` references of ``storage_options`` unexpanded), as JSON values.
 
-    ``key`` names the staging area, ``requests`` bounds a process's requests in flight at each host, ``search_path`` is a
-    folder with the user's own formats (where the configuration file is).
+    ``key`` names the staging area, ``requests`` bounds a process's requests in flight at each host, ``search_path`` is
+    a folder with the user's own formats (where the configuration file is).
     """
 
     config: dict[str, Any]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.storage.base import STAGING, Extent, Piece, Storage, check_relative, describe
+from pipeline.storage.base import STAGING, TEMPORARY, Extent, Piece, Storage, check_relative, describe
 from pipeline.storage.connection import Access, Connection
 from pipeline.storage.gcs import GcsStorage, gcs_defaults
 from pipeline.storage.local import LocalStorage
@@ -19,6 +19,7 @@ from pipeline.storage.s3 import S3Storage, s3_defaults
 
 __all__ = [
     "STAGING",
+    "TEMPORARY",
     "Access",
     "Extent",
     "LocalStorage",
