@@ -185,6 +185,12 @@ def test_a_bucket_in_another_region_is_said(tidy, s3_server, proxy, tmp_path, co
     assert text in line_of_refusal(tidy, s3_server.place(endpoint=proxy.url), tmp_path)
 
 
+def test_a_clock_that_is_wrong_is_said(tidy, s3_server, proxy, tmp_path):
+    proxy.answer(403, "<Error><Code>RequestTimeTooSkewed</Code><Message>wrong</Message></Error>")
+    line = line_of_refusal(tidy, s3_server.place(endpoint=proxy.url), tmp_path)
+    assert "this machine's clock is more than 15 minutes off; set it" in line
+
+
 def test_a_store_that_cannot_be_reached_is_said(tidy, tmp_path):
     place = Place(
         "s3://exports/a",
