@@ -20,6 +20,7 @@ from pipeline.destination import State, Success, examine, read_success, remove_e
 from pipeline.errors import FailureLimitError, PreflightError, StagingError
 from pipeline.executors import Executor, SerialExecutor
 from pipeline.extract import extract, failed_records
+from pipeline.machines import settle_paths
 from pipeline.merge import declared, merge
 from pipeline.numbering import make_catalog
 from pipeline.plan import check, check_destination, frozen_plan, identify, make_plan, read_given
@@ -51,7 +52,7 @@ def make_executor(config: ExportConfig) -> Executor:
         return SerialExecutor()
     from pipeline.ray_executor import RayExecutor  # noqa: PLC0415  a serial run needs no Ray
 
-    return RayExecutor(config.run.address, config.run.workers)
+    return RayExecutor(config.run.address, config.run.workers, config.run.memory_mb)
 
 
 def run(config: ExportConfig, *, listener: Listener | None = None, search_path: str = "") -> Result:
@@ -61,8 +62,9 @@ def run(config: ExportConfig, *, listener: Listener | None = None, search_path: 
     After any error but 2 the same call continues where this one stopped.
     """
     reporter = Reporter(listener or Silence())
-    settings = Settings(config.model_dump(mode="json"), requests=config.run.requests, search_path=search_path)
     try:
+        config = settle_paths(config)
+        settings = Settings(config.model_dump(mode="json"), requests=config.run.requests, search_path=search_path)
         workspace = open_workspace(settings)
         project = check(workspace)
         export = identify(config, workspace.client.origin)
@@ -72,6 +74,8 @@ def run(config: ExportConfig, *, listener: Listener | None = None, search_path: 
         if state is State.FINISHED:
             return _finished(workspace, reporter)
         with make_executor(config) as executor:
+            if executor.description:
+                reporter.message(executor.description)
             check_destination(workspace, executor)
             if state is State.REPLACE:
                 read_given(workspace, project)  # refuses what cannot be used while there still is something to keep
@@ -79,8 +83,8 @@ def run(config: ExportConfig, *, listener: Listener | None = None, search_path: 
             plan = frozen_plan(workspace) or make_plan(workspace, export, project, reporter)
             if state is State.RESUME:
                 reporter.message(f"continuing an unfinished export of {plan.records:,} records")
-            workers = executor.workers
-            shared = max(_LEAST_REQUESTS, config.run.requests // workers)
+            # Writing asks object stores for originals, which bear more; the bound for the API is kept by extract.
+            shared = min(config.run.requests, max(_LEAST_REQUESTS, config.run.requests // executor.workers))
             success = _stages(msgspec.structs.replace(settings, requests=shared), plan, executor, reporter)
         return _result(success, workspace)
     finally:

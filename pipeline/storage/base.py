@@ -112,7 +112,7 @@ class Storage(ABC):
 
     def probe(self) -> None:
         """Prove that files can be written, read and deleted here, leaving nothing behind; raises DestinationError."""
-        path = f"{STAGING}/probe-{uuid.uuid4().hex}"
+        path = f"{STAGING}/probe/{uuid.uuid4().hex}"  # in a folder, as staging areas are, should it be left behind
         try:
             self.write(path, b"probe", durable=True)
             if self.read(path) != b"probe":
