@@ -97,7 +97,8 @@ class RayExecutor:
         machines = self._machines()
         cpus = sum(int(node["Resources"].get("CPU", 0)) for node in machines)
         count = "1 machine" if len(machines) == 1 else f"{len(machines)} machines"
-        return f"Ray {self._ray.__version__}: {count}, {cpus} CPUs, up to {self.workers} shards at once"
+        shards = "1 shard" if self.workers == 1 else f"{self.workers} shards"
+        return f"Ray {self._ray.__version__}: {count}, {cpus} CPUs, up to {shards} at once"
 
     def map[S, I, O](
         self, function: Callable[[S, I], O], shared: S, inputs: Iterable[I], *, at_most: int | None = None

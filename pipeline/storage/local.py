@@ -169,12 +169,11 @@ class LocalStorage(Storage):
             self._remove_empty(folder)
 
     def _remove_empty(self, folder: str) -> None:
-        temporary = f"{self._root}/{STAGING}/tmp"
-        if folder.endswith(f"/{STAGING}"):
-            with contextlib.suppress(OSError):
-                os.rmdir(temporary)
-            self._made.clear()
         while len(folder) >= len(self._root):
+            if folder.endswith(f"/{STAGING}"):
+                with contextlib.suppress(OSError):
+                    os.rmdir(f"{self._root}/{STAGING}/tmp")
+                self._made.clear()
             try:
                 os.rmdir(folder)
             except OSError:  # not empty, or not there: either way nothing to tidy
