@@ -28,14 +28,14 @@ OPTIONS_VARIABLE = "SYNAPSE_EXPORT_OPTIONS"
 CONFIG_NAME = "config.yaml"
 """The configuration beside the script, when neither arguments nor the variable name one."""
 
-_VERDICTS = {
+VERDICTS = {
     0: "complete",
     2: "refused before any work; nothing was exported",
     3: "too many failed records; nothing was published",
     130: "interrupted; submit it again to continue",
     143: "stopped; submit it again to continue",
 }
-_FAILED = "failed; submit it again to continue"
+FAILED = "failed; submit it again to continue"
 
 
 def main(arguments: Sequence[str], folder: Path) -> int:
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str], folder: Path) -> int:
             traceback.print_exc()
             code = 1
         sys.stderr.flush()
-        print(f"verdict: {_VERDICTS.get(code, _FAILED)} (exit code {code})", flush=True)
+        print(f"verdict: {VERDICTS.get(code, FAILED)} (exit code {code})", flush=True)
     return code
 
 

@@ -15,9 +15,13 @@ from exporting import ROOT, digest, environment, export, settings, summary
 from heads import BIN, Head
 from pipeline.sandbox import Sandbox, SandboxOptions
 
+sys.path.insert(0, str(ROOT / "scripts"))
+from job_requirements import requirements
+
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(600)]
 
 RUN = {"shard_size": 5}
+OF_RAY_ITSELF = re.compile("Runtime env is setting up|Running entrypoint for job")
 SAID_BY_RAY = re.compile(r"\b(INFO|WARNING|ERROR)\b|raylet|\(pid=|repeated \d+x|Traceback|Warning")
 
 
@@ -65,7 +69,7 @@ def configure(folder, sandbox, path, **overrides):
 
 def check_log(text, sandbox):
     """Of a job's own output: quiet, without secrets, and harmless for the commands that follow it."""
-    lines = text.split("Running entrypoint for job", 1)[1].splitlines()[1:]
+    lines = [line for line in text.splitlines() if not OF_RAY_ITSELF.search(line)]
     assert not [line for line in lines if SAID_BY_RAY.search(line)], text
     assert "[/" not in text
     assert sandbox.token not in text
@@ -92,6 +96,18 @@ def test_ray_job_submit_exports_the_same_bytes_quietly(head, clone, sandbox, gol
     assert lines[-1] == "verdict: complete (exit code 0)"
     assert head.jobs()["quiet"]["metadata"]["export"] == "test"
     assert summary(tmp_path / "out")["job"] == "quiet"
+
+
+def test_ray_job_submit_installs_what_a_bare_cluster_lacks(head, clone, sandbox, golden, tmp_path):
+    """As documented for a cluster that has neither the package nor its dependencies."""
+    config = configure(clone, sandbox, tmp_path / "out")
+    install = json.dumps({"pip": "jobs/requirements.txt"})
+    done = submit(head, clone, config, "bare", "--runtime-env-json", install)
+    assert done.returncode == 0, done.stdout
+    assert digest(tmp_path / "out") == golden
+    assert check_log(head.logs("bare"), sandbox)[-1] == "verdict: complete (exit code 0)"
+    installed = head.jobs()["bare"]["runtime_env"]["pip"]
+    assert [line for line in requirements().splitlines() if line[0] != "#"] == installed.get("packages", installed)
 
 
 @pytest.mark.parametrize(
@@ -226,9 +242,6 @@ def test_a_bundle_of_what_cannot_be_right_is_refused(sandbox, tmp_path):
 
 
 def test_a_job_asks_for_what_the_lock_has():
-    sys.path.insert(0, str(ROOT / "scripts"))
-    from job_requirements import requirements  # noqa: PLC0415
-
     renew = "run: .venv/bin/python scripts/job_requirements.py > jobs/requirements.txt"
     assert (ROOT / "jobs/requirements.txt").read_text() == requirements(), renew
     assert "\nray" not in requirements()
@@ -319,7 +332,7 @@ def test_a_run_of_the_platform_shows_progress_metrics_messages_and_result(head, 
     [
         ({"formats": ["cocoa"]}, "cocoa"),
         ({"fromats": ["coco"]}, "extra_params.fromats is not one of the requested formats"),
-        ({"split": {"by": "file", "file": "${SYNAPSE_ACCESS_TOKEN}"}}, "${…} is not replaced here"),
+        ({"split": {"by": "file", "file": "${SYNAPSE_ACCESS_TOKEN}"}}, "they hold the value of SYNAPSE_ACCESS_TOKEN"),
         ({"run": {"memory_mb": 10**9}}, "run.memory_mb: no machine has a free CPU and 1000000000 MB"),
     ],
     ids=["format", "key", "variable", "memory"],
@@ -334,8 +347,17 @@ def test_a_run_that_is_refused_tells_the_user_why(head, plugin, sandbox, extra, 
         entry["data"]["content"] for entry in sandbox.job_logs() if entry["job"] == job and entry["level"] == "error"
     ]
     assert any(said in error for error in errors), errors
-    assert sandbox.token not in json.dumps(sandbox.jobs()[job])
+    assert sandbox.token not in json.dumps([sandbox.jobs()[job], sandbox.job_logs()])
+    assert sandbox.token not in head.logs(job)
     assert not (sandbox.storage_location / "exports/refused/_SUCCESS.json").exists()
+
+
+def test_parameters_of_the_platform_are_not_expanded(head, plugin, sandbox):
+    given = json.dumps(parameters(sandbox, "exports/x", split={"by": "file", "file": "${SYNAPSE_ACCESS_TOKEN}"}))
+    done = head.run("synapse", "plugin", "run", "export", "--mode", "local", "--params", given, cwd=plugin)
+    assert done.returncode == 1
+    assert "${…} is not replaced here" in " ".join(done.stdout.split())
+    assert sandbox.token not in done.stdout
 
 
 def test_publish_lists_a_complete_package(head, plugin):

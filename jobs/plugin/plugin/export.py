@@ -1,6 +1,8 @@
 """The export as an action of the Synapse SDK: the platform's parameters in, progress and messages to its own pages."""
 
 import json
+import os
+import re
 import time
 from typing import Any
 
@@ -28,6 +30,8 @@ STEPS = {"plan": 5, "extract": 40, "catalog": 3, "write": 40, "merge": 7, "publi
 DEFAULT_FORMATS = ["coco"]
 _PLATFORM = ("name", "description", "target", "filter", "storage", "path", "save_original_file")
 _KEYS = {"format", *ExportConfig.model_fields} - {*_PLATFORM, "extra_params", "storage_options"}
+_SECRET_NAME = re.compile("TOKEN|SECRET|PASSWORD|KEY|CREDENTIAL")
+_SHORTEST_SECRET = 8
 _SECONDS_BETWEEN_UPDATES = 1.0
 
 
@@ -69,10 +73,21 @@ def export_config(params: ExportParams) -> ExportConfig:
     values = {key: getattr(params, key) for key in _PLATFORM}
     values["description"] = values["description"] or ""
     text = json.dumps({**values, **own, "extra_params": extra})
-    if "${" in text:
-        # A file's author owns the environment it names; who fills in a form on the platform does not.
-        raise ConfigError("parameters", "${…} is not replaced here; write the value itself")
+    _refuse_variables(text)
     return parse_config(text, source="parameters")
+
+
+def _refuse_variables(text: str) -> None:
+    """Raise ConfigError for parameters that name variables, or hold what Ray has already made of one.
+
+    A file's author owns the environment it names; who fills in a form on the platform does not. Ray replaces
+    ``${NAME}`` in the variable that the SDK passes parameters in, so a secret may be here in full: no further.
+    """
+    if "${" in text:
+        raise ConfigError("parameters", "${…} is not replaced here; write the value itself")
+    for name, value in os.environ.items():
+        if _SECRET_NAME.search(name) and len(value) >= _SHORTEST_SECRET and value in text:
+            raise ConfigError("parameters", f"they hold the value of {name}; ${{…}} must not name a secret")
 
 
 def counts(result: Result) -> dict[str, Any]:
