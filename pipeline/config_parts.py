@@ -148,6 +148,7 @@ class RunConfig(Model):
     executor: Literal["ray", "serial"] = "ray"
     address: str | None = None
     workers: int | None = Field(default=None, ge=1)
+    memory_mb: int = Field(default=512, ge=0)
     shard_size: int = Field(default=500, ge=1, le=100_000)
     page_size: int = Field(default=100, ge=1, le=1000)
     requests: int = Field(default=32, ge=1, le=1000)

@@ -50,8 +50,11 @@ def extract(settings: Settings, plan: Plan, executor: Executor, reporter: Report
     ]
     waiting = sum(shard.count for shard in todo)
     reporter.begin("extract", plan.records, resumed=plan.records - waiting)
-    context = ExtractContext(settings, plan.fingerprint)
-    for result in executor.map(extract_shard, context, todo):
+    # The API is asked by all workers together: where there are more of them than requests, some wait for their turn.
+    requests = open_workspace(settings).config.run.requests
+    at_once = max(1, min(requests, executor.workers, len(todo)))
+    context = ExtractContext(msgspec.structs.replace(settings, requests=requests // at_once), plan.fingerprint)
+    for result in executor.map(extract_shard, context, todo, at_most=at_once):
         reporter.advance(result.records, result.bytes, result.failures)
     reporter.end()
     return len(todo)

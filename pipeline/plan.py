@@ -4,12 +4,13 @@ What is planned is frozen: rows that appear later are out by rule, rows that van
 """
 
 import hashlib
-from importlib.metadata import version
 
+from pipeline import __version__
 from pipeline.class_lock import check_drift, encode_lock, find_lock
 from pipeline.config import ExportConfig
 from pipeline.errors import ConfigError, DestinationError, StagingError
 from pipeline.executors import Executor
+from pipeline.machines import check_machines
 from pipeline.progress import Reporter
 from pipeline.side_files import read_side_file
 from pipeline.splits import SplitFile, read_split_file
@@ -17,7 +18,7 @@ from pipeline.staging import Given, Identity, Plan
 from pipeline.synapse.source import Project
 from pipeline.workspace import Workspace
 
-VERSION = version("synapse-export")
+VERSION = __version__
 
 
 def identify(config: ExportConfig, origin: str) -> Identity:
@@ -37,13 +38,16 @@ def check(workspace: Workspace) -> Project:
 
 
 def check_destination(workspace: Workspace, executor: Executor) -> None:
-    """Prove that the destination can be written, by everyone who will write there."""
+    """Prove that the destination can be written, by everyone who will write there.
+
+    Raises DestinationError, or PreflightError for a machine that lacks something else.
+    """
     storage = workspace.storage
     if workspace.config.run.executor != "serial" and storage.url.startswith("memory://"):
         raise DestinationError(storage.url, "is the memory of one process; use run.executor: serial")
-    if executor.shares_nothing and not storage.is_shared:
-        raise DestinationError(storage.url, "is a disk of this machine, but the cluster has several; use a storage URL")
     storage.probe()
+    if workspace.config.run.executor != "serial":
+        check_machines(workspace, executor)
 
 
 def frozen_plan(workspace: Workspace) -> Plan | None:

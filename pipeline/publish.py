@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline import metadata
+from pipeline import __version__, metadata
 from pipeline.catalog import UNASSIGNED, Catalog
 from pipeline.config import ExportConfig
 from pipeline.destination import Success
@@ -16,6 +16,7 @@ from pipeline.errors import LedgerError
 from pipeline.formats import Format, Manifest, Section
 from pipeline.formats.encoding import csv_line
 from pipeline.ledger import Ledger, merge_ledgers
+from pipeline.machines import submitted_job
 from pipeline.merge import gather, join
 from pipeline.progress import Reporter
 from pipeline.reasons import Reason
@@ -131,10 +132,11 @@ def make_summary(
             "shards": len(plan.shards),
             "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
             "versions": {
-                name: version(name)
-                for name in ("synapse-export", "synapse-sdk", "ray", "pyarrow", "numpy", "pycocotools")
-            }
-            | {"python": platform.python_version()},
+                "synapse-export": __version__,
+                **{name: version(name) for name in ("synapse-sdk", "ray", "pyarrow", "numpy", "pycocotools")},
+                "python": platform.python_version(),
+            },
+            "job": submitted_job(),
             "config": config.model_dump(mode="json"),
             "fingerprint": plan.fingerprint,
         }

@@ -24,6 +24,7 @@ from pipeline.executors import Executor, SerialExecutor
 from pipeline.extract import extract, failed_records
 from pipeline.forecast import check_space
 from pipeline.lock import Lock, clear_staging, hold
+from pipeline.machines import settle_paths
 from pipeline.merge import declared, merge
 from pipeline.numbering import make_catalog
 from pipeline.plan import check, check_destination, frozen_plan, identify, make_plan, read_given
@@ -56,7 +57,7 @@ def make_executor(config: ExportConfig) -> Executor:
         return SerialExecutor()
     from pipeline.ray_executor import RayExecutor  # noqa: PLC0415  a serial run needs no Ray
 
-    return RayExecutor(config.run.address, config.run.workers)
+    return RayExecutor(config.run.address, config.run.workers, config.run.memory_mb)
 
 
 def run(
@@ -70,8 +71,9 @@ def run(
     After any error but 2 the same call continues where this one stopped.
     """
     reporter = Reporter(listener or Silence())
-    settings = Settings(config.model_dump(mode="json"), requests=config.run.requests, search_path=search_path)
     try:
+        config = settle_paths(config)
+        settings = Settings(config.model_dump(mode="json"), requests=config.run.requests, search_path=search_path)
         workspace = open_workspace(settings)
         project = check(workspace)
         export = identify(config, workspace.client.origin)
@@ -81,6 +83,8 @@ def run(
         if examine(workspace.storage, export, config.on_existing) is State.FINISHED:
             return _finished(workspace, reporter, run_id)
         with make_executor(config) as executor:
+            if executor.description:
+                reporter.message(executor.description)
             check_destination(workspace, executor)
             with hold(workspace.storage, run_id, break_lock=break_lock) as lock:
                 # Again: until the path was ours, another run may have changed what is there.
@@ -88,7 +92,8 @@ def run(
                 if state is State.FINISHED:
                     return _finished(workspace, reporter, run_id)
                 plan = _prepare(workspace, state, export, project, lock, reporter)
-                shared = max(_LEAST_REQUESTS, config.run.requests // executor.workers)
+                # Writing asks object stores for originals, which bear more; the bound for the API is kept by extract.
+                shared = min(config.run.requests, max(_LEAST_REQUESTS, config.run.requests // executor.workers))
                 settings = msgspec.structs.replace(settings, requests=shared)
                 success = _stages(settings, plan, lock, executor, reporter)
             return _result(success, workspace)

@@ -16,10 +16,10 @@ LAYERS = {
     "staging": 2, "executors": 2, "progress": 2, "formats": 2,
     "synapse": 2, "synapse.*": 2, "synapse.source": 3,
     "formats.*": 3, "ray_executor": 3, "metadata": 3, "lock": 3, "destination": 3, "packages": 3,
-    "workspace": 4, "plan": 4, "empty": 4, "extract": 4, "numbering": 4, "output": 4,
+    "workspace": 4, "machines": 4, "plan": 4, "empty": 4, "extract": 4, "numbering": 4, "output": 4,
     "write": 4, "merge": 4, "publish": 4, "verify": 4, "clean": 4,
     "run": 5, "forecast": 5,
-    "report": 6, "cli": 6, "__main__": 6, "sandbox": 6, "sandbox.*": 6,
+    "report": 6, "cli": 6, "job": 7, "__main__": 6, "sandbox": 6, "sandbox.*": 6,
 }  # fmt: skip
 
 HOMES = {

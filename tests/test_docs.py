@@ -11,6 +11,7 @@ import yaml
 from exporting import command, environment, settings, write_config
 from pipeline.cli import _parser
 from pipeline.config import ClassConfig, ExportConfig, RunConfig, SplitConfig, parse_config
+from pipeline.job import CONFIG_NAME, CONFIG_VARIABLE, FAILED, OPTIONS_VARIABLE, VERDICTS
 from pipeline.synapse.filters import check_filter
 
 ROOT = Path(__file__).parent.parent
@@ -108,6 +109,18 @@ def test_every_module_is_in_the_design_or_beside_one_that_is():
         if not path.name.startswith("__"):
             stages = {"extract.py", "numbering.py", "write.py", "merge.py"}
             assert path.name in design or path.name in stages, path.name
+
+
+def test_the_verdicts_of_a_job_are_documented():
+    rows = re.findall(r"^\| (\d+) \| ([^|]+) \| [A-Z]+ \|$", (ROOT / "docs/run-ray-job.md").read_text(), re.MULTILINE)
+    documented = {int(code): verdict for code, verdict in rows}
+    assert documented == {code: text for code, text in VERDICTS.items() if code != 130} | {1: FAILED}
+
+
+def test_the_variables_of_a_job_are_documented():
+    page = (ROOT / "docs/run-synapse-script.md").read_text()
+    for name in (CONFIG_VARIABLE, OPTIONS_VARIABLE, CONFIG_NAME):
+        assert f"`{name}`" in page, name
 
 
 def test_every_public_name_has_a_docstring():

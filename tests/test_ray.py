@@ -119,7 +119,7 @@ def test_no_task_argument_holds_a_secret(sandbox, tmp_path, monkeypatch):
     crossed = []
 
     class Recorder(SerialExecutor):
-        def map(self, function, shared, inputs):
+        def map(self, function, shared, inputs, *, at_most=None):
             for item in inputs:
                 crossed.append(pickle.dumps((shared, item)))
                 yield pickle.loads(pickle.dumps(function(shared, item)))
