@@ -83,9 +83,9 @@ def run(
         if examine(workspace.storage, export, config.on_existing) is State.FINISHED:
             return _finished(workspace, reporter, run_id)
         with make_executor(config) as executor:
+            check_destination(workspace, executor)
             if executor.description:
                 reporter.message(executor.description)
-            check_destination(workspace, executor)
             with hold(workspace.storage, run_id, break_lock=break_lock) as lock:
                 # Again: until the path was ours, another run may have changed what is there.
                 state = examine(workspace.storage, export, config.on_existing)
