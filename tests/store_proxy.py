@@ -91,7 +91,7 @@ class StoreProxy:
         self._deadlines: dict[str, float] = {}
         self._issued = 0
         self._faults: list[Fault] = []
-        self._scripted: tuple[int, str, dict[str, str]] | None = None
+        self._scripted: list[tuple[Callable[[Entry], bool], int, str, dict[str, str]]] = []
         self._lock = threading.Lock()
         self._runner = asyncio.Runner()
         self._stopping = asyncio.Event()
@@ -165,16 +165,23 @@ class StoreProxy:
             self._faults.append(fault)
         return fault
 
-    def answer(self, status: int, body: str, headers: dict[str, str] | None = None) -> None:
-        """Answer every request with this from now on, in the store's place."""
+    def answer(
+        self,
+        status: int,
+        body: str,
+        headers: dict[str, str] | None = None,
+        *,
+        matches: Callable[[Entry], bool] = lambda _: True,
+    ) -> None:
+        """Answer every request that ``matches`` with this from now on, in the store's place."""
         with self._lock:
-            self._scripted = status, body, headers or {}
+            self._scripted.append((matches, status, body, headers or {}))
 
     def heal(self) -> None:
         """Nothing goes wrong from now on."""
         with self._lock:
             self._faults.clear()
-            self._scripted = None
+            self._scripted.clear()
 
     def clear(self) -> None:
         """Forget the requests so far."""
@@ -236,8 +243,9 @@ class StoreProxy:
         fault = applying[0] if applying else None
         if fault is not None:
             entry.fault = fault.kind
-        if self._scripted is not None:
-            entry.status, text, more = self._scripted
+        scripted = next((answer for answer in self._scripted if answer[0](entry)), None)
+        if scripted is not None:
+            _, entry.status, text, more = scripted
             return web.Response(status=entry.status, text="" if request.method == "HEAD" else text, headers=more)
         if deadline is not None and time.monotonic() >= deadline:
             return _refusal(entry, 400, "ExpiredToken", "The provided token has expired.")

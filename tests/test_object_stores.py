@@ -211,3 +211,29 @@ def test_an_option_that_does_not_exist_is_said(tidy, s3_server, tmp_path):
     place = s3_server.place()
     wrong = Place(place.url, {**place.options, "requester_plays": True}, place.environment)
     assert "requester_plays" in line_of_refusal(tidy, wrong, tmp_path)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_ray_workers_write_to_s3_what_one_process_does(tidy, s3_server, tmp_path):
+    export(tidy, tmp_path / "golden")
+    place = s3_server.place()
+    values = settings(tidy, place, run={"executor": "ray", "workers": 2, "shard_size": 7})
+    done = command("run", write_config(tmp_path, values), env=environment(tidy, place))
+    assert done.returncode == 0, done.stderr
+    assert digest(place) == digest(tmp_path / "golden")
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_ray_workers_renew_the_credentials_of_a_storage_of_synapse(s3_server, proxy, tmp_path):
+    with Sandbox(SandboxOptions(profile="tidy", records=60, page_latency=0.3)) as sandbox:
+        export(sandbox, tmp_path / "golden")
+        name = f"sessions/{tmp_path.name}-{os.getpid()}"
+        sandbox.set_storage(lambda: proxy.session(2.0))
+        run = {"executor": "ray", "workers": 2, "shard_size": 15, "page_size": 3, "requests": 2}
+        values = settings(sandbox, name, storage=sandbox.storage_id, run=run)
+        done = command("run", write_config(tmp_path, values), env=environment(sandbox))
+        assert done.returncode == 0, done.stderr
+        assert proxy.issued > 4
+    assert digest(s3_server.place(name)) == digest(tmp_path / "golden")

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import DestinationError, StorageError
+from pipeline.lock import Lock
 from pipeline.storage import Extent, check_relative, open_storage
 from pipeline.storage.parts import MIB, lay_out, length_of
 from stores import STORES, empty_place
@@ -311,3 +312,56 @@ def test_sync_flushes_a_real_disk(tmp_path):
     storage.sync()
     with pytest.raises(FileNotFoundError):
         open_storage(str(tmp_path / "nothing")).sync()
+
+
+MISSING_MD5 = "<Error><Code>MissingContentMD5</Code><Message>Missing required header: Content-Md5</Message></Error>"
+NO_UPLOADS = "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated></ListMultipartUploadsResult>"
+
+
+def test_a_store_that_wants_an_md5_to_delete_many_is_asked_one_by_one(s3_server, proxy):
+    """As MinIO before 2025 does (boto/boto3#4392)."""
+    proxy.answer(400, MISSING_MD5, matches=lambda entry: "delete" in entry.query)
+    storage = s3_server.place(endpoint=proxy.url).storage()
+    storage.write_many((f"a/{number}", b"x") for number in range(20))
+    storage.delete(f"a/{number}" for number in range(19))
+    assert [path for path, _ in storage.files()] == ["a/19"]
+
+
+def test_uploads_are_found_in_a_store_that_lists_them_without_prefixes_only(s3_server, proxy):
+    """As MinIO does (minio/minio#20989)."""
+    proxy.answer(200, NO_UPLOADS, matches=lambda entry: "uploads" in entry.query and entry.query.get("prefix"))
+    place = s3_server.place(endpoint=proxy.url)
+    storage, other = place.storage(), s3_server.place().storage()
+    uploads = [storage._begin("a/b"), other._begin("a/b")]
+    assert storage.unfinished_uploads() == ["a/b"]
+    assert storage.abort_uploads() == 1
+    assert storage.unfinished_uploads() == []
+    assert other.unfinished_uploads() == ["a/b"]
+    for upload in uploads:
+        upload.abort()
+
+
+def test_a_store_that_cannot_copy_ranges_is_sent_them(s3_server, proxy):
+    proxy.answer(
+        501,
+        "<Error><Code>NotImplemented</Code><Message>no</Message></Error>",
+        matches=lambda entry: "partNumber" in entry.query and entry.size == 0,
+    )
+    storage = s3_server.place(endpoint=proxy.url).storage()
+    data = random.Random(1).randbytes(20 * MIB)
+    storage.write("pack", data)
+    storage.join("joined", [b"[", Extent("pack", 0, len(data)), b"]"])
+    assert storage.read("joined") == b"[" + data + b"]"
+
+
+def test_a_store_without_exclusive_creation_is_told_from_one_with_it(s3_server, proxy, monkeypatch):
+    """A store that ignores If-None-Match would let two runs in; the lock notices that it does."""
+    storage = s3_server.place(endpoint=proxy.url).storage()
+    lock = Lock(storage, "first")
+    lock.take()
+    assert lock.excludes()
+    monkeypatch.setattr(storage, "create_new", lambda path, data: storage.write(path, data) is None)
+    assert not lock.excludes()
+    lock.check()
+    lock.release()
+    assert list(storage.files()) == []

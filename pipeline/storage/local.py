@@ -208,8 +208,7 @@ class LocalStorage(Storage):
         folder = self._root
         while not os.path.isdir(folder) and os.path.dirname(folder) != folder:
             folder = os.path.dirname(folder)
-        found = os.statvfs(folder)
-        return found.f_bavail * found.f_frsize
+        return shutil.disk_usage(folder).free
 
     @override
     def sync(self) -> None:

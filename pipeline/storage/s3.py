@@ -1,6 +1,7 @@
 """Amazon S3 and whatever speaks its protocol (MinIO, SeaweedFS, Ceph …), through s3fs."""
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterable, Iterator
 from itertools import batched
@@ -13,7 +14,10 @@ from pipeline.storage.parts import MIB, NO_MATTER, PartedStorage, Upload
 from pipeline.storage.remote import AT_ONCE
 from pipeline.storage.trouble import code_of
 
+_MOST_PAGES = 1000  # of a thousand uploads each
 _CONNECT_SECONDS, _READ_SECONDS = 10, 60
+# Older MinIO and others want an MD5 that botocore does not send any more; Google's XML API has no such request.
+_NO_BULK_DELETE = frozenset({"MissingContentMD5", "InvalidRequest", "InvalidArgument", "NotImplemented", "501"})
 _DELETED_AT_ONCE = 1000  # docs.aws.amazon.com/AmazonS3, DeleteObjects
 
 
@@ -23,8 +27,21 @@ def s3_defaults(options: dict[str, Any]) -> dict[str, Any]:
     With ``max_concurrency`` above 1 s3fs asks for the size of every object before it reads it.
     """
     given = options.get("config_kwargs") or {}
-    ours = {"max_pool_connections": AT_ONCE, "connect_timeout": _CONNECT_SECONDS, "read_timeout": _READ_SECONDS}
+    ours: dict[str, Any] = {
+        "max_pool_connections": AT_ONCE,
+        "connect_timeout": _CONNECT_SECONDS,
+        "read_timeout": _READ_SECONDS,
+    }
+    if _has_endpoint(options):
+        # Stores other than AWS often refuse the checksums that botocore adds by itself since 1.36: boto/boto3#4392.
+        ours |= {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
     return {"max_concurrency": 1, **options, "config_kwargs": {**ours, **given}}
+
+
+def _has_endpoint(options: dict[str, Any]) -> bool:
+    inner = options.get("client_kwargs") or {}
+    named = options.get("endpoint_url") or inner.get("endpoint_url")
+    return bool(named or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"))
 
 
 class S3Storage(PartedStorage):
@@ -85,7 +102,13 @@ class S3Storage(PartedStorage):
     def delete(self, paths: Iterable[str]) -> None:
         for group in batched(paths, _DELETED_AT_ONCE):
             objects = [{"Key": self._key(path)} for path in group]
-            answer = self._request(group[0], "delete_objects", Delete={"Objects": objects, "Quiet": True})
+            try:
+                answer = self._request(group[0], "delete_objects", Delete={"Objects": objects, "Quiet": True})
+            except StorageError as error:
+                if code_of(error) not in _NO_BULK_DELETE:
+                    raise
+                super().delete(group)
+                continue
             for problem in answer.get("Errors", ()):
                 if problem.get("Code") != "NoSuchKey":
                     reason = f"{problem.get('Code')}: the credentials need to delete objects there"
@@ -98,10 +121,16 @@ class S3Storage(PartedStorage):
         return _MultipartUpload(self, path)
 
     def _unfinished(self) -> Iterator[tuple[str, str]]:
-        """Key and id of every upload below the root that was begun and not ended."""
+        """Key and id of every upload below the root that was begun and not ended.
+
+        MinIO knows no prefixes here, only whole names or none at all (minio/minio#20989).
+        """
         below = f"{self._prefix}/" if self._prefix else ""
-        more: dict[str, str] = {"Prefix": below} if below else {}
-        while True:
+        found = list(self._listed_uploads(below, {"Prefix": below} if below else {}))
+        yield from found or self._listed_uploads(below, {})
+
+    def _listed_uploads(self, below: str, more: dict[str, str]) -> Iterator[tuple[str, str]]:
+        for _ in range(_MOST_PAGES):
             page = self._request("", "list_multipart_uploads", **more)
             for found in page.get("Uploads", ()):
                 if found["Key"].startswith(below):
