@@ -127,7 +127,7 @@ def _load(options: argparse.Namespace) -> tuple[ExportConfig, str]:
 def _run(options: argparse.Namespace) -> int:
     config, folder = _load(options)
     result = run(config, listener=_listener(), search_path=folder, break_lock=options.break_lock)
-    report.print_result(result, config, Console(soft_wrap=True, highlight=False))
+    report.print_result(result, config, Console(soft_wrap=True, highlight=False), options.config)
     return 0
 
 

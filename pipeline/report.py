@@ -31,12 +31,19 @@ _READERS = {
 }
 
 
-def print_result(result: Result, config: ExportConfig, console: Console) -> None:
-    """Counts, classes, losses, where things are, and what to run next."""
+# How an export is brought to the machine that trains: most readers know nothing of object stores.
+_FETCHERS = {"s3": "aws s3 sync {url} {folder}", "gs": "gcloud storage rsync --recursive {url} {folder}"}
+
+
+def print_result(result: Result, config: ExportConfig, console: Console, source: str) -> None:
+    """Counts, classes, losses, where things are, and what to run next. ``source`` is the configuration's file."""
     success = result.success
+    protocol = result.url.partition("://")[0] if "://" in result.url else ""
+    # The options and credentials that another command needs are in the configuration.
+    place = source if protocol else result.url
     if result.already_finished:
         _say(console, f"already complete: run {success.run_id} finished {success.finished}; nothing was done")
-        _say(console, f"prove it with: {_program()} verify {result.url}")
+        _say(console, f"prove it with: {_program()} verify {place}")
         return
     ledger = success.ledger
     summary = result.summary
@@ -57,16 +64,19 @@ def print_result(result: Result, config: ExportConfig, console: Console) -> None
         )
     console.print()
     _say(console, f"where: {result.url}")
+    folder = result.url.rstrip("/").rpartition("/")[2] if protocol else result.url
+    if protocol in _FETCHERS:
+        _say(console, f"  to read it, bring it to a disk: {_FETCHERS[protocol].format(url=result.url, folder=folder)}")
     split = next(iter(splits), "train")
     loaded = load_formats((entry.name, entry.options) for entry in config.formats)
     for entry, format_ in zip(config.formats, loaded, strict=True):
         if text := _READERS.get(entry.name):
-            folder = getattr(format_, "folder", "")
+            below = getattr(format_, "folder", "")
             task = getattr(format_, "task", "")
-            own = {"folder": f"{folder}/" if folder else "", "task": task}
-            _say(console, f"  {text.format(url=result.url, split=split, **own)}")
+            own = {"folder": f"{below}/" if below else "", "task": task}
+            _say(console, f"  {text.format(url=folder, split=split, **own)}")
     _say(console, f"  books and reasons: {result.url}/{metadata.SUMMARY}")
-    _say(console, f"next: {_program()} verify {result.url} --full")
+    _say(console, f"next: {_program()} verify {place} --full")
     _say(console, f"content {success.content[:16]}: the same for the same data and configuration")
 
 

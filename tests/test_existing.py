@@ -136,7 +136,11 @@ def test_a_configuration_stands_for_its_path(tidy, s3_server, tmp_path):
     place = s3_server.place()
     config = write_config(tmp_path, settings(tidy, place))
     env = environment(tidy, place)
-    assert command("run", config, env=env).returncode == 0
+    told = command("run", config, env=env).stdout
+    assert f"next: {told.split('next: ')[1].split(' verify ')[0]} verify {config} --full" in told
+    folder = place.url.rpartition("/")[2]
+    assert f"aws s3 sync {place.url} {folder}" in told
+    assert f"data={folder}/data.yaml" in told
     assert "complete: " in command("verify", config, "--full", env=env).stdout
     assert "nothing to remove" in command("clean", config, env=env).stdout
 
