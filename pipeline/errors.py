@@ -11,7 +11,8 @@
     │   ├── ResponseTooLarge        an answer over the byte limit: ask for fewer rows
     │   └── UrlExpired              a presigned URL has run out: ask for a new one
     ├── BackendError                the API gave a final answer that ends the run            exit 1
-    │   └── RefusedHost             a file is at a host that files are not fetched from
+    │   ├── RefusedHost             a file is at a host that files are not fetched from
+    │   └── AccessRefused           the API does not accept the token any more, or not for this
     ├── StorageError                the destination failed while work was going on           exit 1
     ├── StagingError                staged data is missing or damaged                        exit 1
     ├── FormatError                 a format broke its contract                              exit 1
@@ -74,6 +75,10 @@ class RefusedHost(BackendError):
 
     For its record this is passing trouble: the same export, run again with the host named, tries it again.
     """
+
+
+class AccessRefused(BackendError):
+    """The API no longer accepts the token, or refuses what is asked with it; nothing more is asked in this work."""
 
 
 class StorageError(ExportError):

@@ -21,7 +21,7 @@ def test_an_error_survives_pickling_with_its_type_and_text(kind):
 
 
 def test_the_docstring_draws_the_whole_tree():
-    drawn = re.findall(r"^[ │├└─]*(\w+(?:Error|Large|Expired))", errors.__doc__, re.MULTILINE)
+    drawn = re.findall(r"^[ │├└─]*(\w+(?:Error|Large|Expired|Host|Refused))", errors.__doc__, re.MULTILINE)
     assert set(drawn) == {kind.__name__ for kind in ALL}
 
 

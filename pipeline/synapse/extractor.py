@@ -7,7 +7,15 @@ from typing import Any
 
 import msgspec
 
-from pipeline.errors import BackendError, ExportError, RefusedHost, ResponseTooLarge, TransientError, UrlExpired
+from pipeline.errors import (
+    AccessRefused,
+    BackendError,
+    ExportError,
+    RefusedHost,
+    ResponseTooLarge,
+    TransientError,
+    UrlExpired,
+)
 from pipeline.reasons import Reason
 from pipeline.records import Failure, Sample
 from pipeline.shards import Shard, unpack_keys
@@ -224,8 +232,8 @@ class Extractor[T]:
 
         try:
             return await with_fresh_url(self._listing, batch, row, measure)
-        except RefusedHost:
-            raise  # nothing is wrong with the image: the configuration has to name the host
+        except (RefusedHost, AccessRefused):
+            raise  # nothing is wrong with the image: the configuration has to name the host, or the token is gone
         except BackendError:
             return None  # the formats that need a size say so, and say which image
 

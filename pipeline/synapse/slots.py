@@ -11,22 +11,59 @@ _OWN_SLOTS = 8  # hosts; an export has two or three
 
 
 class Slots:
-    """A semaphore that serves the lowest rank first, and within a rank whoever came first."""
+    """A semaphore that serves the lowest rank first, and within a rank whoever came first, and follows the server.
+
+    At most ``number`` slots are held at once, and fewer while the server is in trouble: an answer that says so halves
+    what was in flight, once for all requests that were on their way then, and each round of good answers adds one slot
+    (additive increase, multiplicative decrease: RFC 5681 does the same to packets). A server that answers everything
+    but has more of our requests waiting than it works on shows by answers that take ``SLOWER`` times as long as they
+    did; there too what is in flight is halved. If that does not help, it is not the number of requests that makes
+    answers slow, so the longer time is the usual one from then on, and the number is what it was.
+
+    Only when requests are sent depends on any of this, never what is exported.
+    """
+
+    SLOWER = 3.0
+    """Times the usual time of an answer, at which requests must be waiting at the server."""
+
+    UNNOTICED = 0.25
+    """Seconds; answers that come within it are quick enough, however quick others were."""
 
     def __init__(self, number: int) -> None:
-        self._free = number
+        self._number = number
+        self._allowed = float(number)
+        self._held = 0
+        self._most_held = 0
+        self._decreases = 0
+        self._paused_until = 0.0
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._arrivals = itertools.count()
+        self._usual = 0.0
+        self._round: list[float] = []
+        self._probe: tuple[float, float] | None = None
+
+    @property
+    def allowed(self) -> int:
+        """How many slots may be held at the same time as things are."""
+        return max(1, int(self._allowed))
 
     def held(self, rank: int) -> "_Slot":
-        """``async with slots.held(rank):`` holds one slot for the block."""
+        """``async with slots.held(rank) as slot:`` holds one slot for the block, in which the answer is told."""
         return _Slot(self, rank)
 
-    async def acquire(self, rank: int) -> None:
-        """Take a slot, waiting for one if need be."""
-        if self._free:
-            self._free -= 1
-            return
+    def pause(self, seconds: float) -> None:
+        """Give no slot to anybody for so long; of several pauses the one that ends last counts."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        if until > self._paused_until:
+            self._paused_until = until
+            loop.call_at(until, self._wake)
+
+    async def acquire(self, rank: int) -> int:
+        """Take a slot, waiting for one if need be. Returns how often the number had been halved by then."""
+        if self._has_room():
+            self._take()
+            return self._decreases
         future = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting, (rank, next(self._arrivals), future))
         try:
@@ -35,15 +72,71 @@ class Slots:
             if future.done() and not future.cancelled():
                 self.release()
             raise
+        return self._decreases
 
     def release(self) -> None:
         """Give a slot back."""
-        while self._waiting:
+        self._held -= 1
+        self._wake()
+
+    def trouble(self, since: int) -> None:
+        """A request whose :meth:`acquire` returned ``since`` was refused for load, lost or not answered in time."""
+        if since == self._decreases:
+            self._decrease()
+            self._probe = None
+
+    def answered(self, since: int, seconds: float | None = None) -> None:
+        """A request was answered, after so many seconds where that says anything about load."""
+        if since != self._decreases:
+            return  # it was on its way before the number was halved, and says nothing about what came of that
+        if seconds is not None:
+            self._round.append(seconds)
+            if len(self._round) >= self.allowed:
+                self._judge_round()
+                return
+        if self._probe is None and self._allowed < self._number:
+            self._allowed = min(float(self._number), self._allowed + 1 / self._allowed)
+            self._wake()
+
+    def _judge_round(self) -> None:
+        """As many answers as there are slots: compare their mean with what is usual."""
+        mean, quickest = sum(self._round) / len(self._round), min(self._round)
+        most, self._most_held = self._most_held, self._held
+        self._round.clear()
+        if self._probe is not None:
+            before, allowed = self._probe
+            self._probe = None
+            if mean > 0.75 * before:  # half as many at a time, and no quicker
+                self._usual, self._allowed = mean, allowed
+                self._wake()
+                return
+        self._usual = min(self._usual, mean) if self._usual else quickest
+        if mean > max(self.UNNOTICED, self.SLOWER * self._usual) and most > 1:
+            allowed, self._most_held = self._allowed, most
+            self._decrease()
+            self._probe = mean, allowed
+
+    def _decrease(self) -> None:
+        self._allowed = max(1.0, min(self._allowed, self._most_held) / 2)
+        self._decreases += 1
+        self._round.clear()
+        self._most_held = self._held
+
+    def _has_room(self) -> bool:
+        if self._held >= self.allowed:
+            return False
+        return not self._paused_until or self._paused_until <= asyncio.get_running_loop().time()
+
+    def _take(self) -> None:
+        self._held += 1
+        self._most_held = max(self._most_held, self._held)
+
+    def _wake(self) -> None:
+        while self._waiting and self._has_room():
             future = heapq.heappop(self._waiting)[2]
             if not future.done():
+                self._take()
                 future.set_result(None)
-                return
-        self._free += 1
 
 
 class HostSlots:
@@ -72,14 +165,24 @@ class _Slot:
     def __init__(self, slots: Slots, rank: int) -> None:
         self._slots = slots
         self._rank = rank
+        self._since = 0
 
-    async def __aenter__(self) -> None:
-        await self._slots.acquire(self._rank)
+    async def __aenter__(self) -> Self:
+        self._since = await self._slots.acquire(self._rank)
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._slots.release()
+
+    def trouble(self) -> None:
+        """See :meth:`Slots.trouble`."""
+        self._slots.trouble(self._since)
+
+    def answered(self, seconds: float | None = None) -> None:
+        """See :meth:`Slots.answered`."""
+        self._slots.answered(self._since, seconds)
 
 
 class ByteBudget:

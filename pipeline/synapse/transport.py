@@ -21,7 +21,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from pipeline.errors import BackendError, ResponseTooLarge, TransientError, UrlExpired
+from pipeline.errors import AccessRefused, BackendError, ResponseTooLarge, TransientError, UrlExpired
 from pipeline.synapse.event_loop import CHUNK, ClientLoop
 from pipeline.synapse.hosts import FileHosts
 from pipeline.synapse.slots import HostSlots, Lease
@@ -37,7 +37,7 @@ REISSUED, PAYLOAD, PAGE = range(3)
 """Who goes first when all slots are taken: what has a URL that runs out, and of those what ran out before."""
 
 _PROGRESS = 8 * 2**20  # bytes of an original after which its tries are counted anew
-_SLOWEST = 50_000  # bytes per second: an original that comes slower than this, after a start-up time, is given up
+_SLOWEST = 50_000  # bytes per second: an original that comes slower than this, besides one try's time, is given up
 
 
 @dataclass(frozen=True)
@@ -115,13 +115,18 @@ class Transport:
         self._params = dict(params or {})
         self._hosts = FileHosts(self._base.raw_host or "", file_hosts)
         self._slots = HostSlots(requests)
-        self._paused_until: dict[str, float] = {}
+        self._refused: AccessRefused | None = None
         self._loop = ClientLoop()
         self._close = weakref.finalize(self, self._loop.close)
 
     def run[T](self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine to its end in this client's event loop; also from code that an event loop runs (Jupyter)."""
-        return self._loop.run(coroutine)
+
+        async def anew() -> T:
+            self._refused = None  # whoever comes back after a refusal may have been given access meanwhile
+            return await coroutine
+
+        return self._loop.run(anew())
 
     def close(self) -> None:
         """Close all connections; the client cannot be used afterwards."""
@@ -147,7 +152,7 @@ class Transport:
         """
         url = self.api_url(address, params)
 
-        async def receive(response: aiohttp.ClientResponse) -> T:
+        async def receive(response: aiohttp.ClientResponse, _: asyncio.Timeout) -> T:
             return await self._body(response, decode, lease, min(limit or LARGEST_BODY, LARGEST_BODY))
 
         return await self._send(url, receive, headers=self._headers, rank=rank, is_file=False)
@@ -158,7 +163,7 @@ class Transport:
         """``decode`` of the object behind a file URL. Raises UrlExpired when the URL has to be issued again."""
         url, headers = self.file_url(address)
 
-        async def receive(response: aiohttp.ClientResponse) -> T:
+        async def receive(response: aiohttp.ClientResponse, _: asyncio.Timeout) -> T:
             return await self._body(response, decode, lease, LARGEST_BODY)
 
         return await self._send(url, receive, headers=headers, rank=rank, is_file=True)
@@ -168,7 +173,7 @@ class Transport:
         url, headers = self.file_url(address)
         headers = {**headers, "Range": f"bytes=0-{length - 1}", "Accept-Encoding": "identity"}
 
-        async def receive(response: aiohttp.ClientResponse) -> bytes:
+        async def receive(response: aiohttp.ClientResponse, _: asyncio.Timeout) -> bytes:
             parts: list[bytes] = []
             missing = length if response.status < 400 else 0
             while missing > 0 and (part := await response.content.read(missing)):
@@ -184,7 +189,7 @@ class Transport:
         """Put a whole file into ``sink``; a cut connection goes on where it stopped, or starts anew."""
         url, headers = self.file_url(address)
 
-        async def receive(response: aiohttp.ClientResponse) -> None:
+        async def receive(response: aiohttp.ClientResponse, clock: asyncio.Timeout) -> None:
             size = response.content_length
             if response.status == 206 and _range_start(response) == sink.received:
                 size = None if size is None else sink.received + size
@@ -195,6 +200,8 @@ class Transport:
                 await sink.begin(None if "Content-Encoding" in response.headers else size)
             sink.etag = response.headers.get("ETag", "")
             async for chunk in response.content.iter_chunked(CHUNK):
+                # Large files may take their time, as long as they come: a byte now and then is not enough.
+                clock.reschedule((clock.when() or 0.0) + len(chunk) / _SLOWEST)
                 self.stats.bytes += len(chunk)
                 sink.received += len(chunk)
                 await sink.write(chunk)
@@ -262,7 +269,7 @@ class Transport:
     async def _send[T](
         self,
         url: URL,
-        receive: Callable[[aiohttp.ClientResponse], Awaitable[T]],
+        receive: Callable[[aiohttp.ClientResponse, asyncio.Timeout], Awaitable[T]],
         *,
         headers: Mapping[str, str] | Callable[[], Mapping[str, str]],
         rank: int,
@@ -270,59 +277,59 @@ class Transport:
         accept: tuple[int, ...] = (200,),
         sink: Sink | None = None,
     ) -> T:
-        retry, origin = self.retry, url.raw_authority
+        retry = self.retry
         slots = self._slots.of((url.raw_host or "").lower().removesuffix("."))
         loop = asyncio.get_running_loop()
         deadline: float | None = None
         failures = unusable = reached = 0
+        problem = ""
         while True:
-            if self._paused_until:
-                await self._pause(origin)
-            retry_after = 0.0
-            async with slots.held(rank):
-                deadline = loop.time() + retry.deadline if deadline is None else deadline
+            wait = 0.0
+            async with slots.held(rank) as slot:
+                started = loop.time()
+                deadline = started + retry.deadline if deadline is None else deadline
+                if failures and not sink and started >= deadline:
+                    raise TransientError(shown(url), f"gave up after {failures} tries: {problem}")
+                if self._refused and not is_file:
+                    raise AccessRefused(*self._refused.args)  # no request more than were on their way
                 self.stats.requests += 1
+                retry_after = 0.0
                 try:
                     session = self._loop.session(
                         self._hosts, connect=retry.connect, idle=retry.idle, secure=self._base.scheme == "https"
                     )
                     own = headers() if callable(headers) else headers
-                    end = loop.time() + retry.attempt
+                    end = started + retry.attempt
                     async with asyncio.timeout_at(end if sink else min(end, deadline)) as clock:
                         async with session.get(url, headers=own, allow_redirects=False) as response:
+                            seconds = None if is_file else loop.time() - started
                             if response.status in accept:
-                                if sink:
-                                    clock.reschedule(end + (response.content_length or LARGEST_BODY) / _SLOWEST)
-                                return await receive(response)
+                                result = await receive(response, clock)
+                                slot.answered(seconds)
+                                return result
                             await self._refuse(response, is_file=is_file)
                             problem = f"HTTP {response.status}"
                             retry_after = _retry_after(response)
+                            slot.trouble()
                 except _UnusableError as error:
                     unusable += 1
                     problem = f"the answer cannot be used: {error}"
                 except (aiohttp.ClientError, TimeoutError, OSError, EOFError) as error:
                     problem = describe(error)
-            if sink and sink.received - reached >= _PROGRESS:
-                failures, reached = 0, sink.received
-            failures += 1
-            wait = retry.wait(failures, retry_after)
+                    slot.trouble()
+                if sink and sink.received - reached >= _PROGRESS:
+                    failures, reached = 0, sink.received
+                failures += 1
+                wait = retry.wait(failures, retry_after)
+                if retry_after:
+                    # Whoever else wants something from this server has to wait too, also who waits for this slot.
+                    slots.pause(wait)
             late = not sink and loop.time() + wait > deadline
             if failures >= retry.tries or unusable >= retry.unusable or late:
                 raise TransientError(shown(url), f"gave up after {failures} tries: {problem}")
             self.stats.retries += 1
-            if retry_after:
-                # Whoever else wants something from this server had better wait too.
-                self._paused_until[origin] = loop.time() + wait
-            else:
+            if not retry_after:
                 await asyncio.sleep(wait)
-
-    async def _pause(self, origin: str) -> None:
-        while (until := self._paused_until.get(origin)) is not None:
-            remaining = until - asyncio.get_running_loop().time()
-            if remaining <= 0:
-                self._paused_until.pop(origin, None)
-                return
-            await asyncio.sleep(remaining)
 
     async def _body[T](
         self, response: aiohttp.ClientResponse, decode: Callable[[bytes], T], lease: Lease | None, limit: int
@@ -364,8 +371,11 @@ class Transport:
             if status in EXPIRED_STATUSES:
                 raise UrlExpired(where, f"HTTP {status}")
             raise BackendError(where, f"HTTP {status}", "there is no such object" if status in (404, 410) else "")
-        if status == 401:
-            raise BackendError(where, "HTTP 401", "the access token is no longer accepted; set a new one and run again")
+        if status in (401, 403):
+            gone = "the access token is no longer accepted; set a new one and run again"
+            detail = gone if status == 401 else await self._detail(response)
+            self._refused = AccessRefused(where, f"HTTP {status}", detail)
+            raise self._refused
         raise BackendError(where, f"HTTP {status}", await self._detail(response))
 
     async def _detail(self, response: aiohttp.ClientResponse) -> str:
