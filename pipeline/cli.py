@@ -18,6 +18,7 @@ from pipeline.errors import ConfigError, ExportError
 from pipeline.formats import load_format
 from pipeline.plan import VERSION
 from pipeline.progress import Bar, Lines, Listener, printable
+from pipeline.retry import retry_failed
 from pipeline.run import run
 from pipeline.storage import Storage, open_storage
 from pipeline.verify import verify
@@ -66,18 +67,20 @@ def _parser() -> argparse.ArgumentParser:
     ):
         sub = commands.add_parser(name, help=text, description=text)
         sub.add_argument("config", help="a YAML file")
-        sub.add_argument(
-            "--set",
-            metavar="KEY=VALUE",
-            action="append",
-            default=[],
-            dest="overrides",
-            help="override a key: run.workers=4",
-        )
+        _add_overrides(sub)
         sub.set_defaults(command=command)
-
         if name == "run":
             _add_break_lock(sub)
+
+    text = (
+        "try the failed records of a finished export again, only them, and patch the dataset to what a run without "
+        "these failures would have written"
+    )
+    sub = commands.add_parser("retry-failed", help=text, description=text)
+    sub.add_argument("config", help="the YAML file the export was made with")
+    _add_overrides(sub)
+    sub.set_defaults(command=_retry_failed)
+    _add_break_lock(sub)
 
     sub = commands.add_parser("verify", help="prove that a finished export is complete and undamaged")
     sub.add_argument("path", help=_TARGET)
@@ -105,6 +108,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_overrides(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        dest="overrides",
+        help="override a key: run.workers=4",
+    )
+
+
 def _add_break_lock(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--break-lock",
@@ -127,6 +141,13 @@ def _load(options: argparse.Namespace) -> tuple[ExportConfig, str]:
 def _run(options: argparse.Namespace) -> int:
     config, folder = _load(options)
     result = run(config, listener=_listener(), search_path=folder, break_lock=options.break_lock)
+    report.print_result(result, config, Console(soft_wrap=True, highlight=False), options.config)
+    return 0
+
+
+def _retry_failed(options: argparse.Namespace) -> int:
+    config, folder = _load(options)
+    result = retry_failed(config, listener=_listener(), search_path=folder, break_lock=options.break_lock)
     report.print_result(result, config, Console(soft_wrap=True, highlight=False), options.config)
     return 0
 

@@ -6,6 +6,7 @@ A finished export has ``_SUCCESS.json``, an unfinished one a plan below ``_stagi
 import csv
 from collections.abc import Iterable, Iterator
 from enum import Enum
+from typing import NoReturn
 
 import msgspec
 
@@ -86,18 +87,19 @@ def _examine(storage: Storage, export: Identity, on_existing: str) -> State:
         return State.REPLACE if success or plans else State.START
     if success:
         if success.export.key != export.key:
-            _refuse(storage, "a finished export", success.export, export)
+            refuse(storage, "a finished export", success.export, export)
         return State.FINISHED
     if any(key == export.key for key, _ in plans):
         return State.RESUME
     for _, theirs in plans:
         if theirs.values != export.values or theirs.origin != export.origin:
-            _refuse(storage, "an unfinished export", theirs, export)
+            refuse(storage, "an unfinished export", theirs, export)
     # The same export by another version of this package: it starts anew, and nothing of the old one may stay.
     return State.REPLACE if plans else State.START
 
 
-def _refuse(storage: Storage, what: str, theirs: Identity, ours: Identity) -> None:
+def refuse(storage: Storage, what: str, theirs: Identity, ours: Identity) -> NoReturn:
+    """Raise DestinationError naming what differs between the export that is there and ours."""
     names = sorted(theirs.values.keys() | ours.values.keys())
     differing = [name for name in names if theirs.values.get(name) != ours.values.get(name)]
     if theirs.origin != ours.origin:
@@ -122,7 +124,6 @@ def remove_export(storage: Storage) -> int:
     ``_SUCCESS.json`` goes first, so that no reader takes what is left for a complete export. Returns how many files
     were listed; the staging area goes too, but for locks.
     """
-    listed = [f"{metadata.FILES}", metadata.CHECKSUMS, metadata.SUMMARY]
     removed = 0
 
     def counted(paths: Iterable[str]) -> Iterator[str]:
@@ -133,15 +134,15 @@ def remove_export(storage: Storage) -> int:
 
     storage.delete([metadata.SUCCESS])
     if storage.size(metadata.FILES) is not None:
-        storage.delete(counted(_listed(storage)))
+        storage.delete(counted(listed(storage)))
     for key in storage.entries(STAGING):
         storage.delete(counted(Staging(storage, key).intents()))
-    storage.delete(listed)
+    storage.delete([metadata.FILES, metadata.CHECKSUMS, metadata.SUMMARY])
     clear_staging(storage)
     return removed
 
 
-def _listed(storage: Storage) -> Iterator[str]:
+def listed(storage: Storage) -> Iterator[str]:
     """Paths of ``files.csv``, without holding them all."""
     rows = csv.reader(_lines(storage.chunks(metadata.FILES)))
     next(rows, None)

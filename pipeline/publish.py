@@ -18,9 +18,11 @@ from pipeline.formats.encoding import csv_line
 from pipeline.ledger import Ledger, merge_ledgers
 from pipeline.machines import submitted_job
 from pipeline.merge import gather, join
+from pipeline.patch import remove_unlisted
 from pipeline.progress import Reporter
 from pipeline.reasons import Reason
 from pipeline.staging import ManifestMarker, Plan, StagedCatalog, WriteMarker
+from pipeline.storage import STAGING
 from pipeline.workspace import Workspace
 
 
@@ -67,6 +69,7 @@ def publish(
         file_list_sha256=list_sha256,
         ledger=ledger,
     )
+    remove_unlisted(staging)
     storage.sync()
     storage.write(metadata.SUCCESS, _pretty(success), durable=True)
     reporter.advance(1)
@@ -127,6 +130,7 @@ def make_summary(
                 *catalog_warnings(config, staged),
                 *original_warnings(ledger),
                 *format_warnings(ledger),
+                *failure_warnings(ledger),
             ],
             "reader_memory": memory,
             "shards": len(plan.shards),
@@ -183,6 +187,14 @@ def format_warnings(ledger: Ledger) -> list[str]:
         for name, books in ledger.formats.items()
         if (number := books.samples.lossy.get(Reason.IMAGE_NOT_JPEG))
     ]
+
+
+def failure_warnings(ledger: Ledger) -> list[str]:
+    """That something is missing which may be had yet."""
+    if not ledger.failed_records:
+        return []
+    missing = f"{ledger.failed_records} records failed and are not in the dataset, or not with all that belongs to them"
+    return [f"{missing}; synapse-export retry-failed tries them again, with what is kept in {STAGING}/ for that"]
 
 
 def _count(ledger: Ledger, name: str) -> dict[str, Any]:

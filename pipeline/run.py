@@ -27,6 +27,7 @@ from pipeline.lock import Lock, clear_staging, hold
 from pipeline.machines import settle_paths
 from pipeline.merge import declared, merge
 from pipeline.numbering import make_catalog
+from pipeline.patch import forget, place, read_patch
 from pipeline.plan import check, check_destination, frozen_plan, identify, make_plan, read_given
 from pipeline.progress import Listener, Reporter, Silence
 from pipeline.publish import publish
@@ -57,7 +58,7 @@ def make_executor(config: ExportConfig) -> Executor:
         return SerialExecutor()
     from pipeline.ray_executor import RayExecutor  # noqa: PLC0415  a serial run needs no Ray
 
-    return RayExecutor(config.run.address, config.run.workers, config.run.memory_mb)
+    return RayExecutor(config.run.address, config.run.workers, config.run.memory_mb, config.run.shard_timeout)
 
 
 def run(
@@ -81,7 +82,7 @@ def run(
         workspace = open_workspace(settings)
         run_id = uuid.uuid4().hex[:12]
         if examine(workspace.storage, export, config.on_existing) is State.FINISHED:
-            return _finished(workspace, reporter, run_id)
+            return finished(workspace, reporter, run_id)
         with make_executor(config) as executor:
             check_destination(workspace, executor)
             if executor.description:
@@ -90,13 +91,10 @@ def run(
                 # Again: until the path was ours, another run may have changed what is there.
                 state = examine(workspace.storage, export, config.on_existing)
                 if state is State.FINISHED:
-                    return _finished(workspace, reporter, run_id)
+                    return finished(workspace, reporter, run_id)
                 plan = _prepare(workspace, state, export, project, lock, reporter)
-                # Writing asks object stores for originals, which bear more; the bound for the API is kept by extract.
-                shared = min(config.run.requests, max(_LEAST_REQUESTS, config.run.requests // executor.workers))
-                settings = msgspec.structs.replace(settings, requests=shared)
-                success = _stages(settings, plan, lock, executor, reporter)
-            return _result(success, workspace)
+                success = finish_export(share_requests(settings, executor), plan, lock, executor, reporter)
+            return result_of(success, workspace)
     finally:
         close_workspace()
         reporter.close()
@@ -118,6 +116,7 @@ def _prepare(
     if state in (State.REPLACE, State.RESUME):
         _abort_uploads(workspace, reporter)
     plan = frozen_plan(workspace) or make_plan(workspace, export, project, reporter)
+    place(workspace.staging)
     if state is State.RESUME:
         reporter.message(f"continuing an unfinished export of {plan.records:,} records")
     return plan
@@ -131,11 +130,25 @@ def _abort_uploads(workspace: Workspace, reporter: Reporter) -> None:
         reporter.message(f"unfinished uploads of an earlier run may stay behind: {error}")
 
 
-def _stages(settings: Settings, plan: Plan, lock: Lock, executor: Executor, reporter: Reporter) -> Success:
+def share_requests(settings: Settings, executor: Executor) -> Settings:
+    """Settings for a worker among all those of ``executor``.
+
+    Writing asks object stores for originals, which bear more; the bound for the API is kept by extract.
+    """
+    shared = min(settings.requests, max(_LEAST_REQUESTS, settings.requests // executor.workers))
+    return msgspec.structs.replace(settings, requests=shared)
+
+
+def finish_export(
+    settings: Settings, plan: Plan, lock: Lock, executor: Executor, reporter: Reporter, *, patched: bool = False
+) -> Success:
+    """The stages after the plan; returns the verdict. What is staged of a ``patched`` export is taken as it is."""
     workspace = open_workspace(settings)
     staging = workspace.staging
 
-    redone, failures = _extract(workspace, plan, executor, reporter)
+    redone, failures = (
+        (0, _check_failures(workspace, plan)) if patched else _extract(workspace, plan, executor, reporter)
+    )
     try:
         staged, digest = make_catalog(workspace.config, plan, staging, reporter, redone=redone)
     except StagingError:
@@ -150,9 +163,16 @@ def _stages(settings: Settings, plan: Plan, lock: Lock, executor: Executor, repo
     lock.check()
     success = publish(workspace, plan, staged, markers, manifests, reporter, lock.run_id)
     _save_lock(workspace, lock_document(staged.catalog), reporter)
-    if not workspace.config.run.keep_staging:
-        clear_staging(workspace.storage)
+    tidy_up(workspace, success)
     return success
+
+
+def tidy_up(workspace: Workspace, success: Success) -> None:
+    """Remove what an export that is published needs no more: all that was staged, unless some of it may be patched."""
+    if workspace.config.run.keep_staging or success.ledger.failed_records:
+        forget(workspace.staging)
+    else:
+        clear_staging(workspace.storage)
 
 
 def _extract(workspace: Workspace, plan: Plan, executor: Executor, reporter: Reporter) -> tuple[int, list[Failure]]:
@@ -161,9 +181,13 @@ def _extract(workspace: Workspace, plan: Plan, executor: Executor, reporter: Rep
     The limit is checked before the catalog is frozen, because until then a passing failure is tried again.
     """
     redone = extract(workspace.settings, plan, executor, reporter)
+    return redone, _check_failures(workspace, plan)
+
+
+def _check_failures(workspace: Workspace, plan: Plan) -> list[Failure]:
     failures = [failure for marker in workspace.staging.extract_markers(plan) if marker for failure in marker.failures]
     _enforce_failure_limit(workspace, plan, failures)
-    return redone, failures
+    return failures
 
 
 def _enforce_failure_limit(workspace: Workspace, plan: Plan, failures: list[Failure]) -> None:
@@ -189,19 +213,21 @@ def _save_lock(workspace: Workspace, document: bytes, reporter: Reporter, *, aga
             reporter.message(told)
 
 
-def _finished(workspace: Workspace, reporter: Reporter, run_id: str) -> Result:
+def finished(workspace: Workspace, reporter: Reporter, run_id: str) -> Result:
     """Nothing to do but what a run that was killed after its verdict had left."""
     success = read_success(workspace.storage)
     if success is None:
         raise PreflightError(workspace.storage.url, "the export that was there has just been removed")
-    if not workspace.config.run.keep_staging and workspace.storage.entries(STAGING):
+    kept = workspace.config.run.keep_staging or success.ledger.failed_records
+    if read_patch(workspace.staging) or (not kept and workspace.storage.entries(STAGING)):
         with contextlib.suppress(DestinationError), hold(workspace.storage, run_id):  # else its run tidies up itself
-            clear_staging(workspace.storage)
+            tidy_up(workspace, success)
     if (document := workspace.storage.find(LOCK)) is not None:
         _save_lock(workspace, document, reporter, again=True)
-    return _result(success, workspace, already_finished=True)
+    return result_of(success, workspace, already_finished=True)
 
 
-def _result(success: Success, workspace: Workspace, *, already_finished: bool = False) -> Result:
+def result_of(success: Success, workspace: Workspace, *, already_finished: bool = False) -> Result:
+    """What a run returns of the export that is there."""
     summary = msgspec.json.decode(workspace.storage.find(metadata.SUMMARY) or b"{}")
     return Result(success, summary, workspace.storage.url, already_finished)
