@@ -9,14 +9,16 @@ from pipeline.catalog import ShardSummary, class_names
 from pipeline.config import ExportConfig, SplitConfig
 from pipeline.empty import without_empty
 from pipeline.executors import Executor
-from pipeline.ledger import Ledger
+from pipeline.ledger import Ledger, merge_ledgers
 from pipeline.naming import fold_hash, proposed_stem_and_suffix
 from pipeline.progress import Reporter
 from pipeline.reasons import Reason
 from pipeline.records import Failure, Point, Sample
 from pipeline.shards import Shard, unpack_keys
 from pipeline.splits import SplitFile, split_of
-from pipeline.staging import ExtractMarker, Plan, StagedSample, encode_sample
+from pipeline.spool import Place, Spool
+from pipeline.staged_samples import StagedSample, encode_sample
+from pipeline.staging import ExtractMarker, Plan
 from pipeline.synapse.source import ExtractedRecord
 from pipeline.workspace import Settings, open_workspace
 
@@ -51,31 +53,40 @@ def extract(settings: Settings, plan: Plan, executor: Executor, reporter: Report
     waiting = sum(shard.count for shard in todo)
     reporter.begin("extract", plan.records, resumed=plan.records - waiting)
     # The API is asked by all workers together: where there are more of them than requests, some wait for their turn.
-    requests = open_workspace(settings).config.run.requests
-    at_once = max(1, min(requests, executor.workers, len(todo)))
-    context = ExtractContext(msgspec.structs.replace(settings, requests=requests // at_once), plan.fingerprint)
+    context, at_once = shared_context(settings, plan, executor, len(todo))
     for result in executor.map(extract_shard, context, todo, at_most=at_once):
         reporter.advance(result.records, result.bytes, result.failures)
     reporter.end()
     return len(todo)
 
 
+def shared_context(settings: Settings, plan: Plan, executor: Executor, shards: int) -> tuple[ExtractContext, int]:
+    """What tasks that ask the API share, and how many of them may at once: ``run.requests`` bounds them together."""
+    requests = open_workspace(settings).config.run.requests
+    at_once = max(1, min(requests, executor.workers, shards))
+    return ExtractContext(msgspec.structs.replace(settings, requests=requests // at_once), plan.fingerprint), at_once
+
+
 def extract_shard(context: ExtractContext, shard: Shard) -> ShardResult:
     """Fetch, convert and stage one shard; the marker comes last. Safe to run twice."""
     workspace = open_workspace(context.settings)
     config = workspace.config
-    ledger = Ledger()
+    sound, failed = Ledger(), Ledger()
     summary = ShardSummary()
 
-    def finish(record: ExtractedRecord) -> tuple[list[StagedSample], tuple[Failure, ...]]:
+    def finish(record: ExtractedRecord) -> tuple[list[tuple[StagedSample, Place]], tuple[Failure, ...]]:
         # Here and not after the shard: bytes take a fraction of the memory of what they were made from.
-        record = take(record, config, workspace.split_file, ledger, summary)
-        return [stage(sample, config.naming) for sample in record.samples], record.failures
+        record = take(record, config, workspace.split_file, books_of(record, sound, failed), summary)
+        staged = [stage(sample, config.naming) for sample in record.samples]
+        return [(sample._replace(encoded=b""), spool.put(sample.encoded)) for sample in staged], record.failures
 
     summary.listed = count_listed(shard, config.split, workspace.split_file)
-    records = workspace.source.extract_each(shard, finish, needs_payload=workspace.needs_payload)
+    with Spool() as spool:
+        records = workspace.source.extract_each(shard, finish, needs_payload=workspace.needs_payload)
+        samples = (s._replace(encoded=spool.get(place)) for staged, _ in records for s, place in staged)
+        sha256 = workspace.staging.write_samples(shard.index, samples)
     failures = [failure for _, own in records for failure in own]
-    sha256 = workspace.staging.write_samples(shard.index, [sample for samples, _ in records for sample in samples])
+    ledger = merge_ledgers((sound, failed))
     ledger.failed_records = len(failed_records(failures))
     workspace.staging.write_extract_marker(
         ExtractMarker(
@@ -84,10 +95,16 @@ def extract_shard(context: ExtractContext, shard: Shard) -> ShardResult:
             sha256=sha256,
             summary=summary,
             ledger=ledger,
+            sound=sound,
             failures=tuple(failures),
         )
     )
     return ShardResult(shard.count, ledger.bytes, ledger.failed_records)
+
+
+def books_of(record: ExtractedRecord, sound: Ledger, failed: Ledger) -> Ledger:
+    """The books a record belongs into: a record that failed may be tried again, and is taken out of them then."""
+    return failed if failed_records(record.failures) else sound
 
 
 def take(

@@ -67,6 +67,7 @@ def runs_from_pairs(pairs: np.ndarray) -> bytes:
     starts, lengths = values[:, 0], values[:, 1]
     if lengths.size and lengths.min() == 0:
         raise MaskError("a run has no length")
+    order = None
     if starts.size > 1 and (starts[1:] < starts[:-1]).any():
         order = np.argsort(starts, kind="stable")
         starts, lengths = starts[order], lengths[order]
@@ -75,6 +76,8 @@ def runs_from_pairs(pairs: np.ndarray) -> bytes:
     if (gaps < 0).any():
         raise MaskError("runs overlap")
     apart = gaps > 0
+    if order is None and apart.all():
+        return values.astype("<i8", copy=False).tobytes()
     if not apart.all():
         starts = starts[np.concatenate(([True], apart))]
         ends = ends[np.concatenate((apart, [True]))]
@@ -107,10 +110,20 @@ def coco_rle(runs: bytes, width: int, height: int) -> Rle:
     # A pixel differs from the one above it exactly where the mask and the mask moved down by one row differ, and
     # the ends of that difference are the ends of both without those they share.
     own = _unshared(np.frombuffer(runs, dtype="<i8").reshape(-1, 2).cumsum(axis=1).ravel().astype(np.int32))
-    changes = _unshared(np.sort(np.concatenate((own, own + width))))
-    rows = _expand(changes[0::2], changes[1::2])
-    # Column-major: the change below the last row of a column is the one above the first row of the next.
-    columns = _unshared(np.sort(rows % width * height + rows // width))
+    both = np.concatenate((own, own + width))
+    both.sort()
+    changes = _unshared(both)
+    del own, both
+    columns = _expand(changes[0::2], changes[1::2])
+    # Column-major: the change below the last row of a column is the one above the first row of the next. In place,
+    # because a mask of noise changes at every other pixel.
+    rows = columns // width
+    columns %= width
+    columns *= height
+    columns += rows
+    del changes, rows
+    columns.sort()
+    columns = _unshared(columns)
     total = width * height
     bounds = columns if columns[-1] == total else np.append(columns, total)
     left, right = int(columns[0]) // height, (int(columns[-1]) - 1) // height
@@ -198,7 +211,9 @@ def _expand(starts: _Integers, ends: _Integers) -> _Integers:
     if total > MAX_TRANSITIONS:
         raise MaskError(f"the mask changes {total} times from row to row, more than {MAX_TRANSITIONS}")
     before: _Integers = np.cumsum(lengths, dtype=np.int32) - lengths
-    return np.repeat(starts - before, lengths) + np.arange(total, dtype=np.int32)
+    every = np.repeat(starts - before, lengths)
+    every += np.arange(total, dtype=np.int32)
+    return every
 
 
 def _compress(counts: npt.NDArray[np.uint32], size: tuple[int, int]) -> bytes:

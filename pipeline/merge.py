@@ -89,6 +89,7 @@ def gather(manifest: Manifest, markers: Sequence[WriteMarker]) -> MergeInput:
         for part in marker.parts:
             if part.path == manifest.path and part.length:
                 parts[part.section].append(PartAt(marker.index, part.start, part.length, part.file))
+                digest.update(part.file.encode())
         digest.update(marker.sha256.encode())
     return MergeInput(manifest, {name: tuple(found) for name, found in parts.items()}, digest.hexdigest())
 

@@ -18,14 +18,18 @@ from pipeline.staging import Part, Staging
 from pipeline.storage import Storage
 from pipeline.synapse.source import Copied
 
-_BATCH_BYTES = 16 * 2**20
+_BATCH_BYTES = 16 * 2**20  # of files that are written together, and of items that are held before they are put aside
 
 
 class _Copy(NamedTuple):
-    """An item of a manifest that is a whole file of the export; its bytes stay where they are until the merge."""
+    """Items of a manifest that are in a file already: an original of the export, or what was put aside.
+
+    The bytes stay where they are until the merge.
+    """
 
     path: str
     size: int
+    start: int = 0
 
 
 def _length(item: bytes | _Copy) -> int:
@@ -56,7 +60,7 @@ class ShardOutput:
         self._packaged = packaging == "tar"
         self._staging = staging
         self._index = index
-        self._intents = self._spills = self._package_bytes = 0
+        self._intents = self._spills = self._held = 0
         self._separators = {
             (manifest.path, section.name): section.separator
             for manifest in [m for format_ in formats for m in format_.manifests(catalog)]
@@ -75,8 +79,11 @@ class ShardOutput:
             bytes=extracted.bytes,
         )
 
-    def add(self, sample: NumberedSample, copied: Copied | Failure | None) -> None:
-        """Write one sample in every format; ``copied`` is its original, when originals are asked for."""
+    def add(self, sample: NumberedSample, copied: Copied | Failure | None, lost: Failure | None = None) -> None:
+        """Write one sample in every format; ``copied`` is its original, when originals are asked for.
+
+        With ``lost`` no format is asked: each has that failure in its books.
+        """
         originals = self.ledger.originals
         if copied is not None:
             originals.seen += 1
@@ -93,8 +100,21 @@ class ShardOutput:
         if isinstance(copied, Failure):
             # A label whose image is not there would stop the reader of the dataset.
             sample = msgspec.structs.replace(sample, sample=msgspec.structs.replace(sample.sample, file=None))
+        if lost is not None:
+            self._leave_out(sample, lost)
+            return
         for format_ in self._formats:
             self._add_format(sample, format_)
+
+    def _leave_out(self, sample: NumberedSample, lost: Failure) -> None:
+        self.failures.append(lost)
+        for format_ in self._formats:
+            books = self.ledger.formats[format_.name]
+            number = len(sample.sample.annotations)
+            books.samples.seen += 1
+            books.annotations.seen += number
+            books.samples.fail(lost.reason)
+            books.annotations.fail(lost.reason, number)
 
     def _as_copied(self, sample: NumberedSample, copied: Copied) -> NumberedSample:
         """The sample as what its copied original turned out to be, and that on record."""
@@ -166,27 +186,6 @@ class ShardOutput:
         size = _length(content)
         for item in (tar.header(entry.path, size), content, tar.padding(size)):
             self._append(package, packages.MEMBERS, item)
-            self._package_bytes += len(item) if isinstance(item, bytes) else 0
-        if self._staging and self._package_bytes > _BATCH_BYTES:
-            self._spill(self._staging, package)
-
-    def _spill(self, staging: Staging, package: str) -> None:
-        """Put the members that are held aside: re-encoded images of a whole shard may not fit in memory."""
-        run: list[bytes] = []
-        spilled: list[bytes | _Copy] = []
-        for item in (*self._items[package, packages.MEMBERS], None):
-            if isinstance(item, bytes):
-                run.append(item)
-                continue
-            if run:
-                self._spills += 1
-                data = b"".join(run)
-                spilled.append(_Copy(staging.write_spill(self._index, self._spills, data), len(data)))
-                run = []
-            if item:
-                spilled.append(item)
-        self._items[package, packages.MEMBERS] = spilled
-        self._package_bytes = 0
 
     def _item(self, entry: Entry, sample: NumberedSample, format_: Format) -> "bytes | _Copy":
         separator = self._separators.get((entry.path, entry.section))
@@ -250,7 +249,7 @@ class ShardOutput:
             self._intents += 1
 
     def parts(self) -> tuple[tuple[Part, ...], Iterator[bytes]]:
-        """Where each part will be in the pack (or which file of the export it is), and the pack's bytes.
+        """Where each part will be in the pack (or which file it is in already), and the pack's bytes.
 
         Before each part stands the separator of its section, which is not part of it: whoever joins parts takes both.
         """
@@ -270,8 +269,19 @@ class ShardOutput:
                     start += len(joined[-1])
                     run = []
                 if item:
-                    parts.append(Part(path, section, 0, item.size, item.path))
+                    parts.append(Part(path, section, item.start, item.size, item.path))
         return tuple(parts), iter(joined)
+
+    def _spill(self, staging: Staging) -> None:
+        """Put the items that are held aside: those of a whole shard may not fit in memory."""
+        parts, chunks = self.parts()
+        self._spills += 1
+        path = staging.write_spill(self._index, self._spills, b"".join(chunks))
+        self._items = {}
+        for part in parts:
+            items = self._items.setdefault((part.path, part.section), [])
+            items.append(_Copy(part.file or path, part.length, part.start))
+        self._held = 0
 
     @property
     def rendered_bytes(self) -> int:
@@ -281,6 +291,9 @@ class ShardOutput:
 
     def _append(self, path: str, section: str, data: "bytes | _Copy") -> None:
         self._items.setdefault((path, section), []).append(data)
+        self._held += len(data) if isinstance(data, bytes) else 0
+        if self._staging and self._held > _BATCH_BYTES:
+            self._spill(self._staging)
 
     def _list_file(self, path: str, size: int, sha256: str) -> None:
         self._append(metadata.FILES, metadata.ITEMS, metadata.file_line(path, size, sha256))

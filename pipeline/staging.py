@@ -5,56 +5,21 @@ there, belongs to this plan, and what it names is intact; nothing is ever conclu
 """
 
 import hashlib
-import io
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.catalog import Catalog, ShardSummary
 from pipeline.class_lock import ClassLock
 from pipeline.errors import StagingError
 from pipeline.ledger import Ledger
-from pipeline.records import Failure, Sample
+from pipeline.records import Failure
 from pipeline.shards import Shard
 from pipeline.splits import SplitFile
+from pipeline.staged_samples import SampleFile, StagedSample, open_samples, write_samples
 from pipeline.storage import STAGING, Storage
-
-_SCHEMA = pa.schema(
-    [
-        ("record_id", pa.int64()),
-        ("ordinal", pa.int32()),
-        ("stem", pa.string()),
-        ("stem_hash", pa.uint64()),
-        ("sample", pa.binary()),
-    ]
-)
-encode_sample = msgspec.msgpack.Encoder().encode
-_decode_sample = msgspec.msgpack.Decoder(Sample).decode
-
-
-class StagedSample(NamedTuple):
-    """One row of a staged shard: the sample as bytes, the stem it asks for, and the hash of that stem, folded."""
-
-    record_id: int
-    ordinal: int
-    stem: str
-    stem_hash: int
-    encoded: bytes
-
-
-class StagedSamples:
-    """The samples of a staged shard with the stems they ask for, each decoded when its turn comes."""
-
-    def __init__(self, encoded: Sequence[bytes], stems: Sequence[str]) -> None:
-        self._encoded = encoded
-        self._stems = stems
-
-    def __iter__(self) -> Iterator[tuple[Sample, str]]:
-        return zip(map(_decode_sample, self._encoded), self._stems, strict=True)
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -106,13 +71,17 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class ExtractMarker(msgspec.Struct, frozen=True):
-    """A shard's samples are staged: their digest, what they contain, and every failure."""
+    """A shard's samples are staged: their digest, what they contain, and every failure.
+
+    ``sound`` are the books without the records of which something failed: what stays when those are tried again.
+    """
 
     fingerprint: str
     index: int
     sha256: str
     summary: ShardSummary
     ledger: Ledger
+    sound: Ledger
     failures: tuple[Failure, ...]
 
     @property
@@ -185,13 +154,18 @@ class Staging:
     def _path(self, kind: str, index: int | None = None, suffix: str = "json") -> str:
         return f"{self.root}/{kind}.{suffix}" if index is None else f"{self.root}/{kind}/{index:06d}.{suffix}"
 
+    def _save(self, path: str, value: Any, *, durable: bool = True) -> bytes:
+        data = seal(value)
+        self.storage.write(path, data, durable=durable)
+        return data
+
     def write_plan(self, plan: Plan) -> None:
         """Freeze the plan."""
-        self.storage.write(self._path("plan"), msgspec.json.encode(plan), durable=True)
+        self._save(self._path("plan"), plan)
 
     def read_plan(self) -> Plan | None:
         """The frozen plan, or None when there is none that can be read."""
-        return _decode(self.storage.find(self._path("plan")), Plan)
+        return unseal(self.storage.find(self._path("plan")), Plan)
 
     def write_split_file(self, data: bytes) -> None:
         """Freeze which key is in which split."""
@@ -205,85 +179,64 @@ class Staging:
             raise StagingError(path, "is missing or damaged")
         return found
 
-    def write_samples(self, index: int, samples: Sequence[StagedSample]) -> str:
-        """Stage a shard's samples; returns the file's sha256."""
-        record_ids, ordinals, stems, hashes, encoded = zip(*samples, strict=True) if samples else ((),) * 5
-        table = pa.table(
-            [
-                pa.array(record_ids, pa.int64()),
-                pa.array(ordinals, pa.int32()),
-                pa.array(stems, pa.string()),
-                pa.array(np.asarray(hashes, dtype=np.uint64)),
-                pa.array(encoded, pa.binary()),
-            ],
-            schema=_SCHEMA,
-        )
-        buffer = io.BytesIO()
-        # Statistics and dictionaries would only describe opaque bytes and unique values.
-        pq.write_table(table, buffer, compression="lz4", use_dictionary=False, write_statistics=False)
-        data = buffer.getvalue()
-        self.storage.write(self._path("extract", index, "parquet"), data)
-        return hashlib.sha256(data).hexdigest()
+    def write_samples(self, index: int, samples: Iterable[StagedSample]) -> str:
+        """Stage a shard's samples, taken as they come; returns the file's sha256."""
+        return write_samples(self.storage, self._path("extract", index, "parquet"), samples)
 
-    def read_samples(self, marker: ExtractMarker) -> "StagedSamples":
+    def read_samples(self, marker: ExtractMarker) -> SampleFile:
         """A shard's samples.
 
-        Raises StagingError when the file is missing or is not the one the marker describes.
+        Raises StagingError when the file is missing or is not the one the marker describes: then the marker is void,
+        and is removed.
         """
-        table = self._columns(marker, ["stem", "sample"])
-        return StagedSamples(table["sample"].to_pylist(), table["stem"].to_pylist())
+        path = self._path("extract", marker.index, "parquet")
+        samples = open_samples(self.storage, path, marker.sha256)
+        if samples is None:
+            self.storage.delete([self._path("extract", marker.index)])
+            raise StagingError(path, "is missing or damaged")
+        return samples
+
+    def read_rows(self, marker: ExtractMarker) -> Iterator[StagedSample]:
+        """A shard's samples as they are staged, undecoded. Raises StagingError as :meth:`read_samples`, at once."""
+        return self.read_samples(marker).rows()
 
     def read_stem_hashes(self, marker: ExtractMarker) -> np.ndarray:
         """The uint64 hash of the folded stem of each sample of a shard."""
-        hashes: np.ndarray = self._columns(marker, ["stem_hash"])["stem_hash"].to_numpy()
+        hashes: np.ndarray = self.read_samples(marker).columns(["stem_hash"])["stem_hash"].to_numpy()
         return hashes
 
     def read_stem_claims(self, marker: ExtractMarker) -> Iterator[tuple[str, int, int]]:
         """Stem, record id and ordinal of each sample of a shard."""
-        table = self._columns(marker, ["stem", "record_id", "ordinal"])
-        return zip(*(table[name].to_pylist() for name in ("stem", "record_id", "ordinal")), strict=True)
-
-    def _columns(self, marker: ExtractMarker, columns: list[str]) -> pa.Table:
-        # Not read_table: it imports pyarrow's query engine, which takes longer than reading a shard.
-        return pq.ParquetFile(pa.BufferReader(self._staged(marker))).read(columns=columns, use_threads=False)
-
-    def _staged(self, marker: ExtractMarker) -> bytes:
-        """The bytes of a shard's samples; a marker that does not fit them is void, and is removed."""
-        path = self._path("extract", marker.index, "parquet")
-        data = self.storage.find(path)
-        if data is None or hashlib.sha256(data).hexdigest() != marker.sha256:
-            self.storage.delete([self._path("extract", marker.index)])
-            raise StagingError(path, "is missing or damaged")
-        return data
+        names = ["stem", "record_id", "ordinal"]
+        table = self.read_samples(marker).columns(names)
+        return zip(*(table[name].to_pylist() for name in names), strict=True)
 
     def write_extract_marker(self, marker: ExtractMarker) -> None:
         """Say that a shard is extracted."""
-        self.storage.write(self._path("extract", marker.index), msgspec.json.encode(marker), durable=True)
+        self._save(self._path("extract", marker.index), marker)
 
     def extract_markers(self, plan: Plan) -> Iterator[ExtractMarker | None]:
         """For each shard of the plan its marker, or None when it is not (or not validly) extracted."""
         paths = [self._path("extract", shard.index) for shard in plan.shards]
         for data in self.storage.find_many(paths):
-            marker = _decode(data, ExtractMarker)
+            marker = unseal(data, ExtractMarker)
             yield marker if marker and marker.fingerprint == plan.fingerprint else None
 
     def read_extract_marker(self, index: int) -> ExtractMarker:
         """The marker of an extracted shard; raises StagingError when there is none."""
-        marker = _decode(self.storage.find(self._path("extract", index)), ExtractMarker)
+        marker = unseal(self.storage.find(self._path("extract", index)), ExtractMarker)
         if marker is None:
             raise StagingError(self._path("extract", index), "is missing or damaged")
         return marker
 
     def write_catalog(self, catalog: StagedCatalog) -> str:
         """Freeze the catalog; returns its sha256, by which later work refers to it."""
-        data = msgspec.json.encode(catalog)
-        self.storage.write(self._path("catalog"), data, durable=True)
-        return hashlib.sha256(data).hexdigest()
+        return hashlib.sha256(self._save(self._path("catalog"), catalog)).hexdigest()
 
     def read_catalog(self) -> tuple[StagedCatalog, str] | None:
         """The frozen catalog and its sha256, or None."""
         data = self.storage.find(self._path("catalog"))
-        catalog = _decode(data, StagedCatalog)
+        catalog = unseal(data, StagedCatalog)
         return (catalog, hashlib.sha256(data or b"").hexdigest()) if catalog else None
 
     def write_pack(self, index: int, chunks: Iterable[bytes]) -> str:
@@ -292,19 +245,28 @@ class Staging:
         self.storage.write(self.pack_path(index), data)
         return hashlib.sha256(data).hexdigest()
 
+    @property
+    def catalog_path(self) -> str:
+        """Where the frozen catalog is."""
+        return self._path("catalog")
+
+    def write_marker_path(self, index: int) -> str:
+        """Where the marker of a written shard is."""
+        return self._path("write", index)
+
     def pack_path(self, index: int) -> str:
         """Where the parts of a shard are."""
         return self._path("write", index, "pack")
 
     def write_write_marker(self, marker: WriteMarker) -> None:
         """Say that a shard is written."""
-        self.storage.write(self._path("write", marker.index), msgspec.json.encode(marker), durable=True)
+        self._save(self._path("write", marker.index), marker)
 
     def write_markers(self, plan: Plan, catalog: str) -> Iterator[WriteMarker | None]:
         """For each shard its marker, or None when it is not written with this catalog."""
         paths = [self._path("write", shard.index) for shard in plan.shards]
         for data in self.storage.find_many(paths):
-            marker = _decode(data, WriteMarker)
+            marker = unseal(data, WriteMarker)
             valid = marker is not None and marker.fingerprint == plan.fingerprint and marker.catalog == catalog
             yield marker if valid else None
 
@@ -313,40 +275,60 @@ class Staging:
 
         Whoever removes an unfinished export removes these, and nothing else.
         """
-        self.storage.write(f"{self.root}/intent/{index:06d}-{number:04d}.json", msgspec.json.encode(paths))
+        self._save(f"{self.root}/intent/{index:06d}-{number:04d}.json", paths, durable=False)
 
     def write_manifest_intent(self, paths: Sequence[str]) -> None:
         """The same for the files that are joined from all shards."""
-        self.storage.write(f"{self.root}/intent/manifests.json", msgspec.json.encode(paths), durable=True)
+        self._save(f"{self.root}/intent/manifests.json", paths)
 
     def intents(self) -> Iterator[str]:
         """Every file of the export that somebody was about to write; some may not be there."""
         for path, _ in list(self.storage.files(f"{self.root}/intent")):
-            yield from _decode(self.storage.find(path), list[str]) or ()
+            yield from unseal(self.storage.find(path), list[str]) or ()
 
     def write_spill(self, index: int, number: int, data: bytes) -> str:
         """Put items of a shard aside that are too many to hold until its pack is written; returns where they are."""
-        path = f"{self.root}/write/{index:06d}-{number:04d}.part"
+        path = f"{self.root}/write/{index:06d}-{number:04d}-{hashlib.sha256(data).hexdigest()}.part"
         self.storage.write(path, data, durable=True)
         return path
 
+    def is_spill_intact(self, path: str) -> bool:
+        """Whether a file of :meth:`write_spill` holds what was put there, which its name tells; true of other files."""
+        if not path.startswith(f"{self.root}/write/"):
+            return True
+        digest = hashlib.sha256()
+        if self.storage.size(path) is None:
+            return False
+        for chunk in self.storage.chunks(path):
+            digest.update(chunk)
+        return path.endswith(f"-{digest.hexdigest()}.part")
+
     def write_manifest_marker(self, marker: ManifestMarker) -> None:
         """Say that a manifest is joined."""
-        self.storage.write(self._manifest_path(marker.path), msgspec.json.encode(marker), durable=True)
+        self._save(self._manifest_path(marker.path), marker)
 
     def read_manifest_marker(self, path: str) -> ManifestMarker | None:
         """The marker of the manifest at ``path``, or None."""
-        return _decode(self.storage.find(self._manifest_path(path)), ManifestMarker)
+        return unseal(self.storage.find(self._manifest_path(path)), ManifestMarker)
 
     def _manifest_path(self, path: str) -> str:
         return f"{self.root}/merge/{hashlib.sha256(path.encode()).hexdigest()[:32]}.json"
 
 
-def _decode[T](data: bytes | None, kind: type[T]) -> T | None:
-    """A staged document, or None when it is missing, cut short or of another version: then its work is redone."""
+def seal(value: Any) -> bytes:
+    """A document as it is staged: JSON, and in a line of its own the digest by which damage is noticed."""
+    data = msgspec.json.encode(value)
+    return data + b"\n" + hashlib.sha256(data).hexdigest().encode() + b"\n"
+
+
+def unseal[T](data: bytes | None, kind: type[T]) -> T | None:
+    """A staged document, or None when it is missing, damaged or of another version: then its work is redone."""
     if data is None:
         return None
+    document, _, digest = data.removesuffix(b"\n").rpartition(b"\n")
+    if hashlib.sha256(document).hexdigest().encode() != digest:
+        return None
     try:
-        return msgspec.json.decode(data, type=kind)
+        return msgspec.json.decode(document, type=kind)
     except msgspec.MsgspecError:
         return None

@@ -14,6 +14,7 @@ import msgspec
 from pipeline import metadata
 from pipeline.catalog import Catalog
 from pipeline.config import ExportConfig
+from pipeline.copies import find_copies, keep_copies
 from pipeline.errors import StagingError
 from pipeline.executors import Executor
 from pipeline.extract import ExtractContext, ShardResult, extract_shard, failed_records
@@ -23,7 +24,8 @@ from pipeline.progress import Reporter
 from pipeline.records import Failure, NumberedSample, Sample
 from pipeline.shards import Shard
 from pipeline.splits import SplitFile, split_of
-from pipeline.staging import ExtractMarker, Offset, Plan, StagedCatalog, StagedSamples, Staging, WriteMarker
+from pipeline.staged_samples import SampleFile
+from pipeline.staging import ExtractMarker, Offset, Plan, StagedCatalog, Staging, WriteMarker
 from pipeline.synapse.source import Copied, Wanted
 from pipeline.workspace import Settings, Workspace, open_workspace
 
@@ -76,11 +78,16 @@ def _is_intact(marker: WriteMarker, workspace: Workspace) -> bool:
     pack = storage.find(staging.pack_path(marker.index))
     if pack is None or metadata.digest(pack) != marker.sha256:
         return False
-    listed = next((part for part in marker.parts if part.path == metadata.FILES), None)
-    if listed is None or storage.is_shared:  # an object that was put is there; a file may be lost in a power cut
+    if not all(map(staging.is_spill_intact, {part.file for part in marker.parts if part.file})):
+        return False
+    if storage.is_shared:  # an object that was put is there; a file may be lost in a power cut
         return True
-    rows = csv.reader(io.StringIO(pack[listed.start : listed.start + listed.length].decode()))
-    return all(storage.size(path) == int(size) for path, size, _ in rows)
+    for part in (part for part in marker.parts if part.path == metadata.FILES):
+        own = storage.read_range(part.file, part.start, part.length) if part.file else pack[part.start :][: part.length]
+        rows = csv.reader(io.StringIO(own.decode()))
+        if not all(storage.size(path) == int(size) for path, size, _ in rows):
+            return False
+    return True
 
 
 def write_shard(context: WriteContext, item: WriteInput) -> ShardResult:
@@ -101,7 +108,7 @@ def write_shard(context: WriteContext, item: WriteInput) -> ShardResult:
     copies: dict[str, Copied | Failure] = {}
     if saves_originals:
         output.intend([sample.original_path for sample in numbered() if sample.sample.file])
-        copies = copy_originals(numbered(), item.shard, workspace)
+        copies = copy_originals(numbered(), item.shard, workspace, context.fingerprint)
     for sample in numbered():
         output.add(sample, copies.get(sample.original_path))
     failures = (*marker.failures, *output.failures)
@@ -125,7 +132,7 @@ def write_shard(context: WriteContext, item: WriteInput) -> ShardResult:
 
 def _staged_samples(
     context: WriteContext, item: WriteInput, workspace: Workspace
-) -> tuple[ExtractMarker, StagedSamples]:
+) -> tuple[ExtractMarker, SampleFile]:
     staging: Staging = workspace.staging
     marker = staging.read_extract_marker(item.shard.index)
     try:
@@ -162,9 +169,9 @@ def number(
 
 
 def copy_originals(
-    numbered: Iterable[NumberedSample], shard: Shard, workspace: Workspace
+    numbered: Iterable[NumberedSample], shard: Shard, workspace: Workspace, fingerprint: str
 ) -> dict[str, Copied | Failure]:
-    """Copy the originals of a shard; what became of each, by its output path."""
+    """Copy the originals of a shard that are not in place; what became of each, by its output path."""
     storage, policy = workspace.storage, workspace.config.exif
     wanted = [
         Wanted(
@@ -178,4 +185,12 @@ def copy_originals(
         for sample in numbered
         if (source := sample.sample).file is not None
     ]
-    return dict(workspace.source.copy_originals(shard, wanted, storage.write, storage.create))
+    if not workspace.config.max_failures:
+        return dict(workspace.source.copy_originals(shard, wanted, storage.write, storage.create))
+    # It may be published with failures and patched later; then only what had failed is fetched.
+    found = find_copies(workspace, fingerprint, shard.index, wanted)
+    missing = [one for one in wanted if one.path not in found]
+    copied = dict(workspace.source.copy_originals(shard, missing, storage.write, storage.create)) if missing else {}
+    copies = {one.path: found[one.path] if one.path in found else copied[one.path] for one in wanted}
+    keep_copies(workspace, fingerprint, shard.index, wanted, copies)
+    return copies

@@ -29,7 +29,7 @@ from pipeline.synapse.slots import ByteBudget
 from pipeline.synapse.split_key import split_value
 from pipeline.synapse.transport import PAYLOAD, REISSUED
 
-HELD_BYTES = 64 * 2**20
+HELD_BYTES = 32 * 2**20
 """Bodies of pages and payloads that one process holds at once; a larger one is held alone."""
 
 REISSUES = 3

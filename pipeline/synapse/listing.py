@@ -44,7 +44,10 @@ ENDPOINTS: Mapping[str, Endpoint] = {
     "task": Endpoint("sdk/tasks/", "id", "id", "id,data_unit,files_manifest", expand="data_unit"),
     "assignment": Endpoint("sdk/assignments/", "id", "id", "id,file,files_manifest"),
     "ground_truth": Endpoint(
-        "sdk/ground_truth_events/", "pgh_id", "id,pgh_id", "id,pgh_id,data_unit,files,files_manifest"
+        "sdk/ground_truth_events/",
+        "pgh_id",
+        "id,pgh_id,ground_truth_dataset",
+        "id,pgh_id,data_unit,files,files_manifest",
     ),
 }
 

@@ -21,10 +21,13 @@ from pipeline.reasons import Reason
 from pipeline.records import Failure
 from pipeline.shards import Shard
 from pipeline.synapse.event_loop import together
-from pipeline.synapse.extractor import HELD_BYTES, with_fresh_url, without_address
+from pipeline.synapse.extractor import with_fresh_url, without_address
 from pipeline.synapse.listing import Batch, Listing
 from pipeline.synapse.rows import Row, originals_of
 from pipeline.synapse.slots import ByteBudget, Lease
+
+HELD_BYTES = 64 * 2**20
+"""Bytes of originals that one process holds at once."""
 
 SMALL_FILE = 8 * 2**20
 """Bytes up to which a file is written whole, in one go."""
@@ -133,9 +136,11 @@ class OriginalCopier:
                 for _ in range(_FETCHES):
                     try:
                         await self._client.fetch_original(original.url, sink, rank=rank)
+                        result = await sink.finish()
+                    except _OtherSizeError as error:
+                        result = sink.another_file(without_address(error))
                     except BackendError as error:
                         return _failure(file, without_address(error), transient=isinstance(error, RefusedHost))
-                    result = await sink.finish()
                     if not sink.differs:
                         break
                 return result
@@ -193,7 +198,7 @@ class _FileSink:
         await self.discard()
         self._announced = size
         if size and self._file.size and size != self._file.size:
-            raise BackendError("", self._other_size(size))
+            raise _OtherSizeError("", self._other_size(size))
         self.differs = False
         self._digest = hashlib.sha256()
         self._check = self._digest
@@ -204,7 +209,7 @@ class _FileSink:
     async def write(self, chunk: bytes) -> None:
         """Take the next bytes; they reach storage a megabyte at a time."""
         if self._file.size and self.received > self._file.size:
-            raise BackendError("", self._other_size(self.received))
+            raise _OtherSizeError("", self._other_size(self.received))
         self._parts.append(chunk)
         self._held += len(chunk)
         limit = _STREAM_CHUNK if self._stream else SMALL_FILE
@@ -223,7 +228,7 @@ class _FileSink:
         if not size:
             return _failure(self._file, "the file is empty")
         if size != (promised or size) or size != (self._file.size or size):
-            return _failure(self._file, self._other_size(size, promised))
+            return self.another_file(self._other_size(size, promised))
         if self._stream is None:
             data = b"".join(self._parts)
             self._look(data[:_HEADER])
@@ -231,12 +236,12 @@ class _FileSink:
                 copied = await self._in_thread(lambda: self._put(data))
             except PictureError as error:
                 return _failure(self._file, str(error))
-            return copied or self._another_file()
+            return copied or self.another_file(self._other_digest)
         if self._is_to_be_baked:
             return _failure(self._file, f"a picture of more than {LARGEST_BAKED:,} bytes is not turned upright")
         await self._flush()
         if self._is_another_file():
-            return self._another_file()
+            return self.another_file(self._other_digest)
         await self._in_thread(self._stack.close)
         self._stream = None
         return Copied(self._file.path, size, self._digest.hexdigest(), self._header, findings=self._findings())
@@ -264,11 +269,15 @@ class _FileSink:
     def _is_another_file(self) -> bool:
         return bool(self._algorithm) and self._check.hexdigest() != self._checksum
 
-    def _another_file(self) -> Failure:
-        """The failure of a file with another digest; it is fetched from its first byte on if it is fetched again."""
+    def another_file(self, problem: str) -> Failure:
+        """The failure of what is another file, a login page say; fetched again, it comes from its first byte on."""
         self.differs, self.received, self.etag = True, 0, ""
+        return _failure(self._file, problem, transient=True)
+
+    @property
+    def _other_digest(self) -> str:
         name = self._algorithm.upper().replace("SHA", "SHA-")
-        return _failure(self._file, f"the file is not the one whose {name} the API gives", transient=True)
+        return f"the file is not the one whose {name} the API gives"
 
     def _other_size(self, size: int, promised: int | None = None) -> str:
         return f"the file has {size:,} bytes, the API says {self._file.size or promised:,}"
@@ -338,6 +347,10 @@ class _FileSink:
 
         future = self._last = self._writers.submit(guarded)
         return await asyncio.wrap_future(future)
+
+
+class _OtherSizeError(BackendError):
+    """A file that has another size than the one the API gives."""
 
 
 class _Discarded(Exception):

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
@@ -31,6 +31,12 @@ class PlanReport(msgspec.Struct):
 class _Key(msgspec.Struct, gc=False):
     id: int
     pgh_id: int | None = None
+    ground_truth_dataset: Any = None
+
+    def is_of(self, dataset: int | None) -> bool:
+        own = self.ground_truth_dataset
+        own = own.get("id") if isinstance(own, dict) else own
+        return dataset is None or not isinstance(own, int) or own == dataset
 
 
 class _KeyPage(msgspec.Struct):
@@ -52,11 +58,21 @@ _DECODER = msgspec.json.Decoder(_KeyPage)
 
 
 class Planner:
-    """Makes the shards of one export. ``counted`` is how many records there should be, as far as is known."""
+    """Makes the shards of one export. ``counted`` is how many records there should be, as far as is known.
+
+    ``dataset`` is the ground truth dataset of the version that is exported, where that is known: an API that ignores
+    the filter lists the events of all datasets, with status 200.
+    """
 
     def __init__(
-        self, listing: Listing, shard_size: int, on_progress: Callable[[int], None], counted: int | None
+        self,
+        listing: Listing,
+        shard_size: int,
+        on_progress: Callable[[int], None],
+        counted: int | None,
+        dataset: int | None = None,
     ) -> None:
+        self._dataset = dataset
         self.report = PlanReport()
         self._listing = listing
         self._client = listing.client
@@ -192,7 +208,11 @@ class Planner:
         return (await self._page(self._listing.endpoint.path, params)).results
 
     async def _page(self, address: str, params: Mapping[str, str]) -> _KeyPage:
-        return await self._client.fetch_page(address, params, self._decode)
+        page = await self._client.fetch_page(address, params, self._decode)
+        if not all(row.is_of(self._dataset) for row in page.results):
+            problem = f"the API lists events of other ground truth datasets than {self._dataset}: it ignores the filter"
+            raise BackendError(self._listing.endpoint.path, problem)
+        return page
 
     def _decode(self, body: bytes) -> _KeyPage:
         page = _DECODER.decode(body)

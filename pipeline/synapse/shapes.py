@@ -139,6 +139,7 @@ def mask(pixels: bytes, compressed: Any = None, compression: Any = None, encodin
         skeleton = b"[" + b"[,]," * (structure.count(b"[,]") - 1) + b"[,]]"
     if structure != skeleton:
         raise Rejected(Reason.INVALID_MASK_ENCODING, "pixels are neither whole numbers nor pairs of them")
+    del structure, skeleton
     numbers = np.fromstring(pixels.translate(None, _BRACKETS_AND_SPACE), dtype=np.int64, sep=",")
     if not numbers.size:
         raise Rejected(Reason.INVALID_MASK_ENCODING, "the mask has no pixels")

@@ -58,6 +58,7 @@ class Source:
         expand = "data_unit" if split_key.startswith("data_unit.") else ""
         self._listing = Listing(client, target, check_filter(target, filter), page_size, expand)
         self._counted: int | None = None
+        self._dataset: int | None = None
         self.plan_report = PlanReport()
 
     def check(self) -> Project:
@@ -81,6 +82,7 @@ class Source:
         title = f"ground truth dataset {dataset} version {found.get('version', version)}"
         why = "the version does not say which dataset it is of"
         if isinstance(dataset, int):
+            self._dataset = dataset
             try:
                 number = self._client.ground_truth_project(dataset)
                 if number is not None:
@@ -100,7 +102,7 @@ class Source:
 
         Raises BackendError when the API cannot be asked for parts of this target.
         """
-        planner = Planner(self._listing, shard_size, on_progress, self._counted)
+        planner = Planner(self._listing, shard_size, on_progress, self._counted, self._dataset)
         shards = self._client.run(planner.plan())
         self.plan_report = planner.report
         return shards

@@ -1,0 +1,60 @@
+"""Bytes put aside in a private file of this process: what a shard produces may not fit in memory."""
+
+import tempfile
+from typing import NamedTuple, Self
+
+from pipeline.errors import StorageError
+from pipeline.storage.base import describe
+
+HELD = 16 * 2**20
+"""Bytes that are kept in memory; with more, everything goes to a file without a name in the temporary folder."""
+
+
+class Place(NamedTuple):
+    """Where something is in a spool, in bytes."""
+
+    start: int
+    length: int
+
+
+class Spool:
+    """Takes bytes and gives them back. Nobody else can see the file, and nothing of it is left after a crash."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(max_size=HELD)  # noqa: SIM115  closed by close()
+        self._end = 0
+
+    def put(self, data: bytes) -> Place:
+        """Keep ``data``. Raises StorageError when the temporary folder is full."""
+        place = Place(self._end, len(data))
+        try:
+            if place.start + place.length > HELD:
+                self._file.rollover()  # before the bytes are there twice
+            self._file.seek(self._end)
+            self._file.write(data)
+        except OSError as error:
+            raise self._trouble(error) from error
+        self._end += len(data)
+        return place
+
+    def get(self, place: Place) -> bytes:
+        """What was put there. Raises StorageError when it cannot be read."""
+        try:
+            self._file.seek(place.start)
+            return self._file.read(place.length)
+        except OSError as error:
+            raise self._trouble(error) from error
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @staticmethod
+    def _trouble(error: OSError) -> StorageError:
+        return StorageError("the temporary folder (set TMPDIR for another)", describe(error))

@@ -1,0 +1,161 @@
+"""Samples on disk between the stages: Parquet, written and read a few megabytes at a time."""
+
+import hashlib
+import io
+import itertools
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, BinaryIO, NamedTuple
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.records import Sample
+from pipeline.storage import Storage
+
+_SCHEMA = pa.schema(
+    [
+        ("record_id", pa.int64()),
+        ("ordinal", pa.int32()),
+        ("stem", pa.string()),
+        ("stem_hash", pa.uint64()),
+        ("sample", pa.binary()),
+    ]
+)
+# Statistics and dictionaries would only describe opaque bytes and unique values.
+_PARQUET: dict[str, Any] = {"compression": "lz4", "use_dictionary": False, "write_statistics": False}
+_GROUP_BYTES = 16 * 2**20  # of samples in a row group: what is in memory at a time, besides the largest sample
+_LARGE = 32 * 2**20  # bytes of a staged shard that are not read into memory whole
+encode_sample = msgspec.msgpack.Encoder().encode
+_decode_sample = msgspec.msgpack.Decoder(Sample).decode
+
+
+class StagedSample(NamedTuple):
+    """One row of a staged shard: the sample as bytes, the stem it asks for, and the hash of that stem, folded."""
+
+    record_id: int
+    ordinal: int
+    stem: str
+    stem_hash: int
+    encoded: bytes
+
+
+class StagedSamples:
+    """Staged samples with the stems they ask for, each decoded when its turn comes."""
+
+    def __init__(self, encoded: Sequence[bytes], stems: Sequence[str]) -> None:
+        self._encoded = encoded
+        self._stems = stems
+
+    def __iter__(self) -> Iterator[tuple[Sample, str]]:
+        return zip(map(_decode_sample, self._encoded), self._stems, strict=True)
+
+
+class SampleFile:
+    """The staged samples of a shard; iterated, each with the stem it asks for.
+
+    In memory are those of one row group, undecoded, and the one whose turn it is; of a file of more than ``_LARGE``
+    bytes not even the bytes, which are in a file without a name in the temporary folder.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        # Not read_table: it imports pyarrow's query engine, which takes longer than reading a shard.
+        self._file = pq.ParquetFile(file)
+
+    def __iter__(self) -> Iterator[tuple[Sample, str]]:
+        for group in self._groups(["stem", "sample"]):
+            for encoded, stem in zip(group["sample"], group["stem"].to_pylist(), strict=True):
+                yield _decode_sample(encoded.as_buffer()), stem
+
+    def rows(self) -> Iterator[StagedSample]:
+        """The samples as they are staged, undecoded."""
+        for group in self._groups(_SCHEMA.names):
+            yield from map(StagedSample, *(group[name].to_pylist() for name in _SCHEMA.names))
+
+    def columns(self, names: list[str]) -> pa.Table:
+        """Some columns, whole."""
+        return self._file.read(columns=names, use_threads=False)
+
+    def _groups(self, names: list[str]) -> Iterator[pa.Table]:
+        for number in range(self._file.num_row_groups):
+            yield self._file.read_row_group(number, columns=names, use_threads=False)
+
+
+def write_samples(storage: Storage, path: str, samples: Iterable[StagedSample]) -> str:
+    """Put samples into a file, taken as they come and held by the group only; returns the file's sha256."""
+    groups = map(_table, _grouped(samples))
+    first, second = next(groups, _table([])), next(groups, None)
+    if second is None:
+        buffer = io.BytesIO()
+        pq.write_table(first, buffer, **_PARQUET)
+        data = buffer.getvalue()
+        storage.write(path, data)
+        return hashlib.sha256(data).hexdigest()
+    with storage.create(path) as file:
+        hashed = _Hashed(file)
+        with pq.ParquetWriter(hashed, _SCHEMA, **_PARQUET) as writer:
+            for table in itertools.chain([first, second], groups):
+                writer.write_table(table)
+    return hashed.digest.hexdigest()
+
+
+def open_samples(storage: Storage, path: str, sha256: str) -> SampleFile | None:
+    """The samples in a file, or None when it is missing or is not the one with this digest."""
+    size = storage.size(path)
+    if size is None:
+        return None
+    file = tempfile.TemporaryFile() if size > _LARGE else io.BytesIO()  # noqa: SIM115  closed with its reader
+    hashed = _Hashed(file)
+    for chunk in storage.chunks(path, 0, size):
+        hashed.write(chunk)
+    if hashed.digest.hexdigest() == sha256:
+        return SampleFile(file)
+    file.close()
+    return None
+
+
+class _Hashed(io.RawIOBase):
+    """A file that takes bytes, and their sha256."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
+        self.digest = hashlib.sha256()
+        self._file = file
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.digest.update(data)
+        self._file.write(data)
+        return len(data)
+
+
+def _grouped(samples: Iterable[StagedSample]) -> Iterator[list[StagedSample]]:
+    """The samples in groups of about :data:`_GROUP_BYTES`, none of them empty."""
+    group: list[StagedSample] = []
+    size = 0
+    for sample in samples:
+        group.append(sample)
+        size += len(sample.encoded)
+        if size >= _GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _table(samples: Sequence[StagedSample]) -> pa.Table:
+    record_ids, ordinals, stems, hashes, encoded = zip(*samples, strict=True) if samples else ((),) * 5
+    return pa.table(
+        [
+            pa.array(record_ids, pa.int64()),
+            pa.array(ordinals, pa.int32()),
+            pa.array(stems, pa.string()),
+            pa.array(np.asarray(hashes, dtype=np.uint64)),
+            pa.array(encoded, pa.binary()),
+        ],
+        schema=_SCHEMA,
+    )
