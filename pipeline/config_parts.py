@@ -152,6 +152,7 @@ class RunConfig(Model):
     shard_size: int = Field(default=500, ge=1, le=100_000)
     page_size: int = Field(default=100, ge=1, le=1000)
     requests: int = Field(default=32, ge=1, le=1000)
+    shard_timeout: int = Field(default=3600, ge=0)
     file_hosts: tuple[str, ...] = ()
     keep_staging: bool = False
 

@@ -3,13 +3,20 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
+
+import msgspec
 
 from pipeline.errors import ExportError, TransientError
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 4
+"""How often an input is tried that fails with a TransientError, or whose worker is lost."""
+PLAIN_LOSSES = 2
+"""How many workers an input may lose before it is worked on carefully: one may have been anybody's victim."""
+CAREFUL_LOSSES = 6
+"""How many in all, where being careful finds out what it is that they are lost to."""
 _FIRST_WAIT = 0.5
 
 
@@ -32,7 +39,11 @@ class Executor(Protocol):
         Inputs are taken as there is room, so that no more than a few are in flight: as many as there are workers, and
         no more than ``at_most``. A TransientError is tried again up to ``ATTEMPTS`` times in all; any other error ends
         the run, as does a TransientError that stays.
-        ``function`` must be a module's own function, and safe to run twice.
+
+        An input whose worker was lost (killed, out of memory, or with its machine) or that took too long is tried again
+        likewise; where ``shared`` has a field ``careful``, that is true after ``PLAIN_LOSSES``, and more attempts are
+        made: up to ``CAREFUL_LOSSES`` workers may be lost.
+        ``function`` must be a module's own function, and safe to run twice, also at the same time.
         """
 
     def everywhere[S, O](self, function: Callable[[S, int], O], shared: S) -> Iterator[tuple[str, O | ExportError]]:
@@ -78,13 +89,54 @@ class SerialExecutor:
         self.close()
 
 
+class Trial[I]:
+    """One input, and what became of the attempts at it so far."""
+
+    def __init__(self, item: I, *, can_be_careful: bool) -> None:
+        self.item = item
+        self._can_be_careful = can_be_careful
+        self._failures = 0
+        self._losses = 0
+
+    @property
+    def is_careful(self) -> bool:
+        """Whether the next attempt has to find out what workers are lost to."""
+        return self._can_be_careful and self._losses >= PLAIN_LOSSES
+
+    def failed(self, error: TransientError) -> float:
+        """Seconds to wait before the next attempt. Raises the error when there is none."""
+        self._failures += 1
+        if self._failures == ATTEMPTS:
+            raise error
+        log.warning("trying again (%d of %d): %s", self._failures + 1, ATTEMPTS, error)
+        return float(_FIRST_WAIT * 2 ** (self._failures - 1))
+
+    def lost(self, reason: str) -> None:
+        """Its worker was lost. Raises TransientError when there is no further attempt."""
+        self._losses += 1
+        most = CAREFUL_LOSSES if self._can_be_careful else ATTEMPTS - 1
+        if self._losses > most:
+            raise TransientError("a worker was lost", f"{self._losses} times on the same work, at last: {reason}")
+        log.warning("a worker was lost, trying again (%d of %d): %s", self._losses + 1, most + 1, reason)
+
+
+def can_be_careful(shared: Any) -> bool:
+    """Whether what tasks share says how carefully they work."""
+    return hasattr(shared, "careful")
+
+
+def carefully[S](shared: S) -> S:
+    """The same with ``careful`` set."""
+    changed: S = msgspec.structs.replace(shared, careful=True)  # type: ignore[type-var]  # can_be_careful() said so
+    return changed
+
+
 def _with_retries[S, I, O](function: Callable[[S, I], O], shared: S, item: I) -> O:
-    for attempt in range(1, ATTEMPTS + 1):
+    trial = Trial(item, can_be_careful=can_be_careful(shared))
+    while True:  # a trial ends
         try:
-            return function(shared, item)
+            return function(carefully(shared) if trial.is_careful else shared, item)
         except TransientError as error:
-            if attempt == ATTEMPTS:
-                raise
-            log.warning("trying again (%d of %d): %s", attempt + 1, ATTEMPTS, error)
-            time.sleep(_FIRST_WAIT * 2 ** (attempt - 1))
-    raise AssertionError  # the loop returns or raises
+            time.sleep(trial.failed(error))
+        except MemoryError:
+            trial.lost("out of memory")

@@ -1,10 +1,11 @@
 """Extract: fetch a shard's records, turn them into samples, stage them. Parallel; no shard knows of another."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import msgspec
 
+from pipeline.careful import extract_singly
 from pipeline.catalog import ShardSummary, class_names
 from pipeline.config import ExportConfig, SplitConfig
 from pipeline.empty import without_empty
@@ -20,14 +21,15 @@ from pipeline.spool import Place, Spool
 from pipeline.staged_samples import StagedSample, encode_sample
 from pipeline.staging import ExtractMarker, Plan
 from pipeline.synapse.source import ExtractedRecord
-from pipeline.workspace import Settings, open_workspace
+from pipeline.workspace import Settings, Workspace, open_workspace
 
 
 class ExtractContext(msgspec.Struct, frozen=True):
-    """What all extract tasks of a run share."""
+    """What all extract tasks of a run share; ``careful`` asks for :mod:`pipeline.careful`."""
 
     settings: Settings
     fingerprint: str
+    careful: bool = False
 
 
 class ShardResult(msgspec.Struct, frozen=True):
@@ -82,7 +84,7 @@ def extract_shard(context: ExtractContext, shard: Shard) -> ShardResult:
 
     summary.listed = count_listed(shard, config.split, workspace.split_file)
     with Spool() as spool:
-        records = workspace.source.extract_each(shard, finish, needs_payload=workspace.needs_payload)
+        records = extract_all(workspace, shard, finish, careful=context.careful)
         samples = (s._replace(encoded=spool.get(place)) for staged, _ in records for s, place in staged)
         sha256 = workspace.staging.write_samples(shard.index, samples)
     failures = [failure for _, own in records for failure in own]
@@ -162,6 +164,15 @@ def stage(sample: Sample, naming: Literal["original", "id"]) -> StagedSample:
     """The sample as it is staged, with the stem it asks for."""
     stem, _ = proposed_stem_and_suffix(sample, naming)
     return StagedSample(sample.record_id, sample.ordinal, stem, fold_hash(stem), encode_sample(sample))
+
+
+def extract_all[T](
+    workspace: Workspace, shard: Shard, finish: Callable[[ExtractedRecord], T], *, careful: bool
+) -> list[T]:
+    """What ``finish`` makes of each record of a shard, in order."""
+    if careful:
+        return extract_singly(workspace, shard, finish)
+    return workspace.source.extract_each(shard, finish, needs_payload=workspace.needs_payload)
 
 
 def count_listed(shard: Shard, split: SplitConfig, listed: SplitFile | None) -> int:

@@ -1,19 +1,16 @@
 """Shards as Ray tasks: on this machine, or on the cluster at ``run.address``. The only module that imports Ray."""
 
-import contextlib
 import logging
 import os
 import secrets
 import signal
-import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from typing import Any, Self
 
-from pipeline.errors import ConfigError, ExportError, PreflightError, TransientError
-from pipeline.executors import ATTEMPTS
+from pipeline.errors import ConfigError, ExportError, PreflightError
+from pipeline.ray_tasks import Head, Tasks, described, knock
 
 # A Ray that we start ourselves listens on the loopback interface only, sends no statistics, and does not
 # hide devices from the tasks. Set before Ray is imported, because it reads some of them then.
@@ -36,11 +33,16 @@ class RayExecutor:
     machine with many CPUs and little memory is not given more work than it can hold; 0 counts CPUs only.
     ``address`` joins a running cluster (``auto`` or ``host:port``); without it ``RAY_ADDRESS`` is used, as in a
     submitted job, and without that a private Ray is started on this machine and stopped by :meth:`close`.
+    An input that takes longer than ``shard_timeout`` seconds (0: no limit) is given up and tried again.
     Raises PreflightError when there is no cluster at the address, ConfigError when a task is too large for it.
     """
 
     def __init__(
-        self, address: str | None = None, workers: int | None = None, memory_mb: int = _DEFAULT_MEMORY_MB
+        self,
+        address: str | None = None,
+        workers: int | None = None,
+        memory_mb: int = _DEFAULT_MEMORY_MB,
+        shard_timeout: float = 0,
     ) -> None:
         address = address or os.environ.get("RAY_ADDRESS") or None
         self._local = address in (None, "local")
@@ -58,6 +60,8 @@ class RayExecutor:
         if self._started:
             self._start(address, workers)
         self._memory = memory_mb * _MB
+        self._shard_timeout = shard_timeout
+        self._head = Head(ray)
         try:
             self.workers = min(workers or 10**6, self._room(memory_mb))
         except ExportError:
@@ -81,7 +85,7 @@ class RayExecutor:
                     **quiet,
                 )
             else:
-                _knock(str(address))
+                knock(str(address).removeprefix("ray://"), _KNOCK_SECONDS)
                 self._ray.init(address=address, **quiet)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             reason = " ".join(str(error).split())[:300]
@@ -104,29 +108,20 @@ class RayExecutor:
         self, function: Callable[[S, I], O], shared: S, inputs: Iterable[I], *, at_most: int | None = None
     ) -> Iterator[O]:
         """See :meth:`pipeline.executors.Executor.map`; results come as they are finished."""
-        ray = self._ray
-        # Ray retries a lost worker by itself; of our own errors only the transient kind is worth another attempt.
-        remote = ray.remote(function).options(
+        # Attempts are counted here and not by Ray, whose own number has no end for workers that run out of memory.
+        remote = self._ray.remote(function).options(
             num_cpus=1,
             memory=self._memory,
-            max_retries=ATTEMPTS - 1,
-            retry_exceptions=[TransientError],
+            max_retries=0,
             scheduling_strategy="SPREAD",  # the network of every machine, also when there are fewer shards than CPUs
             name=function.__name__,
         )
-        reference = ray.put(shared)
-        remaining = iter(inputs)
-        in_flight = min(self.workers, at_most or self.workers)
-        waiting = [remote.remote(reference, item) for item in islice(remaining, in_flight)]
+        slots = min(self.workers, at_most or self.workers)
+        tasks: Tasks[S, I, O] = Tasks(self._ray, self._head, remote, shared, slots, self._shard_timeout)
         try:
-            while waiting:
-                done, waiting = ray.wait(waiting, num_returns=1)
-                waiting += [remote.remote(reference, item) for item in islice(remaining, len(done))]
-                yield from (self._result(task) for task in done)
+            yield from tasks.results(inputs)
         finally:
-            for task in waiting:
-                with contextlib.suppress(ray.exceptions.RayError):
-                    ray.cancel(task, force=True)
+            tasks.cancel()
 
     def everywhere[S, O](self, function: Callable[[S, int], O], shared: S) -> Iterator[tuple[str, O | ExportError]]:
         """See :meth:`pipeline.executors.Executor.everywhere`; takes no CPU, so that busy machines answer too."""
@@ -140,12 +135,15 @@ class RayExecutor:
             asked.append((f"machine {node['NodeManagerHostname']} ({node['NodeManagerAddress']})", task))
         for machine, task in asked:
             try:
-                yield machine, self._result(task)
-            except ExportError as error:
-                yield machine, error
+                yield machine, self._ray.get(task)
             except self._ray.exceptions.RayTaskError as error:
+                if isinstance(error.cause, ExportError):
+                    yield machine, error.cause
+                    continue
                 last = [line for line in str(error).splitlines() if line.strip()][-1]
                 yield machine, PreflightError(f"cannot run this package: {last.strip()[:300]}")
+            except self._ray.exceptions.RayError as error:
+                yield machine, PreflightError("a worker was lost", described(error))
 
     def _machines(self) -> list[dict[str, Any]]:
         """The machines that may be given work; a head without CPUs is none of them."""
@@ -165,17 +163,6 @@ class RayExecutor:
             )
         return room
 
-    def _result(self, task: Any) -> Any:
-        exceptions = self._ray.exceptions
-        try:
-            return self._ray.get(task)
-        except exceptions.RayTaskError as error:
-            if isinstance(error.cause, ExportError):
-                raise error.cause from None
-            raise
-        except exceptions.RayError as error:
-            raise TransientError("a worker was lost", " ".join(str(error).split())[:300]) from error
-
     def close(self) -> None:
         """Leave the cluster; stop it when it is ours."""
         if self._started:
@@ -190,10 +177,3 @@ class RayExecutor:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _knock(address: str) -> None:
-    """Raise OSError at once when nothing listens at ``host:port``; Ray itself would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()

@@ -64,6 +64,7 @@ class Reason(StrEnum):
     OUTSIDE_IMAGE = "OUTSIDE_IMAGE"  # nothing of it lies inside the image
     CLIPPED_TO_IMAGE = "CLIPPED_TO_IMAGE"  # cut at the border of the image
     ROTATION_ENCLOSED = "ROTATION_ENCLOSED"  # rotated box written as its upright enclosing box
+    WORKER_LOST = "WORKER_LOST"  # whoever worked on it was killed, ran out of memory or took too long
     RECORD_VANISHED = "RECORD_VANISHED"  # planned, but the API no longer returns it
     RECORD_FOREIGN = "RECORD_FOREIGN"  # belongs to another project than the one asked for
     PAYLOAD_UNAVAILABLE = "PAYLOAD_UNAVAILABLE"  # the document could not be fetched

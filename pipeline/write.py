@@ -12,6 +12,7 @@ from functools import partial
 import msgspec
 
 from pipeline import metadata
+from pipeline.careful import Losses, write_singly
 from pipeline.catalog import Catalog
 from pipeline.config import ExportConfig
 from pipeline.copies import find_copies, keep_copies
@@ -31,12 +32,13 @@ from pipeline.workspace import Settings, Workspace, open_workspace
 
 
 class WriteContext(msgspec.Struct, frozen=True):
-    """What all write tasks of a run share."""
+    """What all write tasks of a run share; ``careful`` asks for :mod:`pipeline.careful`."""
 
     settings: Settings
     fingerprint: str
     catalog: Catalog
     catalog_digest: str
+    careful: bool = False
 
 
 class WriteInput(msgspec.Struct, frozen=True):
@@ -109,8 +111,11 @@ def write_shard(context: WriteContext, item: WriteInput) -> ShardResult:
     if saves_originals:
         output.intend([sample.original_path for sample in numbered() if sample.sample.file])
         copies = copy_originals(numbered(), item.shard, workspace, context.fingerprint)
-    for sample in numbered():
-        output.add(sample, copies.get(sample.original_path))
+    if context.careful:
+        write_singly(numbered(), output, copies, Losses(workspace.staging, "write", item.shard.index))
+    else:
+        for sample in numbered():
+            output.add(sample, copies.get(sample.original_path))
     failures = (*marker.failures, *output.failures)
     output.add_failures(failures)
     output.flush()
