@@ -4,6 +4,7 @@ A finished export has ``_SUCCESS.json``, an unfinished one a plan below ``_stagi
 """
 
 import csv
+import re
 from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import NoReturn
@@ -16,6 +17,8 @@ from pipeline.ledger import Ledger
 from pipeline.lock import clear_staging
 from pipeline.staging import Identity, Staging
 from pipeline.storage import STAGING, Storage
+
+_KEY = re.compile(r"[0-9a-f]{16}")  # of an export: the name of its folder below _staging/
 
 
 class Success(msgspec.Struct, frozen=True):
@@ -69,8 +72,15 @@ def examine(storage: Storage, export: Identity, on_existing: str) -> State:
 
 def _examine(storage: Storage, export: Identity, on_existing: str) -> State:
     success = read_success(storage)
-    plans = list(_plans(storage))
+    plans = list(_plans(storage, export.key))
     entries = [entry for entry in storage.entries() if entry != STAGING]
+    folders = [entry for entry in storage.entries(STAGING) if _KEY.fullmatch(entry)]
+    if entries and folders and not success and not plans:
+        if on_existing == "overwrite" or (on_existing == "resume" and folders == [export.key]):
+            return State.REPLACE  # what is there cannot be continued without its plan, only made again
+        raise DestinationError(
+            storage.url, "holds an unfinished export whose plan is damaged; use another path or on_existing: overwrite"
+        )
     if entries and not success and not plans and storage.size(metadata.FILES) is not None:
         if on_existing == "overwrite":
             return State.REPLACE  # a run that replaced an export was stopped while it removed that
@@ -111,8 +121,9 @@ def refuse(storage: Storage, what: str, theirs: Identity, ours: Identity) -> NoR
     )
 
 
-def _plans(storage: Storage) -> Iterator[tuple[str, Identity]]:
-    for key in storage.entries(STAGING):
+def _plans(storage: Storage, own: str) -> Iterator[tuple[str, Identity]]:
+    """Keys and identities of unfinished exports; our ``own`` is asked for by name, for listings may lag behind."""
+    for key in dict.fromkeys((own, *storage.entries(STAGING))):
         plan = Staging(storage, key).read_plan()
         if plan:
             yield key, plan.export

@@ -48,8 +48,12 @@ def beside(staging: Staging) -> Staging:
 
 
 def read_patch(staging: Staging) -> Patch | None:
-    """The patch on record, if any."""
-    return unseal(staging.storage.find(_record(staging)), Patch)
+    """The patch on record, if any. Raises StagingError when it is damaged: nobody knows then what is to be removed."""
+    data = staging.storage.find(_record(staging))
+    patch = unseal(data, Patch)
+    if data is not None and patch is None:
+        raise StagingError(_record(staging), "is damaged; start anew with on_existing: overwrite")
+    return patch
 
 
 def _record(staging: Staging) -> str:

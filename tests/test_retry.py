@@ -237,6 +237,13 @@ def test_a_run_leaves_what_is_kept_for_a_retry_alone(sandbox, golden, damaged, t
     assert digest(tmp_path / "out") == golden
 
 
+def killed_at(sandbox, config, when, pattern, count):
+    """Run ``retry-failed`` until it is killed at that write."""
+    arguments = [sys.executable, ROOT / "tests/killer.py", when, pattern, str(count), "retry-failed", config]
+    killed = subprocess.run(arguments, env=environment(sandbox), capture_output=True, timeout=120, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+
+
 MOMENTS = [
     ("after", "patch/extract/000000.json", 1),  # fetched one shard of two, the dataset is as it was
     ("after", "intent/listed-000000.json", 1),
@@ -258,9 +265,7 @@ MOMENTS = [
 def test_a_killed_retry_is_finished_by_the_same_command(sandbox, golden, damaged, tmp_path, when, pattern, count, then):
     shutil.copytree(damaged, tmp_path / "out")
     config = write_config_to(tmp_path, settings(sandbox, tmp_path / "out", **SOME))
-    arguments = [sys.executable, ROOT / "tests/killer.py", when, pattern, str(count), "retry-failed", config]
-    killed = subprocess.run(arguments, env=environment(sandbox), capture_output=True, timeout=120, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    killed_at(sandbox, config, when, pattern, count)
     if (tmp_path / "out/_SUCCESS.json").exists():
         verify(tmp_path / "out", full=True)  # the old one still, or the new one already
     again = command(then, config, env=environment(sandbox))
