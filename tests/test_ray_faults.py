@@ -44,6 +44,8 @@ class Trouble:
 KILL = "os.kill(os.getpid(), signal.SIGKILL)"
 STOP = "os.kill(os.getpid(), signal.SIGSTOP)"
 HANG = "time.sleep(1000)"
+EAT = "hoard = [(b'1' * 10**8, time.sleep(0.05)) for _ in range(100)]"
+HEADROOM = 2.5e9
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +198,23 @@ def test_workers_killed_twice_over_the_same_record_cost_nothing(sandbox, golden,
     _, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
     assert len(set(began(tmp_path))) == PLAIN_LOSSES + 1
+    assert digest(tmp_path / "out") == golden
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_task_that_eats_the_memory_of_its_machine_is_killed_and_tried_again(sandbox, golden, victim, tmp_path):
+    """By Ray's own memory monitor, which is told that the machine is full at a little more than what is used now."""
+    memory = psutil.virtual_memory()
+    if memory.available < 2 * HEADROOM:
+        pytest.skip("too little memory is free to eat some of it")
+    full = (memory.total - memory.available + HEADROOM) / memory.total
+    watched = {"RAY_memory_usage_threshold": f"{full:.4f}", "RAY_memory_monitor_refresh_ms": "100"}
+    process = start(trouble(sandbox, tmp_path, victim, EAT, PLAIN_LOSSES), sandbox, **watched)
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    assert "running low on memory" in errors
+    assert len(began(tmp_path)) == PLAIN_LOSSES
     assert digest(tmp_path / "out") == golden
 
 
