@@ -226,17 +226,21 @@ class _FileSink:
         size = self.received
         promised = self._file.size if self._announced is None else self._announced
         if not size:
-            return _failure(self._file, "the file is empty")
+            return self.another_file("the file is empty")
         if size != (promised or size) or size != (self._file.size or size):
             return self.another_file(self._other_size(size, promised))
         if self._stream is None:
             data = b"".join(self._parts)
             self._look(data[:_HEADER])
+            if self._is_page:
+                return self.another_file("a web page came instead of the picture")
             try:
                 copied = await self._in_thread(lambda: self._put(data))
             except PictureError as error:
                 return _failure(self._file, str(error))
             return copied or self.another_file(self._other_digest)
+        if self._is_page:
+            return self.another_file("a web page came instead of the picture")
         if self._is_to_be_baked:
             return _failure(self._file, f"a picture of more than {LARGEST_BAKED:,} bytes is not turned upright")
         await self._flush()
@@ -286,10 +290,15 @@ class _FileSink:
     def _is_to_be_baked(self) -> bool:
         return self._file.bake and self._header is not None and self._header.orientation != 1
 
+    @property
+    def _is_page(self) -> bool:
+        """Whether it is a login page or the like, which come with status 200."""
+        return self._header is None and self._start.lstrip().lower().startswith((b"<!doctype html", b"<html"))
+
     def _look(self, head: bytes) -> None:
         """Read the header of a picture from its first bytes."""
         if self._file.pixels:
-            self._start, self._header = head[:3], read_header(head)
+            self._start, self._header = head[:64], read_header(head)
 
     def _findings(self) -> tuple[Reason, ...]:
         """What is worth a report about the picture that has passed."""

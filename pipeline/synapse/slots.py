@@ -40,6 +40,9 @@ class Slots:
         self._arrivals = itertools.count()
         self._usual = 0.0
         self._round: list[float] = []
+        self._is_first = (
+            True  # requests that arrive together wait for each other: not how the server is in the long run
+        )
         self._probe: tuple[float, float] | None = None
 
     @property
@@ -103,14 +106,18 @@ class Slots:
         mean, quickest = sum(self._round) / len(self._round), min(self._round)
         most, self._most_held = self._most_held, self._held
         self._round.clear()
+        if self._is_first:
+            self._is_first = False
+            self._usual = min(self._usual, quickest) if self._usual else quickest
+            return
         if self._probe is not None:
             before, allowed = self._probe
             self._probe = None
             if mean > 0.75 * before:  # half as many at a time, and no quicker
-                self._usual, self._allowed = mean, allowed
+                self._usual, self._allowed, self._is_first = mean, allowed, True
                 self._wake()
                 return
-        self._usual = min(self._usual, mean) if self._usual else quickest
+        self._usual = min(self._usual, mean)
         if mean > max(self.UNNOTICED, self.SLOWER * self._usual) and most > 1:
             allowed, self._most_held = self._allowed, most
             self._decrease()
