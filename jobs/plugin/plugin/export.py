@@ -30,6 +30,9 @@ STEPS = {"plan": 5, "extract": 40, "catalog": 3, "write": 40, "merge": 7, "publi
 DEFAULT_FORMATS = ["coco"]
 _PLATFORM = ("name", "description", "target", "filter", "storage", "path", "save_original_file")
 _KEYS = {"format", *ExportConfig.model_fields} - {*_PLATFORM, "extra_params", "storage_options"}
+TRUST_VARIABLE = "SYNAPSE_EXPORT_TRUST_PARAMETERS"
+"""Set to 1 by the owner of the machine where whoever runs the plugin may also import code and read files there."""
+
 _SECRET_NAME = re.compile("TOKEN|SECRET|PASSWORD|KEY|CREDENTIAL")
 _SHORTEST_SECRET = 8
 _SECONDS_BETWEEN_UPDATES = 1.0
@@ -74,7 +77,30 @@ def export_config(params: ExportParams) -> ExportConfig:
     values["description"] = values["description"] or ""
     text = json.dumps({**values, **own, "extra_params": extra})
     _refuse_variables(text)
-    return parse_config(text, source="parameters")
+    config = parse_config(text, source="parameters")
+    if os.environ.get(TRUST_VARIABLE) != "1":
+        _refuse_reach(config)
+    return config
+
+
+def _refuse_reach(config: ExportConfig) -> None:
+    """Raise ConfigError for parameters by which whoever fills in a form reaches into the machine that runs the job:
+    code to import, files of its disk, addresses of its network, another cluster.
+    """
+    reaches = {
+        "formats": [entry.name for entry in config.formats if ":" in entry.name],
+        "split.file": [config.split.file] if config.split.file else [],
+        "classes.lock": [config.classes.lock] if config.classes.lock else [],
+        "run.file_hosts": list(config.run.file_hosts),
+        "run.address": [config.run.address] if config.run.address else [],
+    }
+    for key, found in reaches.items():
+        if found:
+            raise ConfigError(
+                "parameters",
+                key,
+                f"{found[0]!r} reaches into the machine that runs this; its owner allows that with {TRUST_VARIABLE}=1",
+            )
 
 
 def _refuse_variables(text: str) -> None:
