@@ -50,13 +50,13 @@ class _ComposedUpload:
         self._parts: dict[int, str] = {}
         self._lock = threading.Lock()
 
-    def put(self, number: int, data: bytes) -> None:
+    def put(self, number: int, data: bytes | bytearray) -> None:
         """Send a part."""
         name = f"{self._folder}/{number:05d}"
         with self._lock:
             self._made.append(name)
             self._parts[number] = name
-        self._storage.write(name, data)
+        self._storage.write(name, bytes(data))
 
     def copy(self, number: int, source: Extent) -> None:
         """Send a part that is somewhere else."""

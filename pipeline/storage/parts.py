@@ -17,7 +17,7 @@ from pipeline.storage.base import Extent, Piece
 from pipeline.storage.remote import RemoteStorage
 
 MIB = 2**20
-SENT_PART = 16 * MIB
+SENT_PART = 8 * MIB
 """Bytes of a part that is sent from here; three of them are in memory at once."""
 
 STREAM_PART = 8 * MIB
@@ -82,7 +82,7 @@ def _copies(extent: Extent, most: int) -> Iterator[Part]:
 class Upload(Protocol):
     """One large file on its way: parts by number from 1, in any order and from several threads."""
 
-    def put(self, number: int, data: bytes) -> None:
+    def put(self, number: int, data: bytes | bytearray) -> None:
         """Send a part."""
 
     def copy(self, number: int, source: Extent) -> None:
@@ -136,7 +136,7 @@ class PartedStorage(RemoteStorage):
                     if not part.copied:
                         data += chunk
                 if not part.copied:
-                    under_way.append(self._threads().submit(upload.put, number, bytes(data)))
+                    under_way.append(self._threads().submit(upload.put, number, data))
             for future in under_way:
                 future.result()
             upload.complete(total)

@@ -25,7 +25,7 @@ AT_ONCE = 48
 """Requests of one process in flight, where the store answers many at once."""
 
 _READERS = 16
-_AHEAD_BYTES = 32 * 2**20
+_AHEAD_BYTES = 16 * 2**20
 _BATCH = 512
 _TRIES = 4
 _FIRST_WAIT = 0.5
@@ -90,7 +90,8 @@ class RemoteStorage(Storage):
             waiting = list(range(len(group)))
             for attempt in range(1, _TRIES + 1):
                 filesystem = self._connection.filesystem()
-                requests = [partial(_operation(filesystem, operation), *self._places(group[n])) for n in waiting]
+                work = self._operation(filesystem, operation)
+                requests = [partial(work, *self._places(group[n])) for n in waiting]
                 failed: dict[int, BaseException] = {}
                 for number, outcome in zip(waiting, _gathered(filesystem, requests), strict=True):
                     if not isinstance(outcome, BaseException):
@@ -105,6 +106,11 @@ class RemoteStorage(Storage):
                 self._may_repeat(next(iter(failed.values())), attempt, filesystem)
                 waiting = list(failed)
             yield from results
+
+    def _operation(self, filesystem: Any, name: str) -> Callable[..., Any]:
+        """What fsspec's own bulk calls use: the coroutine of an asynchronous file system, else the plain method."""
+        operation: Callable[..., Any] = getattr(filesystem, f"_{name}" if filesystem.async_impl else name)
+        return operation
 
     def _places(self, item: tuple[Any, ...]) -> tuple[Any, ...]:
         """The arguments of a request: paths in full, anything else as it is."""
@@ -363,12 +369,6 @@ def _short(pieces: Iterable[Piece]) -> Iterator[Piece]:
             continue
         for start in range(piece.start, piece.start + piece.length, COPY_CHUNK):
             yield Extent(piece.path, start, min(COPY_CHUNK, piece.start + piece.length - start))
-
-
-def _operation(filesystem: Any, name: str) -> Callable[..., Any]:
-    """What fsspec's own bulk calls use: the coroutine of an asynchronous file system, else the plain method."""
-    operation: Callable[..., Any] = getattr(filesystem, f"_{name}" if filesystem.async_impl else name)
-    return operation
 
 
 def _exhaust(results: Iterator[Any]) -> None:
