@@ -149,7 +149,8 @@ def test_a_stopped_job_is_continued_by_submitting_it_again(head, clone, sandbox,
     assert stopped.returncode == 0, stopped.stdout
     assert head.wait(first)["status"] == "STOPPED"
     assert not (tmp_path / "out/_SUCCESS.json").exists()
-    assert check_log(head.logs(first), sandbox)[-1] == "verdict: stopped; submit it again to continue (exit code 143)"
+    said = check_log(head.logs(first), sandbox)
+    assert said[-1] == "verdict: stopped; submit it again to continue (exit code 143)", said
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/_staging/*/extract/*.json")}
 
     done = submit(head, clone, config, second)
