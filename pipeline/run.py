@@ -74,9 +74,9 @@ def run(config: ExportConfig, *, listener: Listener | None = None, search_path: 
         if state is State.FINISHED:
             return _finished(workspace, reporter)
         with make_executor(config) as executor:
+            check_destination(workspace, executor)
             if executor.description:
                 reporter.message(executor.description)
-            check_destination(workspace, executor)
             if state is State.REPLACE:
                 read_given(workspace, project)  # refuses what cannot be used while there still is something to keep
                 remove_export(workspace.storage)
