@@ -43,10 +43,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.command(options))
     except ExportError as error:
+        if (code := _stopped_before(error)) is not None:
+            return code  # what then failed on the way out is not the reason
         print(printable(f"error: {error}"), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return _SIGNALS[signal.SIGINT]
+
+
+def _stopped_before(error: BaseException | None) -> int | None:
+    """The exit code of the signal that was being handled when the error came, or None when there was none."""
+    while error is not None:
+        if isinstance(error, SystemExit) and isinstance(error.code, int):
+            return error.code
+        error = error.__context__
+    return None
 
 
 def _interrupted(number: int, _: FrameType | None) -> NoReturn:

@@ -100,9 +100,12 @@ class RayExecutor:
         """See :meth:`pipeline.executors.Executor.description`."""
         machines = self._machines()
         cpus = sum(int(node["Resources"].get("CPU", 0)) for node in machines)
-        count = "1 machine" if len(machines) == 1 else f"{len(machines)} machines"
-        shards = "1 shard" if self.workers == 1 else f"{self.workers} shards"
-        return f"Ray {self._ray.__version__}: {count}, {cpus} CPUs, up to {shards} at once"
+        counts = [
+            _number(len(machines), "machine"),
+            _number(cpus, "CPU"),
+            f"up to {_number(self.workers, 'shard')} at once",
+        ]
+        return f"Ray {self._ray.__version__}: {', '.join(counts)}"
 
     def map[S, I, O](
         self, function: Callable[[S, I], O], shared: S, inputs: Iterable[I], *, at_most: int | None = None
@@ -177,3 +180,7 @@ class RayExecutor:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -59,7 +59,11 @@ class Head:
         return self
 
     def _answers(self):
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/api/jobs/", timeout=5) as answer:
+        """Whether it takes jobs: the dashboard answers earlier than the agent that starts them."""
+        request = urllib.request.Request(
+            f"{self.url}/api/jobs/", b'{"entrypoint": "true"}', {"Content-Type": "application/json"}
+        )
+        with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=30) as answer:
             return answer.status == 200
         return False
 

@@ -253,3 +253,19 @@ def test_formats_and_options_that_do_not_exist_are_refused(arguments):
     assert finished.returncode == 2
     assert finished.stderr.startswith("error: ")
     assert "Traceback" not in finished.stderr
+
+
+def test_what_fails_on_the_way_out_of_a_stopped_run_is_not_the_reason(tidy, tmp_path, monkeypatch, capsys):
+    from pipeline import cli  # noqa: PLC0415
+    from pipeline.errors import TransientError  # noqa: PLC0415
+
+    def stopped(*_, **__):
+        try:
+            raise SystemExit(143)
+        finally:
+            raise TransientError("a worker was lost")
+
+    monkeypatch.setattr(cli, "run", stopped)
+    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    assert cli.main(["run", str(write_config(tmp_path, settings(tidy, tmp_path / "out")))]) == 143
+    assert "a worker was lost" not in capsys.readouterr().err

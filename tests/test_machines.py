@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from contextlib import contextmanager
+from importlib.metadata import distributions
 
 import psutil
 import pytest
@@ -33,6 +34,11 @@ class Witness:
     def manifests(self, catalog):
         return ()
 """
+
+
+# The package may not be installed (scripts/test-oldest-ray): every process is told where it is.
+WITH_PACKAGE = {"PYTHONPATH": str(ROOT)}
+IS_INSTALLED = any(found.name == "synapse-export" for found in distributions())
 
 
 @contextmanager
@@ -65,7 +71,7 @@ def sandbox():
 @pytest.fixture(scope="module")
 def cluster(request, sandbox, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cluster")
-    with raylets(request.param, folder, **sandbox.environment()) as address:
+    with raylets(request.param, folder, **WITH_PACKAGE, **sandbox.environment()) as address:
         yield request.param, address
 
 
@@ -124,7 +130,7 @@ class TestSeveralMachines:
     def run(self, sandbox, address, folder, **overrides):
         run = {"executor": "ray", "shard_size": 5, "address": address, **overrides.pop("run", {})}
         values = settings(sandbox, overrides.pop("path", folder / "out"), max_failures="100%", run=run, **overrides)
-        env = environment(sandbox, **LOCAL, PYTHONPATH=str(ROOT))  # the package may not be installed
+        env = environment(sandbox, **LOCAL, **WITH_PACKAGE)
         return command("run", write_config(folder, values), env=env, timeout=240, cwd=folder)
 
     def test_all_of_them_work_on_a_path_that_all_of_them_share(self, cluster, sandbox, golden, tmp_path):
@@ -184,13 +190,27 @@ class TestSeveralMachines:
 @pytest.mark.slow
 def test_a_machine_without_credentials_is_refused_by_name(sandbox, tmp_path):
     (tmp_path / "home").mkdir()
-    with raylets(2, tmp_path, HOME=str(tmp_path / "home")) as address:
+    with raylets(2, tmp_path, **WITH_PACKAGE, HOME=str(tmp_path / "home")) as address:
         run = {"executor": "ray", "shard_size": 5, "address": address}
         config = write_config(tmp_path, settings(sandbox, tmp_path / "out", run=run))
         done = command("run", config, env=environment(sandbox, **LOCAL), timeout=240)
     assert done.returncode == 2
     assert "error: machine " in done.stderr
     assert "no Synapse access token; set SYNAPSE_ACCESS_TOKEN or run 'synapse login'" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.skipif(IS_INSTALLED, reason="the package is installed here; scripts/test-oldest-ray runs without it")
+def test_a_machine_without_the_package_is_refused_by_name(sandbox, tmp_path):
+    with raylets(2, tmp_path, **sandbox.environment()) as address:
+        run = {"executor": "ray", "shard_size": 5, "address": address}
+        config = write_config(tmp_path, settings(sandbox, tmp_path / "out", run=run))
+        env = environment(sandbox, **LOCAL, **WITH_PACKAGE)
+        done = command("run", config, env=env, timeout=240, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "cannot run this package: ModuleNotFoundError: No module named 'pipeline'" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
