@@ -15,6 +15,9 @@ import pyarrow.parquet as pq
 from pipeline.records import Sample
 from pipeline.storage import Storage
 
+# Arrow's own pools keep what was freed, for the next time; workers of other shards need it more.
+pa.set_memory_pool(pa.system_memory_pool())
+
 _SCHEMA = pa.schema(
     [
         ("record_id", pa.int64()),
@@ -66,8 +69,10 @@ class SampleFile:
 
     def __iter__(self) -> Iterator[tuple[Sample, str]]:
         for group in self._groups(["stem", "sample"]):
-            for encoded, stem in zip(group["sample"], group["stem"].to_pylist(), strict=True):
-                yield _decode_sample(encoded.as_buffer()), stem
+            for row in range(group.num_rows):
+                # No name for what is yielded: it would be kept until the next group is there.
+                yield _decode_sample(group["sample"][row].as_buffer()), group["stem"][row].as_py()
+            del group
 
     def rows(self) -> Iterator[StagedSample]:
         """The samples as they are staged, undecoded."""
@@ -79,13 +84,15 @@ class SampleFile:
         return self._file.read(columns=names, use_threads=False)
 
     def _groups(self, names: list[str]) -> Iterator[pa.Table]:
-        for number in range(self._file.num_row_groups):
-            yield self._file.read_row_group(number, columns=names, use_threads=False)
+        return (
+            self._file.read_row_group(number, columns=names, use_threads=False)
+            for number in range(self._file.num_row_groups)
+        )
 
 
 def write_samples(storage: Storage, path: str, samples: Iterable[StagedSample]) -> str:
     """Put samples into a file, taken as they come and held by the group only; returns the file's sha256."""
-    groups = map(_table, _grouped(samples))
+    groups = _tables(samples)
     first, second = next(groups, _table([])), next(groups, None)
     if second is None:
         buffer = io.BytesIO()
@@ -93,11 +100,15 @@ def write_samples(storage: Storage, path: str, samples: Iterable[StagedSample]) 
         data = buffer.getvalue()
         storage.write(path, data)
         return hashlib.sha256(data).hexdigest()
+    waiting = [first, second]
+    del first, second  # a table that is written is let go before the next one is made
     with storage.create(path) as file:
         hashed = _Hashed(file)
         with pq.ParquetWriter(hashed, _SCHEMA, **_PARQUET) as writer:
-            for table in itertools.chain([first, second], groups):
-                writer.write_table(table)
+            while waiting:
+                writer.write_table(waiting.pop(0))
+                if not waiting:
+                    waiting += itertools.islice(groups, 1)
     return hashed.digest.hexdigest()
 
 
@@ -133,18 +144,19 @@ class _Hashed(io.RawIOBase):
         return len(data)
 
 
-def _grouped(samples: Iterable[StagedSample]) -> Iterator[list[StagedSample]]:
-    """The samples in groups of about :data:`_GROUP_BYTES`, none of them empty."""
+def _tables(samples: Iterable[StagedSample]) -> Iterator[pa.Table]:
+    """The samples as tables of about :data:`_GROUP_BYTES`, none of them empty."""
     group: list[StagedSample] = []
     size = 0
     for sample in samples:
         group.append(sample)
         size += len(sample.encoded)
         if size >= _GROUP_BYTES:
-            yield group
-            group, size = [], 0
+            ready, group, size = [_table(group)], [], 0
+            del sample
+            yield ready.pop()
     if group:
-        yield group
+        yield _table(group)
 
 
 def _table(samples: Sequence[StagedSample]) -> pa.Table:

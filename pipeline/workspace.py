@@ -15,6 +15,7 @@ import msgspec
 from pipeline.config import ExportConfig, expand_variables
 from pipeline.errors import ConfigError
 from pipeline.formats import Format, load_formats
+from pipeline.memory import give_back_memory
 from pipeline.splits import SplitFile
 from pipeline.staging import Staging
 from pipeline.storage import Storage, open_access, open_storage
@@ -39,6 +40,7 @@ class Workspace:
     """Storage, source and formats of one export, in this process. Everything is opened when first used."""
 
     def __init__(self, settings: Settings) -> None:
+        give_back_memory()
         self.settings = settings
         self.config = ExportConfig.model_validate(settings.config)
         if settings.search_path and settings.search_path not in sys.path:

@@ -57,6 +57,10 @@ class Media(msgspec.Struct, frozen=True, gc=False):
     failures: tuple[Failure, ...] = ()
 
 
+MOST_FAILURES = 100_000
+"""Annotations of one media that are listed one by one as unreadable; each takes a hundred times its JSON."""
+
+
 def read_fields(raw: "msgspec.Raw | bytes | None") -> Fields | None:
     """The members of a JSON object, undecoded, or None when it is something else."""
     try:
@@ -121,6 +125,10 @@ def read_v2(document: Fields, meta: Fields) -> list[Media]:
     return media
 
 
+class TooManyFailures(ValueError):
+    """More of a media cannot be read than is worth listing: it is no document, whatever it looks like."""
+
+
 class _MediaReader:
     """Reads one media. Whatever it is given ends in ``annotations`` or in ``failures``, exactly once."""
 
@@ -135,6 +143,8 @@ class _MediaReader:
         self.forms: set[str] = set()
 
     def reject(self, identifier: str, reason: Reason, detail: str, outcome: str = "failed") -> None:
+        if len(self.failures) >= MOST_FAILURES:
+            raise TooManyFailures
         self.failures.append(Failure(0, reason, detail, self.key, identifier, outcome))
 
     def add_entries(self, raw: msgspec.Raw | None) -> None:

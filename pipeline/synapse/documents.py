@@ -10,7 +10,17 @@ import msgspec
 from pipeline.masks import MaskError, check_runs
 from pipeline.reasons import Reason
 from pipeline.records import Annotation, Failure, File, Mask, Sample
-from pipeline.synapse.dialects import CONTAINERS, Fields, Media, read_fields, read_items, read_v1, read_v2
+from pipeline.synapse.dialects import (
+    CONTAINERS,
+    MOST_FAILURES,
+    Fields,
+    Media,
+    TooManyFailures,
+    read_fields,
+    read_items,
+    read_v1,
+    read_v2,
+)
 from pipeline.synapse.shapes import media_kind, natural_key
 from pipeline.synapse.typed import read_well_formed
 
@@ -18,6 +28,8 @@ __all__ = ["Document", "Media", "build_samples", "parse_document", "with_size"]
 
 # Lists and objects within each other. Standard readers of JSON give up somewhere between 500 and 1000.
 MAX_DEPTH = 100
+# Objects and lists without anything in them, in one document: each takes twenty times its JSON when it is looked at.
+MAX_EMPTY = 1 << 20
 # Digits in a row; Python's own reader refuses integers of more than 4300.
 MAX_DIGITS = 4270
 
@@ -67,7 +79,10 @@ def parse_document(data: bytes) -> Document:
         return _malformed("not JSON")
     if fields is None:
         return Document("opaque" if value else "null")
-    return _detect(fields)
+    try:
+        return _detect(fields)
+    except TooManyFailures:
+        return _malformed(f"more than {MOST_FAILURES:,} of its annotations cannot be read")
 
 
 def build_samples(
@@ -223,6 +238,8 @@ def _unreadable(data: bytes) -> str:
             data.decode()
         except UnicodeDecodeError:
             return "not UTF-8"
+    if data.count(b"{}") + data.count(b"[]") > MAX_EMPTY:
+        return f"more than {MAX_EMPTY:,} empty lists and objects"
     if _has_too_many_digits(data):
         return f"a number of {MAX_DIGITS} digits or more"
     return ""

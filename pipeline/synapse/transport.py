@@ -27,8 +27,8 @@ from pipeline.synapse.hosts import FileHosts
 from pipeline.synapse.slots import HostSlots, Lease
 from pipeline.synapse.wire import describe, is_clean, parse_address, server_message, shown
 
-LARGEST_BODY = 512 * 2**20
-"""Bytes of one answer, decoded: more than that is refused, whatever it is."""
+LARGEST_BODY = 128 * 2**20
+"""Bytes of one answer, decoded: more than that is refused, whatever it is. Records of 28 MB are the largest known."""
 
 RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504, *range(520, 525)})
 EXPIRED_STATUSES = frozenset({400, 401, 403})
