@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pipeline.cli import main
+from pipeline.storage.base import Storage
 from pipeline.storage.local import LocalStorage
 from pipeline.storage.parts import PartedStorage
 from pipeline.storage.remote import RemoteStorage
+from pipeline.storage.s3 import S3Storage
 
 
 class Trap:
@@ -26,18 +28,24 @@ class Trap:
         self._when, self._pattern, self._count = when, pattern, count
         self._seen = 0
         self._lock = threading.Lock()  # originals are written by several threads
+        self._inside = threading.local()
 
-    def enter(self, path: str) -> bool:
-        """A write of ``path`` begins; whether it is the one."""
+    @contextlib.contextmanager
+    def write(self, path: str) -> Iterator[None]:
+        """Around a write of ``path``; one that is made of others is counted once, as what it was asked to be."""
+        if getattr(self._inside, "writing", False):
+            yield
+            return
         with self._lock:
             self._seen += self._pattern in path
             chosen = self._pattern in path and self._seen == self._count
         if chosen and self._when == "before":
             os.kill(os.getpid(), signal.SIGKILL)
-        return chosen
-
-    def leave(self, chosen: bool) -> None:
-        """That write is done."""
+        self._inside.writing = True
+        try:
+            yield
+        finally:
+            self._inside.writing = False
         if chosen:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -46,10 +54,8 @@ class Trap:
 
         @functools.wraps(method)
         def watched(storage: Any, path: str, *arguments: Any, **options: Any) -> Any:
-            chosen = self.enter(path)
-            result = method(storage, path, *arguments, **options)
-            self.leave(chosen)
-            return result
+            with self.write(path):
+                return method(storage, path, *arguments, **options)
 
         return watched
 
@@ -59,38 +65,34 @@ class Trap:
         @contextlib.contextmanager
         @functools.wraps(method)
         def watched(storage: Any, path: str) -> Iterator[Any]:
-            chosen = self.enter(path)
-            with method(storage, path) as stream:
+            with self.write(path), method(storage, path) as stream:
                 yield stream
-            self.leave(chosen)
 
         return watched
 
     def many(self, method: Callable[..., Any]) -> Callable[..., Any]:
-        """A method that writes many files."""
+        """A method that writes many files, some of them at the same time: "after" one is before the next one."""
 
         @functools.wraps(method)
         def watched(storage: Any, files: Iterable[tuple[str, bytes]]) -> None:
-            chosen: list[bool] = []
-
             def seen() -> Iterator[tuple[str, bytes]]:
                 for path, data in files:
-                    chosen.append(self.enter(path))
-                    yield path, data
+                    with self.write(path):
+                        yield path, data
 
             method(storage, seen())
-            self.leave(any(chosen))
 
         return watched
 
 
 def arm(trap: Trap) -> None:
-    """Every way of writing a file goes through the trap; what is made of several writes is counted by those."""
-    for kind in (LocalStorage, RemoteStorage):
-        for name, wrapper in (("write", trap.single), ("create_new", trap.single), ("create", trap.stream)):
-            setattr(kind, name, wrapper(getattr(kind, name)))
-    setattr(PartedStorage, "create", trap.stream(PartedStorage.create))  # noqa: B010  a method is replaced on purpose
-    setattr(RemoteStorage, "write_many", trap.many(RemoteStorage.write_many))  # noqa: B010  likewise
+    """Every way of writing a file, of every kind of storage, goes through the trap."""
+    wrappers = {"write": trap.single, "create_new": trap.single, "create": trap.stream, "write_many": trap.many}
+    kinds: list[type[Storage]] = [LocalStorage, RemoteStorage, PartedStorage, S3Storage]
+    for kind in kinds:
+        for name, wrapper in wrappers.items():
+            if name in vars(kind):
+                setattr(kind, name, wrapper(vars(kind)[name]))
 
 
 if __name__ == "__main__":

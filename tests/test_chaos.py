@@ -35,13 +35,13 @@ def chaos(*arguments):
     ],
 )
 def test_every_kill_is_continued_to_the_same_bytes(executor, store, kills):
-    figures = chaos("--executor", executor, "--store", store, "--kills", str(kills), "--seed", "7")
+    figures = chaos("--executor", executor, "--store", store, "--kills", str(kills), "--seed", "7", "--records", "60")
     assert figures["kills"] == figures["resumed"] == figures["identical"] == kills
     assert figures["false_complete"] == 0
 
 
 def test_after_a_kill_at_half_of_the_extraction_less_than_60_percent_is_fetched_again():
-    assert chaos("--kills", "1", "--at", "half")["refetched"] < 100 * HALF_LIMIT == 60
+    assert chaos("--kills", "1", "--at", "half", "--records", "60")["refetched"] < 100 * HALF_LIMIT == 60
 
 
 @pytest.mark.parametrize(
