@@ -25,13 +25,17 @@ LOCAL = {
 }
 
 
+def _free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return 20_000 + free.getsockname()[1] % 10_000  # Ray's own workers listen below
+
+
 class Head:
     """A head of two CPUs, stopped by its process id. ``home`` is the home directory of whoever submits to it."""
 
     def __init__(self, **variables):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = 20_000 + free.getsockname()[1] % 10_000  # Ray's own workers listen below
+        self.port, self.agent_port = _free_port(), _free_port()
         self.folder = tempfile.mkdtemp(prefix="head-")  # short: paths of Unix sockets are
         self.home = Path(tempfile.mkdtemp(prefix="home-"))
         self.variables = variables
@@ -47,6 +51,7 @@ class Head:
             [
                 BIN / "ray", "start", "--head", "--block", f"--port={self.port}", "--num-cpus=2",
                 "--dashboard-host=127.0.0.1", f"--dashboard-port={DASHBOARD}", "--object-store-memory=100000000",
+                f"--dashboard-agent-listen-port={self.agent_port}",  # another Ray of this machine has the usual one
                 f"--temp-dir={self.folder}", "--disable-usage-stats",
             ],
             env=self.environment(), cwd=self.home, stdout=self.log, stderr=subprocess.STDOUT,
