@@ -153,9 +153,12 @@ def place(staging: Staging) -> None:
         return
     patched = beside(staging)
     for index in patch.fetched:
-        marker = patched.read_extract_marker(index)
-        # The samples first, then the marker: between the two the old marker does not fit, and nothing is concluded.
-        sha256 = staging.write_samples(index, patched.read_rows(marker))
+        try:
+            marker = patched.read_extract_marker(index)
+            # The samples first, then the marker: between the two the old marker does not fit, and nothing is concluded.
+            sha256 = staging.write_samples(index, patched.read_rows(marker))
+        except StagingError as error:
+            raise StagingError(*error.args, "start anew with on_existing: overwrite") from error
         staging.write_extract_marker(msgspec.structs.replace(marker, sha256=sha256))
     void = [staging.write_marker_path(index) for index in patch.rewritten]
     storage.delete([*void, staging.catalog_path])

@@ -211,15 +211,26 @@ def test_damaged_staging_of_every_kind_is_noticed_and_made_again(staged, tmp_pat
 
 
 @pytest.mark.parametrize("then", ["retry", "run"])
-def test_a_damaged_record_of_a_retry_is_refused_with_the_way_out(staged, tmp_path, then):
+@pytest.mark.parametrize(
+    ("moment", "victim"),
+    [
+        ("catalog.json", "patch.json"),
+        ("before placing", "patch/extract/000000.json"),
+        ("before placing", "patch/extract/000000.parquet"),
+        ("catalog.json", "intent/listed-000000.json"),
+    ],
+)
+def test_a_damaged_record_of_a_retry_is_refused_with_the_way_out(staged, tmp_path, then, moment, victim):
     import test_retry  # noqa: PLC0415  its helpers
 
     sandbox, _, _, _ = staged
     faults = [Fault(route="payloads", kind="404", match="/payloads/00000003.json")]
     test_retry.with_failures(sandbox, tmp_path / "out", faults, run={"shard_size": 4})
     config = write_config(tmp_path, settings(sandbox, tmp_path / "out", max_failures=5, run={"shard_size": 4}))
-    test_retry.killed_at(sandbox, config, "after", "catalog.json", 1)
-    (record,) = (tmp_path / "out").glob("_staging/*/patch.json")
+    # What is placed has the name of what is beside, which is written first.
+    when, pattern, count = ("before", "extract/000000.json", 2) if "placing" in moment else ("after", moment, 1)
+    test_retry.killed_at(sandbox, config, when, pattern, count)
+    (record,) = (tmp_path / "out").glob(f"_staging/*/{victim}")
     record.write_bytes(record.read_bytes().replace(b"1", b"2", 1))
     call = test_retry.retry if then == "retry" else export
     with pytest.raises(ExportError, match="on_existing: overwrite"):
