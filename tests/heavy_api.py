@@ -111,5 +111,5 @@ def measured(api, folder, *, records, executor="serial", **overrides):
         env={**environment(), **api.environment()}, timeout=280, check=True,
     )  # fmt: skip
     told = json.loads(done.stdout.splitlines()[-1])
-    print(f"peak: {told['megabytes']:.0f} MB")  # shown by pytest -s, and for a test that fails
+    print(f"peak: {told['megabytes']:.0f} MB")  # noqa: T201  shown by pytest -s, and for a test that fails
     return told["code"], told["megabytes"], done.stderr

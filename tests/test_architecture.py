@@ -13,7 +13,7 @@ LAYERS = {
     "config": 1, "config_parts": 1, "skeletons": 1, "splits": 1, "class_lock": 1, "side_files": 1,
     "geometry": 1, "masks": 1, "outlines": 1, "pictures": 1, "frames": 1,
     "naming": 1, "tar": 1, "catalog": 1, "storage": 1, "storage.*": 1, "ledger": 1,
-    "staging": 2, "staged_samples": 2, "spool": 2, "executors": 2, "progress": 2, "formats": 2,
+    "staging": 2, "staged_samples": 2, "spool": 2, "memory": 2, "executors": 2, "progress": 2, "formats": 2,
     "synapse": 2, "synapse.*": 2, "synapse.source": 3,
     "formats.*": 3, "ray_executor": 3, "ray_tasks": 3, "metadata": 3, "lock": 3, "destination": 3, "packages": 3,
     "workspace": 4, "machines": 4, "plan": 4, "empty": 4, "careful": 4, "extract": 4, "numbering": 4, "output": 4,

@@ -345,6 +345,23 @@ def test_a_row_of_another_project_is_not_exported(connect):
     assert all(failure.outcome == "failed" for record in records for failure in record.failures)
 
 
+@pytest.mark.parametrize("foreign", [7, {"id": 7}])
+def test_events_of_another_ground_truth_dataset_are_refused_before_work(connect, foreign):
+    rows = [{**row, "ground_truth_dataset": foreign if row["pgh_id"] == 905 else 209} for row in events()]
+    listed = TinyList(rows, key="pgh_id", ids_select="pgh_id", has_ranges=False)
+
+    async def answer(request):
+        if request.path.startswith("/ground_truth_dataset_versions/"):
+            return web.json_response({"id": 99, "version": 1, "ground_truth_dataset": 209})
+        return await listed(request)
+
+    with LocalApi(answer) as api:
+        source = connect(api, "ground_truth")
+        source.check()
+        with pytest.raises(BackendError, match="events of other ground truth datasets than 209"):
+            planned(source)
+
+
 def test_a_foreign_link_is_not_followed_for_documents_either(connect):
     with LocalApi(scripted(web.json_response({})), host="127.0.0.2") as other:
 

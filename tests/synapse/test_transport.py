@@ -9,7 +9,7 @@ import time
 import pytest
 from aiohttp import web
 
-from pipeline.errors import BackendError, ResponseTooLarge, TransientError, UrlExpired
+from pipeline.errors import AccessRefused, BackendError, ResponseTooLarge, TransientError, UrlExpired
 from pipeline.synapse import transport as module
 from pipeline.synapse.transport import Retry, Transport
 from synapse.local_api import (
@@ -382,3 +382,93 @@ def test_it_works_inside_a_running_event_loop(client):
 def test_a_base_address_must_be_one(url):
     with pytest.raises(ValueError, match="http"):
         Transport(url)
+
+
+def test_the_number_in_flight_falls_with_what_the_server_can_serve_and_recovers(client):
+    served = asyncio.Semaphore(2)
+    in_flight = []
+
+    async def slow(_):
+        in_flight.append(api._open)
+        async with served:
+            await asyncio.sleep(0.05)
+        return web.json_response({})
+
+    with LocalApi(slow) as api:
+        one = client(api, requests=16)
+
+        async def many(number):
+            await asyncio.gather(*(one.fetch_page("x", {}, json.loads) for _ in range(number)))
+
+        one.run(many(160))
+        crowded = in_flight[-40:]
+        for _ in range(50):
+            served.release()
+        one.run(many(500))
+    assert max(in_flight[:20]) == 16
+    assert max(crowded) <= 12
+    assert max(in_flight[-60:]) == 16
+
+
+def test_an_original_that_drips_is_given_up_however_large_it_says_it_is(client):
+    async def drip(request):
+        response = web.StreamResponse(headers={"Content-Length": str(2**29)})
+        await response.prepare(request)
+        while True:
+            await response.write(b"1")
+            await asyncio.sleep(0.05)
+
+    class Nowhere:
+        received, etag = 0, ""
+
+        async def begin(self, size):
+            assert size == 2**29
+
+        async def write(self, chunk):
+            assert len(chunk) < 1000
+
+    with LocalApi(drip) as api, pytest.raises(TransientError, match="no complete answer in time"):
+        one = client(api, retry=Retry(tries=2, first_wait=0.01, attempt=0.3))
+        one.run(one.fetch_original(f"{api.url}/a.mp4", Nowhere()))
+    assert len(api.seen) == 2
+
+
+def test_requests_that_wait_for_a_slot_wait_out_a_retry_after_too(client):
+    arrived = []
+
+    async def busy_at_first(_):
+        arrived.append(time.monotonic())
+        status = 429 if len(arrived) == 1 else 200
+        return web.json_response({}, status=status, headers={"Retry-After": "0.3"})
+
+    with LocalApi(busy_at_first) as api:
+        one = client(api, requests=1)
+
+        async def three():
+            await asyncio.gather(*(one.fetch_page("x", {}, json.loads) for _ in range(3)))
+
+        one.run(three())
+    assert len(arrived) == 4
+    assert arrived[1] - arrived[0] >= 0.3
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_after_the_token_is_refused_nothing_more_is_asked(client, status):
+    async def refuse(_):
+        await asyncio.sleep(0.05)
+        return web.json_response({}, status=status)
+
+    with LocalApi(refuse) as api:
+        one = client(api, requests=3)
+
+        async def many():
+            return await asyncio.gather(
+                *(one.fetch_page("x", {}, json.loads) for _ in range(30)), return_exceptions=True
+            )
+
+        errors = one.run(many())
+        assert {type(error) for error in errors} == {AccessRefused}
+        assert len(api.seen) == 3
+        with pytest.raises(AccessRefused):  # later work asks again: there may be access by then
+            page(one)
+        assert len(api.seen) == 4
