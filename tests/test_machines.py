@@ -214,6 +214,30 @@ def test_a_machine_without_the_package_is_refused_by_name(sandbox, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["url", "id"])
+def test_an_object_store_is_one_place_for_all_machines(sandbox, golden, s3_server, proxy, tmp_path, by):
+    """By its URL with keys that every machine has in its environment, and by the id of a storage of Synapse."""
+    place = s3_server.place()
+    run = {"executor": "ray", "shard_size": 5}
+    with raylets(2, tmp_path, **WITH_PACKAGE, **sandbox.environment(), **place.environment) as address:
+        values = settings(sandbox, place, max_failures="100%", run={**run, "address": address})
+        if by == "id":
+            sandbox.set_storage(lambda: proxy.session(60.0))
+            values = {
+                **values,
+                "storage": sandbox.storage_id,
+                "path": f"exports/{tmp_path.name}",
+                "storage_options": {},
+            }
+        env = environment(sandbox, place, **LOCAL, **WITH_PACKAGE)
+        done = command("run", write_config(tmp_path, values), env=env, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert "2 machines, 2 CPUs, up to 2 shards at once" in done.stdout
+    assert digest(place if by == "url" else s3_server.place(f"exports/{tmp_path.name}")) == golden
+
+
 def test_the_summary_says_which_job_it_was(tidy, tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps({"metadata": {"job_submission_id": "raysubmit_2"}}))
     export(tidy, tmp_path / "out")
