@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pipeline.cli import main
-from pipeline.storage.base import Storage
 from pipeline.storage.local import LocalStorage
 from pipeline.storage.parts import PartedStorage
 from pipeline.storage.remote import RemoteStorage
@@ -88,7 +87,7 @@ class Trap:
 def arm(trap: Trap) -> None:
     """Every way of writing a file, of every kind of storage, goes through the trap."""
     wrappers = {"write": trap.single, "create_new": trap.single, "create": trap.stream, "write_many": trap.many}
-    kinds: list[type[Storage]] = [LocalStorage, RemoteStorage, PartedStorage, S3Storage]
+    kinds: tuple[type, ...] = (LocalStorage, RemoteStorage, PartedStorage, S3Storage)
     for kind in kinds:
         for name, wrapper in wrappers.items():
             if name in vars(kind):
