@@ -153,6 +153,7 @@ class Chaos:
         self._random = random.Random(options.seed)
         self.figures = Figures([])
         self._golden, self._requests, self._seconds, self._files = "", 0, 0.0, 0
+        self._last: subprocess.Popen[bytes] | None = None
 
     def undisturbed(self) -> None:
         """The export that all others are compared with."""
@@ -282,7 +283,14 @@ class Chaos:
         with (self._folder / "runs.log").open("ab") as log:
             log.write(f"\n$ {' '.join(command)}\n".encode())
             log.flush()
-            return subprocess.Popen(command, cwd=ROOT, env=variables, stdout=log, stderr=log)
+            self._last = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=log, stderr=log)
+        return self._last
+
+    def close(self) -> None:
+        """End the run that is under way when the tool itself is interrupted or cannot go on."""
+        if self._last and self._last.poll() is None:
+            self._last.kill()
+            self._last.wait()
 
     def _wait(self, process: subprocess.Popen[bytes]) -> None:
         try:
@@ -366,6 +374,7 @@ def chaos(options: Options, folder: Path) -> Figures:
             os.environ.update({**api.environment, **next(fresh).environment, "PYTHONPATH": str(ROOT)})
             cluster = stack.enter_context(Raylets())
         work = Chaos(options, folder, api, fresh, cluster)
+        stack.callback(work.close)
         work.undisturbed()
         for number in range(options.kills):
             work.round(number)
@@ -386,7 +395,7 @@ def main() -> int:
     try:
         figures = chaos(options, folder)
     except ChaosError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error}\nexports and the log of all runs are in {folder}", file=sys.stderr)
         return 2
     print(figures)
     if not figures.holds(options.at):
