@@ -6,7 +6,6 @@ Everything is real but the API, which is the bundled sandbox in a process of its
 
 import argparse
 import contextlib
-import json
 import os
 import random
 import shutil
@@ -15,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,25 +27,17 @@ from pipeline.verify import verify
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
+from scripts.chaos_api import ROOT, Api, ChaosError, plain_environment, wait_until
 from scripts.chaos_cluster import LOCAL, Raylets
 from stores import Place, S3Server
 
-ROOT = Path(__file__).parents[1]
 SHARDS = 12
 HALF_LIMIT = 0.6
 """Of the listing and payload requests, how many may be made again after a kill at half of the extraction."""
 _RUN_SECONDS = 240  # for one run; a run takes a few
 _CONTINUED = 4  # runs after a kill; the first one should do
 _TRIES = 5  # to hit a run before it is through
-_POLL_SECONDS = 0.01
 
-# By URL and number of the request, not by order of arrival: the same requests fail in every run.
-FAULTS = (
-    "pages:503:rate=0.03:each:times=2", "pages:429:rate=0.03:each:times=1", "payloads:503:rate=0.015:each:times=1",
-    "payloads:reset:rate=0.01:each:times=1", "payloads:cut:rate=0.01:each:times=1",
-    "payloads:403:rate=0.015:each:times=1", "originals:503:rate=0.01:each:times=1",
-    "originals:cut:rate=0.01:each:times=1",
-)  # fmt: skip
 
 # Writes at which a run is killed: before or after the Nth one of a path with this text.
 WORK_MOMENTS = (
@@ -61,10 +51,6 @@ DRIVER_MOMENTS = (
     ("after", "metadata/SHA256SUMS", 1), ("before", "_SUCCESS.json", 1), ("after", "_SUCCESS.json", 1),
 )  # fmt: skip
 MERGE_MOMENTS = (("before", "annotations/instances_train.json", 1), ("after", "merge/", 1))
-
-
-class ChaosError(Exception):
-    """The tool cannot go on: a run did not end in time, or could not be hit."""
 
 
 class Options(Protocol):
@@ -97,49 +83,6 @@ class Figures:
         """Whether everything is as promised."""
         good = self.kills == self.resumed == self.identical and not self.false_complete
         return good and (at != "half" or max(self.refetched) < HALF_LIMIT)
-
-
-class Api:
-    """The sandbox, as a process of its own."""
-
-    def __init__(self, folder: Path, records: int) -> None:
-        ready = folder / "ready.json"
-        command = [
-            sys.executable, "-m", "pipeline", "sandbox", "--profile", "tidy", "--records", str(records),
-            "--payload", "presigned", "--url-ttl", "3", "--blob-latency", "0.005", "--page-latency", "0.02",
-            "--ready-file", str(ready),
-        ]  # fmt: skip
-        self.process = subprocess.Popen(command, cwd=ROOT, env=plain_environment(), stdout=subprocess.DEVNULL)
-        try:
-            wait_until(lambda: ready.exists() or self.process.poll() is not None, 60, "the sandbox to start")
-            told = json.loads(ready.read_text())
-        except BaseException:
-            self.close()
-            raise
-        self._url, self.project = told["url"], told["project"]
-        self.environment = {"SYNAPSE_HOST": told["url"], "SYNAPSE_ACCESS_TOKEN": told["token"]}
-
-    def begin(self) -> None:
-        """Forget the requests so far, and which faults have happened."""
-        self._ask("clear", {})
-        self._ask("faults", {"faults": FAULTS})
-
-    def requests(self) -> int:
-        """Listing and payload requests since :meth:`begin`."""
-        log = self._ask("log")
-        return sum(entry["path"].startswith(("/sdk/", "/blobs/payloads/")) for entry in log)
-
-    def _ask(self, action: str, body: Any = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self._url}/__sandbox__/{action}", data=data, headers=headers)
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)
-
-    def close(self) -> None:
-        """End it."""
-        self.process.kill()
-        self.process.wait()
 
 
 class Chaos:
@@ -331,20 +274,6 @@ def markers(storage: Storage, stage: str) -> int:
         return sum(name.endswith(".json") for key in keys for name in storage.entries(f"{STAGING}/{key}/{stage}"))
     except ExportError:  # the folder goes away while it is looked at: the run is through
         return 0
-
-
-def wait_until(condition: Any, seconds: float, what: str) -> None:
-    """Look again and again. Raises ChaosError after so many seconds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise ChaosError(f"waited {seconds:.0f} s for {what}")
-        time.sleep(_POLL_SECONDS)
-
-
-def plain_environment() -> dict[str, str]:
-    """The variables of this process without credentials or a cluster of its own."""
-    return {key: value for key, value in os.environ.items() if not key.startswith(("SYNAPSE_", "RAY_"))}
 
 
 def say(line: str) -> None:
