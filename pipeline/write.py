@@ -135,9 +135,7 @@ def write_shard(context: WriteContext, item: WriteInput) -> ShardResult:
     return ShardResult(item.shard.count, output.bytes, len(failed_records(output.failures)))
 
 
-def _staged_samples(
-    context: WriteContext, item: WriteInput, workspace: Workspace
-) -> tuple[ExtractMarker, SampleFile]:
+def _staged_samples(context: WriteContext, item: WriteInput, workspace: Workspace) -> tuple[ExtractMarker, SampleFile]:
     staging: Staging = workspace.staging
     marker = staging.read_extract_marker(item.shard.index)
     try:
