@@ -69,10 +69,10 @@ class SampleFile:
 
     def __iter__(self) -> Iterator[tuple[Sample, str]]:
         for group in self._groups(["stem", "sample"]):
-            for row in range(group.num_rows):
-                # No name for what is yielded: it would be kept until the next group is there.
-                yield _decode_sample(group["sample"][row].as_buffer()), group["stem"][row].as_py()
-            del group
+            encoded = None
+            for encoded, stem in zip(group["sample"], group["stem"].to_pylist(), strict=True):
+                yield _decode_sample(encoded.as_buffer()), stem
+            del group, encoded  # before the next group is there
 
     def rows(self) -> Iterator[StagedSample]:
         """The samples as they are staged, undecoded."""

@@ -108,7 +108,7 @@ def measured(api, folder, *, records, executor="serial", **overrides):
     Path(folder).mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, write_config(folder, values)], cwd=ROOT, capture_output=True, text=True,
-        env={**environment(), **api.environment()}, timeout=280, check=True,
+        env={**environment(), **api.environment()}, timeout=560, check=True,
     )  # fmt: skip
     told = json.loads(done.stdout.splitlines()[-1])
     print(f"peak: {told['megabytes']:.0f} MB")  # noqa: T201  shown by pytest -s, and for a test that fails

@@ -60,9 +60,10 @@ def large():
     return found + b" " * (28 * 2**20 - len(found))
 
 
+@pytest.mark.timeout(600)
 def test_forty_records_of_28_megabytes_in_one_shard(tmp_path, large):
     with HeavyApi([large] * 40, presigned=True) as api:
-        code, megabytes, said = measured(api, tmp_path, records=40, formats=["coco", "csv"])
+        code, megabytes, said = measured(api, tmp_path, records=40, formats=["coco"])
     assert code == 0, said
     assert megabytes < limit("40 records of 28 MB")
     assert not [name for name, _ in storage(tmp_path / "out").files() if name.startswith("_staging")]
@@ -79,6 +80,7 @@ def test_large_records_in_pages_and_documents_kept_whole(tmp_path, large, presig
     assert min(written) > 20 * 2**20
 
 
+@pytest.mark.timeout(600)
 def test_a_million_small_annotations_in_one_shard(tmp_path):
     with HeavyApi([boxes_document(2000)] * 500) as api:
         code, megabytes, said = measured(
