@@ -50,7 +50,7 @@ def test_every_kind_of_name_is_a_member(nasty, tmp_path):
             assert all((member.mtime, member.uid, member.mode) == (0, 0, 0o644) for member in tar.getmembers())
     loose = {name for name, _ in storage(tmp_path / "out").files()}
     for name, _ in storage(tmp_path / "files").files():
-        if name not in loose:
+        if name not in loose and not name.startswith("_staging/"):  # kept for a retry, because some records failed
             assert members.pop(name) == (tmp_path / "files" / name).read_bytes()
     assert not members
 
