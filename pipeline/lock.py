@@ -112,11 +112,15 @@ class Lock:
         if stale is not None and not (break_lock or stale.is_gone):
             raise held(self._storage, stale)
         path = _after(stale) if stale else _FIRST
-        if not self._storage.create_new(path, msgspec.json.encode(self._me)):
-            after = self.chain()
-            raise held(self._storage, after[-1][1] if after else None)
+        _running.add(self._me.run_id)  # before anyone can see the file and take its run for one that is over
+        try:
+            if not self._storage.create_new(path, msgspec.json.encode(self._me)):
+                after = self.chain()
+                raise held(self._storage, after[-1][1] if after else None)
+        except BaseException:
+            _running.discard(self._me.run_id)
+            raise
         self.path = path
-        _running.add(self._me.run_id)
         return stale
 
     def check(self) -> None:

@@ -316,8 +316,8 @@ def is_image(file):
 
 
 def read_back(cell):
-    """A name from its cell: one that a spreadsheet would run starts with an apostrophe there."""
-    return cell[1:] if re.match(r"'[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]", cell) else cell
+    """A name from its cell: one that a spreadsheet would run has an apostrophe more there."""
+    return cell[1:] if re.match(r"'+[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]", cell) else cell
 
 
 def test_names_do_not_depend_on_shards_or_on_what_came_first(monkeypatch, tmp_path):
@@ -356,4 +356,4 @@ def test_no_names_whatsoever_get_out_of_the_root_or_are_lost(tmp_path_factory, n
     assert [int(found["record_id"]) for found in rows] == list(range(1, 41))
     for number, (name, found) in enumerate(zip(names, rows, strict=True), 1):
         assert (root / found["output_name"]).read_bytes() == picture(number)
-        assert found["original_name"].removeprefix("'") == name.replace("\ud800", "?").removeprefix("'")
+        assert read_back(found["original_name"]) == name.replace("\ud800", "?")
