@@ -113,13 +113,15 @@ class Lock:
             raise held(self._storage, stale)
         path = _after(stale) if stale else _FIRST
         _running.add(self._me.run_id)  # before anyone can see the file and take its run for one that is over
+        won = False
         try:
-            if not self._storage.create_new(path, msgspec.json.encode(self._me)):
-                after = self.chain()
-                raise held(self._storage, after[-1][1] if after else None)
-        except BaseException:
-            _running.discard(self._me.run_id)
-            raise
+            won = self._storage.create_new(path, msgspec.json.encode(self._me))
+        finally:
+            if not won:
+                _running.discard(self._me.run_id)
+        if not won:
+            after = self.chain()
+            raise held(self._storage, after[-1][1] if after else None)
         self.path = path
         return stale
 

@@ -123,8 +123,11 @@ class RayExecutor:
         tasks: Tasks[S, I, O] = Tasks(self._ray, self._head, remote, shared, slots, self._shard_timeout)
         try:
             yield from tasks.results(inputs)
-        finally:
+        except (SystemExit, KeyboardInterrupt):
+            raise  # Ray ends them with this process; told to cancel one that just ends, it has crashed on the way out
+        except BaseException:
             tasks.cancel()
+            raise
 
     def everywhere[S, O](self, function: Callable[[S, int], O], shared: S) -> Iterator[tuple[str, O | ExportError]]:
         """See :meth:`pipeline.executors.Executor.everywhere`; takes no CPU, so that busy machines answer too."""

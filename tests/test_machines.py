@@ -141,7 +141,9 @@ class TestSeveralMachines:
         assert done.returncode == 0, done.stderr
         assert f"{number} machines, {number} CPUs, up to {number} shards at once" in done.stdout
         assert digest(tmp_path / "out") == golden
-        assert not list((tmp_path / "out").glob("_staging*"))
+        # What is staged stays for a retry, because the data is nasty; probes, temporary files and locks do not.
+        assert not list((tmp_path / "out").glob("_staging/tmp/*"))
+        assert not list((tmp_path / "out").glob("_staging/locks/*"))
 
         watched = self.run(sandbox, address, tmp_path, formats=["witness:Witness"], path=tmp_path / "watched")
         assert watched.returncode == 0, watched.stderr
