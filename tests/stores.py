@@ -16,6 +16,7 @@ import sysconfig
 import tempfile
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -149,7 +150,7 @@ def environment_of(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-class _Server:
+class _Server(ABC):
     """A program that serves on loopback, from a folder of its own."""
 
     ports_needed = 1
@@ -222,12 +223,13 @@ class _Server:
         log = self.folder / "log"
         return log.read_text(errors="replace")[-3000:] if log.exists() else ""
 
+    @abstractmethod
     def _command(self) -> list[str]:
-        raise NotImplementedError
+        """The program and its arguments."""
 
+    @abstractmethod
     def _prepare(self) -> None:
         """Make the bucket and prove that a write works."""
-        raise NotImplementedError
 
 
 class S3Server(_Server):

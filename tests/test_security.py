@@ -183,7 +183,7 @@ REACHING = [
     {"formats": [{"my_module:Format": {}}]},
     {"format": "my_module:Format"},
     {"split": {"by": "file", "file": "/etc/passwd"}},
-    {"classes": {"lock": "/root/.bashrc"}},
+    {"classes": {"lock": "/etc/profile"}},
     {"run": {"file_hosts": ["169.254.169.254"]}},
     {"run": {"address": "ray://10.0.0.1:10001"}},
 ]
