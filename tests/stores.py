@@ -90,6 +90,11 @@ class Place:
         """Whether it is a folder on disk."""
         return "://" not in self.url
 
+    @property
+    def key(self) -> str:
+        """What the keys of its objects begin with."""
+        return self.url.partition("://")[2].partition("/")[2]
+
     @contextlib.contextmanager
     def active(self) -> Iterator[Self]:
         """The variables are set in this process."""
@@ -261,8 +266,11 @@ class S3Server(_Server):
         with contextlib.closing(client):
             yield client
 
-    def uploads(self, prefix: str = "") -> list[tuple[str, str]]:
-        """Key and id of the multipart uploads that were begun below ``prefix`` and neither completed nor aborted."""
+    def uploads(self, prefix: str) -> list[tuple[str, str]]:
+        """Key and id of the multipart uploads that were begun below ``prefix`` and neither completed nor aborted.
+
+        Tests share the server, so each asks for what is its own.
+        """
         with self.client() as client:
             answer = client.list_multipart_uploads(Bucket=BUCKET, Prefix=prefix)
         return [(entry["Key"], entry["UploadId"]) for entry in answer.get("Uploads", [])]

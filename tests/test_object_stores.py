@@ -9,7 +9,7 @@ import pytest
 
 from exporting import ROOT, command, digest, environment, export, settings, storage, verify, write_config
 from pipeline.sandbox import Sandbox, SandboxOptions
-from stores import BUCKET, READER, Key, Place
+from stores import READER, Key, Place
 
 COCO = "annotations/instances_train.json"
 
@@ -64,13 +64,13 @@ def killed_in_the_merge(large, place, proxy, tmp_path, *, copied):
 def test_a_run_killed_in_a_multipart_merge_is_gone_on_with(large, golden, s3_server, proxy, tmp_path, copied):
     place = s3_server.place(endpoint=proxy.url)
     config = killed_in_the_merge(large, place, proxy, tmp_path, copied=copied)
-    assert len(s3_server.uploads()) == 1
+    assert len(s3_server.uploads(place.key)) == 1
     assert storage(place).size(COCO) is None
     done = command("run", config, env=environment(large, place))
     assert done.returncode == 0, done.stderr
     assert digest(place) == golden
     verify(place, full=True)
-    assert s3_server.uploads() == []  # of what was killed, too
+    assert s3_server.uploads(place.key) == []  # of what was killed, too
     assert storage(place).entries("_staging") == []
 
 
@@ -80,12 +80,12 @@ def test_clean_takes_away_what_a_killed_merge_left(large, golden, s3_server, pro
     config = killed_in_the_merge(large, place, proxy, tmp_path, copied=True)
     neighbour = s3_server.place(place.url.rpartition("/")[2] + "-other")
     upload = storage(neighbour)._begin("a")
-    assert len(s3_server.uploads()) == 2
+    assert len(s3_server.uploads(place.key)) == 2
     done = command("clean", config, env=environment(large, place))
     assert done.returncode == 0, done.stderr
     assert "staged work, 1 unfinished uploads" in done.stdout
-    assert s3_server.keys(place.url.removeprefix(f"s3://{BUCKET}/") + "/") == {}
-    assert [key for key, _ in s3_server.uploads()] == [neighbour.url.removeprefix(f"s3://{BUCKET}/") + "/a"]
+    assert s3_server.keys(f"{place.key}/") == {}
+    assert [key for key, _ in s3_server.uploads(place.key)] == [f"{neighbour.key}/a"]
     upload.abort()
     assert "nothing to remove" in command("clean", config, env=environment(large, place)).stdout
     assert command("run", config, env=environment(large, place)).returncode == 0

@@ -131,9 +131,27 @@ def test_of_several_writers_of_a_new_file_exactly_one_wins(storage):
     assert not storage.create_new("locks/a", b"two")
     assert storage.read("locks/a") == b"one"
     with ThreadPoolExecutor(8) as threads:
-        won = list(threads.map(lambda n: storage.create_new("locks/b", str(n).encode()), range(8)))
-    assert won.count(True) == 1
-    assert storage.read("locks/b") == str(won.index(True)).encode()
+        for number in range(40):
+            path = f"locks/{number}"
+            won = list(threads.map(lambda n, path=path: storage.create_new(path, str(n).encode()), range(8)))
+            assert won.count(True) == 1
+            assert storage.read(path) == str(won.index(True)).encode()
+
+
+def test_of_several_writers_one_wins_where_looking_first_is_all_there_is(tmp_path, monkeypatch):
+    """A file system that cannot be asked for a new file only: told apart by the run (``Lock.excludes``) at least."""
+    storage = open_storage(f"disk://{tmp_path}/disk")
+    opened = LocalFileSystem._open
+
+    def without_exclusion(self, path, mode="rb", **options):
+        if "x" in mode:
+            raise ValueError(mode)
+        return opened(self, path, mode, **options)
+
+    monkeypatch.setattr(LocalFileSystem, "_open", without_exclusion)
+    assert storage.create_new("locks/a", b"one")
+    assert not storage.create_new("locks/a", b"two")
+    assert storage.read("locks/a") == b"one"
 
 
 @pytest.mark.parametrize("size", [0, 10, 5 * MIB + 1, 12 * MIB, 30 * MIB])

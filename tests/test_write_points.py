@@ -119,7 +119,7 @@ def test_a_store_that_goes_away_at_any_write_is_gone_on_with(sandbox, s3_server,
         small(sandbox, place, **tiny)
         assert digest(place) == expected, number
         assert place.storage().entries(STAGING) == [], number
-    assert s3_server.uploads() == []
+        assert s3_server.uploads(place.key) == []
 
 
 @pytest.mark.slow
@@ -134,7 +134,7 @@ def test_single_faults_of_a_store_do_not_change_a_byte(sandbox, golden, s3_serve
         assert sum(fault.reached.is_set() for fault in faults) > 5
         proxy.heal()
         assert digest(place) == golden[0]
-        assert s3_server.uploads() == []
+        assert s3_server.uploads(place.key) == []
 
 
 def first_ids(sandbox, number):

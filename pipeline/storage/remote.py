@@ -270,11 +270,26 @@ class RemoteStorage(Storage):
         full = self._full(path)
         self._make_folder(full)
         try:
-            self._write_call(path, lambda fs: fs.pipe_file(full, data, mode="create"))
+            self._write_call(path, partial(self._create_new, full=full, data=data))
         except FileExistsError:
             # Also what a request that was repeated because its answer was lost is told about itself.
             return self.find(path) == data
         return True
+
+    def _create_new(self, filesystem: Any, *, full: str, data: bytes) -> None:
+        if not self._renames:
+            filesystem.pipe_file(full, data, mode="create")
+            return
+        # Fsspec's own pipe_file would only look before it writes. Opening is exclusive where the protocol has a way
+        # to ask for that (disks, sftp and smb do); a reader may then find the file before what is in it.
+        if filesystem.exists(full):
+            raise FileExistsError(full)
+        try:
+            file = filesystem.open(full, "xb")
+        except (ValueError, NotImplementedError):  # this one has no such way: the look has to do
+            file = filesystem.open(full, "wb")
+        with file:
+            file.write(data)
 
     @override
     @contextlib.contextmanager
