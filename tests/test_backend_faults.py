@@ -126,6 +126,22 @@ def test_rows_that_vanish_after_the_plan_are_listed_and_new_ones_are_left_out(tm
     assert exported_ids(tmp_path / "out") == [key for key in planned if key not in gone]
 
 
+def test_rows_that_are_labelled_anew_after_the_plan_are_exported_as_they_are_then(tmp_path):
+    """Each record once, in one state of it; the picture and everybody else as ever."""
+    with tidy_sandbox() as sandbox:
+        planned = [truth.key for truth in sandbox.truth("task")]
+        listener = WhenExtracting(lambda: sandbox.change_records("task", planned[3:50:4]))
+        values = settings(sandbox, tmp_path / "out", run={"page_size": 10})
+        with environment_of(sandbox.environment()):
+            run(parse_config(yaml.safe_dump(values)), listener=listener)
+        export(sandbox, tmp_path / "after", run={"page_size": 10})
+        annotations = sum(len(truth.annotations) for truth in sandbox.truth("task"))
+    assert failures(tmp_path / "out") == []
+    assert exported_ids(tmp_path / "out") == planned
+    assert digest(tmp_path / "out") == digest(tmp_path / "after")
+    assert summary(tmp_path / "out")["annotations"]["written"] == annotations
+
+
 @pytest.mark.parametrize("route", ["payloads", "originals"])
 def test_what_stays_broken_is_exactly_what_is_listed_and_heals(golden, tmp_path, route):
     with tidy_sandbox() as sandbox:

@@ -181,6 +181,11 @@ class Sandbox:
         keys = list(ids)
         self._call(lambda: self._server.delete(target, keys))
 
+    def change_records(self, target: Target, ids: Iterable[int]) -> None:
+        """Label rows anew (of a tidy sandbox): their documents have one annotation less from now on."""
+        keys = list(ids)
+        self._call(lambda: self._server.change(target, keys))
+
     def add_records(self, target: Target, count: int) -> list[int]:
         """Add rows behind the existing ones (a record exists under all targets); returns the target's new keys."""
         self._call(lambda: self._server.add(count))

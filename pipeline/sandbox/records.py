@@ -1,5 +1,6 @@
 """Records of a sandbox: a scene, its document, its original files; built one by one from the seed."""
 
+import dataclasses
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -78,6 +79,12 @@ def image_file(scene: Scene, name: str, extension: str) -> OriginalFile:
         "path_original": f"dash/{name}",
     }
     return OriginalFile(scene.media, info, extension, scene)
+
+
+def relabelled(record: Record, rng: random.Random, assignment_id: int) -> Record:
+    """A clean record after somebody labelled it anew: the last annotation is gone, the picture is the same."""
+    scenes = [dataclasses.replace(scene, things=scene.things[:-1]) for scene in record.scenes]
+    return dataclasses.replace(record, scenes=scenes, document=document_v1(rng, scenes, assignment_id))
 
 
 def tidy_record(

@@ -57,6 +57,11 @@ class Rows:
         self._pieces: dict[tuple[Target, int, bool, bool], tuple[Piece, ...]] = {}
         self._digests: dict[int, tuple[int, str]] = {}
 
+    def forget(self) -> None:
+        """Drop what was rendered before documents changed."""
+        self._pieces.clear()
+        self._digests.clear()
+
     def page(
         self, target: Target, indexes: Iterable[int], *, origin: str, expanded: bool, presigned: bool
     ) -> list[bytes]:

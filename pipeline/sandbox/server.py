@@ -255,6 +255,8 @@ class Server:
                 self.injector.replace([parse_fault(text) for text in body["faults"]])
             case "delete":
                 self.delete(body["target"], body["ids"])
+            case "change":
+                self.change(body["target"], body["ids"])
             case "add":
                 self.add(body["count"])
             case "revoke":
@@ -273,6 +275,12 @@ class Server:
         """Make rows vanish from every later answer."""
         self.listing.deleted[target] |= set(keys)
         self.listing.forget()
+
+    def change(self, target: Target, keys: list[int]) -> None:
+        """Label records anew: from the next answer on their documents are others."""
+        wanted = set(keys)
+        self.world.change(index for index, key in enumerate(self.world.keys[target]) if key in wanted)
+        self.rows.forget()
 
     def add(self, count: int) -> None:
         """Add rows with higher keys, to all targets, since a record exists under each of them."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from pipeline.sandbox.bench import IMAGE_SIZE, bench_blob, bench_inline, bench_s
 from pipeline.sandbox.documents import blob_json, inline_json
 from pipeline.sandbox.nasty import nasty_record
 from pipeline.sandbox.options import TARGETS, SandboxOptions, Target
-from pipeline.sandbox.records import Record, image_file, record_rng, tidy_record
+from pipeline.sandbox.records import Record, image_file, record_rng, relabelled, tidy_record
 from pipeline.sandbox.scenes import Scene, Thing
 
 PROJECT, OTHER_PROJECT, FORBIDDEN_PROJECT = 12, 13, 14
@@ -92,6 +92,7 @@ class World:
     def __init__(self, options: SandboxOptions) -> None:
         self.options = options
         self.keys: dict[Target, list[int]] = {target: [] for target in TARGETS}
+        self.changed: set[int] = set()
         self._gaps = random.Random(f"{options.seed}/keys")
         self._records: dict[int, Record] = {}
         self.grow(options.records + FOREIGN_ROWS)
@@ -103,6 +104,13 @@ class World:
                 keys = self.keys[target]
                 last = keys[-1] if keys else _FIRST_KEY[target]
                 keys.append(last + self._gaps.choice((1, 1, 2, 6)))
+
+    def change(self, indexes: Iterable[int]) -> None:
+        """Label the records at these positions anew; only clean ones can be."""
+        if self.options.profile != "tidy":
+            raise ValueError("only records of the tidy profile can be labelled anew")
+        self.changed |= set(indexes)
+        self._records.clear()
 
     def __len__(self) -> int:
         return len(self.keys["task"])
@@ -129,7 +137,8 @@ class World:
         if options.profile == "nasty" and index >= FOREIGN_ROWS:
             number = index - FOREIGN_ROWS
             return nasty_record(rng, index, number, assignment_id, options.image_size, options.kinds)
-        return tidy_record(rng, index, assignment_id, options.image_size)
+        record = tidy_record(rng, index, assignment_id, options.image_size)
+        return relabelled(record, rng, assignment_id) if index in self.changed else record
 
     def inline(self, index: int) -> tuple[bytes, ...]:
         """The document as rows carry it, in pieces to be written one after another."""

@@ -172,12 +172,15 @@ class Extractor[T]:
 
     async def _fetch_document(self, batch: Batch, row: Row, wrapper: Wrapper) -> None:
         corrupt: list[str] = []
+        broken: list[Wrapper] = []
 
         async def fetch(row: Row, rank: int) -> list[Coroutine[Any, Any, None]]:
             current = wrapper if rank == PAYLOAD else wrapper_of(row.data)
             if current is None:
                 return self._convert(batch, row, bytes(row.data))
             row.data = _NOTHING
+            if any(current.promises_what(other) for other in broken):
+                raise TransientError(f"record {row.key}", corrupt[-1])
             if not current.presigned_url:
                 problem = "the API gives neither the document nor an address of it"
                 self._fail(row.key, Failure(row.key, Reason.PAYLOAD_UNAVAILABLE, problem))
@@ -193,6 +196,12 @@ class Extractor[T]:
                 problem = without_address(error)
                 self._fail(row.key, Failure(row.key, Reason.PAYLOAD_UNAVAILABLE, problem, transient=refused))
                 return []
+            except TransientError as error:
+                if not corrupt or isinstance(error, UrlExpired):
+                    raise
+                # Labelled anew since its row was listed? Then the row says something else by now.
+                broken.append(current)
+                raise UrlExpired(f"record {row.key}", corrupt[-1]) from error
 
         try:
             for measuring in await with_fresh_url(self._listing, batch, row, fetch):

@@ -64,6 +64,10 @@ class Wrapper(msgspec.Struct, gc=False):
     data_digest: str | None = None
     truncated: bool = False
 
+    def promises_what(self, other: "Wrapper") -> bool:
+        """Whether both describe the same bytes, as far as they tell."""
+        return (self.size, self.data_digest) == (other.size, other.data_digest)
+
 
 class _Inline(msgspec.Struct, gc=False):
     mode: str

@@ -93,6 +93,23 @@ def test_a_page_walk_misses_rows_when_rows_vanish(start, walk):
     assert {row["id"] for row in rows} == set(keys) - set(keys[10:14])
 
 
+def test_records_labelled_anew_have_other_documents_and_the_same_pictures(start, walk):
+    sandbox = start(records=20)
+    before = sandbox.truth("task")
+    wanted = [before[number].key for number in (4, 10)]
+
+    def listed():
+        rows = walk(sandbox, "/sdk/tasks/", project=sandbox.project_id, ordering="id", expand="data_unit")
+        return [(row["data"], row["data_unit"]["id"], row["data_unit"]["meta"]) for row in rows]
+
+    then = listed()
+    sandbox.change_records("task", wanted)
+    for old, new, row, was in zip(before, sandbox.truth("task"), listed(), then, strict=True):
+        assert len(old.annotations) - len(new.annotations) == (old.key in wanted)
+        assert (row[0] != was[0]) == (old.key in wanted)
+        assert row[1:] == was[1:]
+
+
 def test_added_records_come_behind_the_others(start, walk):
     sandbox = start()
     before = [record.key for record in sandbox.truth("task")]

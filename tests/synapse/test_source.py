@@ -1,5 +1,6 @@
 """Every planned record comes out exactly once and complete, however the API pages, wraps, fails and changes."""
 
+import asyncio
 from collections import Counter
 
 import msgspec
@@ -13,7 +14,7 @@ from pipeline.shards import unpack_keys
 from pipeline.synapse import extractor, listing, planner, transport
 from pipeline.synapse.client import SynapseClient
 from pipeline.synapse.source import Source, Wanted
-from pipeline.synapse.transport import Retry
+from pipeline.synapse.transport import Retry, Transport
 from synapse.local_api import QUICK, TOKEN, LocalApi, TinyList, document, scripted, task
 
 TARGETS = ("task", "assignment", "ground_truth")
@@ -423,6 +424,26 @@ def test_a_payload_that_stays_damaged_fails_alone(connect):
     assert failed.failures[0].reason == Reason.PAYLOAD_CORRUPT
     assert failed.failures[0].transient
     assert "SHA-256" in failed.failures[0].detail or "bytes" in failed.failures[0].detail
+
+
+def test_a_document_that_was_labelled_anew_since_its_row_was_listed_is_taken_with_its_new_digest(connect, monkeypatch):
+    with Sandbox(SandboxOptions(records=20, payload="presigned")) as sandbox:
+        source = connect(sandbox)
+        before = sandbox.truth("task")
+        late = next(truth for truth in before if truth.annotations)
+        fetch, waiting = Transport.fetch_payload, [late.key]
+
+        async def fetch_after_a_change(self, address, *arguments, **options):
+            if f"{late.index:08d}" in address and waiting:
+                await asyncio.to_thread(sandbox.change_records, "task", [waiting.pop()])
+            return await fetch(self, address, *arguments, **options)
+
+        monkeypatch.setattr(Transport, "fetch_payload", fetch_after_a_change)
+        records = extracted(source)
+        after = sandbox.truth("task")
+    assert not reasons_of(records)
+    assert sum(record.seen for record in records) == sum(len(truth.annotations) for truth in after)
+    assert sum(len(truth.annotations) for truth in after) == sum(len(truth.annotations) for truth in before) - 1
 
 
 @pytest.mark.parametrize(
