@@ -1,6 +1,6 @@
 """Extract: fetch a shard's records, turn them into samples, stage them. Parallel; no shard knows of another."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal
 
 import msgspec
@@ -22,6 +22,9 @@ from pipeline.staged_samples import StagedSample, encode_sample
 from pipeline.staging import ExtractMarker, Plan
 from pipeline.synapse.source import ExtractedRecord
 from pipeline.workspace import Settings, Workspace, open_workspace
+
+type Aside = tuple[StagedSample, Place]
+"""A sample as it is staged, and where in the spool its bytes are."""
 
 
 class ExtractContext(msgspec.Struct, frozen=True):
@@ -76,17 +79,15 @@ def extract_shard(context: ExtractContext, shard: Shard) -> ShardResult:
     sound, failed = Ledger(), Ledger()
     summary = ShardSummary()
 
-    def finish(record: ExtractedRecord) -> tuple[list[tuple[StagedSample, Place]], tuple[Failure, ...]]:
-        # Here and not after the shard: bytes take a fraction of the memory of what they were made from.
+    def finish(record: ExtractedRecord) -> tuple[list[Aside], tuple[Failure, ...]]:
         record = take(record, config, workspace.split_file, books_of(record, sound, failed), summary)
-        staged = [stage(sample, config.naming) for sample in record.samples]
-        return [(sample._replace(encoded=b""), spool.put(sample.encoded)) for sample in staged], record.failures
+        return [put_aside(sample, config.naming, spool) for sample in record.samples], record.failures
 
     summary.listed = count_listed(shard, config.split, workspace.split_file)
     with Spool() as spool:
         records = extract_all(workspace, shard, finish, careful=context.careful)
-        samples = (s._replace(encoded=spool.get(place)) for staged, _ in records for s, place in staged)
-        sha256 = workspace.staging.write_samples(shard.index, samples)
+        samples = (aside for asides, _ in records for aside in asides)
+        sha256 = workspace.staging.write_samples(shard.index, taken_back(samples, spool))
     failures = [failure for _, own in records for failure in own]
     ledger = merge_ledgers((sound, failed))
     ledger.failed_records = len(failed_records(failures))
@@ -160,10 +161,19 @@ def summarise(samples: Sequence[Sample], split: SplitConfig, listed: SplitFile |
                     points[annotation.label] = points.get(annotation.label, 0) + 1
 
 
-def stage(sample: Sample, naming: Literal["original", "id"]) -> StagedSample:
-    """The sample as it is staged, with the stem it asks for."""
+def put_aside(sample: Sample, naming: Literal["original", "id"], spool: Spool) -> Aside:
+    """The sample as it is staged, with the stem it asks for, and its bytes in ``spool`` until the shard is complete.
+
+    At once and not after the shard: bytes take a fraction of the memory of what they were made from.
+    """
     stem, _ = proposed_stem_and_suffix(sample, naming)
-    return StagedSample(sample.record_id, sample.ordinal, stem, fold_hash(stem), encode_sample(sample))
+    place = spool.put(encode_sample(sample))
+    return StagedSample(sample.record_id, sample.ordinal, stem, fold_hash(stem), b""), place
+
+
+def taken_back(asides: Iterable[Aside], spool: Spool) -> Iterator[StagedSample]:
+    """Samples as they are staged, each with its bytes when its turn comes."""
+    return (sample._replace(encoded=spool.get(place)) for sample, place in asides)
 
 
 def extract_all[T](

@@ -18,10 +18,21 @@ from pipeline import metadata
 from pipeline.catalog import ShardSummary
 from pipeline.destination import listed
 from pipeline.errors import StagingError
-from pipeline.extract import ExtractContext, ShardResult, books_of, failed_records, stage, summarise, take
+from pipeline.extract import (
+    Aside,
+    ExtractContext,
+    ShardResult,
+    books_of,
+    failed_records,
+    put_aside,
+    summarise,
+    take,
+    taken_back,
+)
 from pipeline.ledger import Ledger, merge_ledgers
 from pipeline.records import Failure, Sample
 from pipeline.shards import Shard, pack_keys, unpack_keys
+from pipeline.spool import Spool
 from pipeline.staged_samples import StagedSample
 from pipeline.staging import ExtractMarker, Staging, seal, unseal
 from pipeline.storage import STAGING
@@ -90,29 +101,31 @@ def fetch_failed(context: ExtractContext, shard: Shard) -> ShardResult:
     marker = staging.read_extract_marker(shard.index)
     wanted = failed_records(marker.failures)
     kept = (row for row in staging.read_rows(marker) if row.record_id not in wanted)
-    fresh: list[StagedSample] = []
+    fresh: list[Aside] = []
     failures = [failure for failure in marker.failures if failure.record_id not in wanted]
     mended, failed = Ledger(), Ledger()
 
-    def finish(record: ExtractedRecord) -> tuple[list[StagedSample], tuple[Failure, ...]]:
+    def finish(record: ExtractedRecord) -> tuple[list[Aside], tuple[Failure, ...]]:
         books = books_of(record, mended, failed)
         record = take(record, config, workspace.split_file, books, ShardSummary())
-        return [stage(sample, config.naming) for sample in record.samples], record.failures
+        return [put_aside(sample, config.naming, spool) for sample in record.samples], record.failures
 
-    for part in runs_of(shard, wanted):
-        for samples, own in workspace.source.extract_each(part, finish, needs_payload=workspace.needs_payload):
-            fresh += samples
-            failures += own
+    patched = beside(staging)
+    with Spool() as spool:
+        for part in runs_of(shard, wanted):
+            for samples, own in workspace.source.extract_each(part, finish, needs_payload=workspace.needs_payload):
+                fresh += samples
+                failures += own
+        fresh.sort(key=lambda aside: _position(aside[0]))
+        sha256 = patched.write_samples(shard.index, merge(kept, taken_back(fresh, spool), key=_position))
     sound = merge_ledgers((marker.sound, mended))
     failures.sort(key=lambda failure: failure.record_id)
     ledger = merge_ledgers((sound, failed))
     ledger.failed_records = len(failed_records(failures))
-    patched = beside(staging)
-    rows = merge(kept, sorted(fresh, key=_position), key=_position)
     outcome = ExtractMarker(
         fingerprint=context.fingerprint,
         index=shard.index,
-        sha256=patched.write_samples(shard.index, rows),
+        sha256=sha256,
         summary=ShardSummary(listed=marker.summary.listed),
         ledger=ledger,
         sound=sound,

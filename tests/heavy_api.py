@@ -19,7 +19,7 @@ from synapse.local_api import TOKEN, LocalApi
 MEASURE = """
 import json, sys
 from pipeline.cli import main
-code = main(["run", sys.argv[1]])
+code = main(sys.argv[1:])
 peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM:"))
 print(json.dumps({"code": code, "megabytes": peak / 1024}))
 """
@@ -97,8 +97,10 @@ class HeavyApi(LocalApi):
         return response
 
 
-def measured(api, folder, *, records, executor="serial", **overrides):
-    """Export all of ``api`` in one shard; the exit code and the peak of the process in megabytes."""
+def measured(api, folder, *, records, command="run", executor="serial", **overrides):
+    """Run ``command``, which exports all of ``api`` in one shard; the exit code, the peak of the process in megabytes
+    and what it said.
+    """
     run = {"executor": executor, "shard_size": records, **overrides.pop("run", {})}
     values = {
         "name": "heavy", "target": "task", "filter": {"project": 12}, "path": str(Path(folder) / "out"),
@@ -107,7 +109,8 @@ def measured(api, folder, *, records, executor="serial", **overrides):
     }  # fmt: skip
     Path(folder).mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
-        [sys.executable, "-c", MEASURE, write_config(folder, values)], cwd=ROOT, capture_output=True, text=True,
+        [sys.executable, "-c", MEASURE, command, write_config(folder, values)],
+        cwd=ROOT, capture_output=True, text=True,
         env={**environment(), **api.environment()}, timeout=560, check=True,
     )  # fmt: skip
     told = json.loads(done.stdout.splitlines()[-1])

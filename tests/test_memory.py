@@ -80,6 +80,24 @@ def test_large_records_in_pages_and_documents_kept_whole(tmp_path, large, presig
     assert min(written) > 20 * 2**20
 
 
+def test_a_shard_of_large_records_that_had_failed_is_patched(tmp_path, large):
+    gone = {f"/document/{number}" for number in range(2, 13)}
+
+    async def missing(request):
+        return web.Response(status=404) if request.path in gone else None
+
+    options = {"records": 12, "formats": ["coco"], "max_failures": 100}
+    with HeavyApi([large] * 12, presigned=True, more=missing) as api:
+        code, _, said = measured(api, tmp_path, **options)
+        assert code == 0, said
+        assert len(storage(tmp_path / "out").read("metadata/failures.jsonl").splitlines()) == 11
+        gone.clear()
+        code, megabytes, said = measured(api, tmp_path, command="retry-failed", **options)
+    assert code == 0, said
+    assert megabytes < limit("11 of 12 such records")
+    assert storage(tmp_path / "out").read("metadata/failures.jsonl") == b""
+
+
 @pytest.mark.timeout(600)
 def test_a_million_small_annotations_in_one_shard(tmp_path):
     with HeavyApi([boxes_document(2000)] * 500) as api:
