@@ -1,7 +1,7 @@
 """Bytes put aside in a private file of this process: what a shard produces may not fit in memory."""
 
 import tempfile
-from typing import NamedTuple, Self
+from typing import BinaryIO, NamedTuple, Self
 
 from pipeline.errors import StorageError
 from pipeline.storage.base import describe
@@ -21,33 +21,49 @@ class Spool:
     """Takes bytes and gives them back. Nobody else can see the file, and nothing of it is left after a crash."""
 
     def __init__(self) -> None:
-        self._file = tempfile.SpooledTemporaryFile(max_size=HELD)  # noqa: SIM115  closed by close()
+        self._held: dict[int, bytes] = {}
+        self._file: BinaryIO | None = None
         self._end = 0
 
     def put(self, data: bytes) -> Place:
         """Keep ``data``. Raises StorageError when the temporary folder is full."""
         place = Place(self._end, len(data))
+        self._end += place.length
+        if self._end <= HELD:
+            if data:
+                self._held[place.start] = data
+            return place
         try:
-            if place.start + place.length > HELD:
-                self._file.rollover()  # before the bytes are there twice
-            self._file.seek(self._end)
-            self._file.write(data)
+            file = self._file or self._roll_over()
+            file.seek(place.start)
+            file.write(data)
         except OSError as error:
             raise self._trouble(error) from error
-        self._end += len(data)
         return place
 
     def get(self, place: Place) -> bytes:
         """What was put there. Raises StorageError when it cannot be read."""
+        if not place.length:
+            return b""
+        if self._file is None:
+            return self._held[place.start]
         try:
             self._file.seek(place.start)
             return self._file.read(place.length)
         except OSError as error:
             raise self._trouble(error) from error
 
+    def _roll_over(self) -> BinaryIO:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  closed by close()
+        for start in list(self._held):
+            self._file.write(self._held.pop(start))
+        return self._file
+
     def close(self) -> None:
         """Let go of everything."""
-        self._file.close()
+        self._held.clear()
+        if self._file is not None:
+            self._file.close()
 
     def __enter__(self) -> Self:
         return self

@@ -109,8 +109,9 @@ def write_shard(context: WriteContext, item: WriteInput) -> ShardResult:
     )
     copies: dict[str, Copied | Failure] = {}
     if saves_originals:
-        output.intend([sample.original_path for sample in numbered() if sample.sample.file])
-        copies = copy_originals(numbered(), item.shard, workspace, context.fingerprint)
+        wanted = wanted_originals(numbered(), workspace.config)
+        output.intend([one.path for one in wanted])
+        copies = copy_originals(wanted, item.shard, workspace, context.fingerprint)
     if context.careful:
         write_singly(numbered(), output, copies, Losses(workspace.staging, "write", item.shard.index))
     else:
@@ -171,12 +172,10 @@ def number(
         annotation_id += len(sample.annotations)
 
 
-def copy_originals(
-    numbered: Iterable[NumberedSample], shard: Shard, workspace: Workspace, fingerprint: str
-) -> dict[str, Copied | Failure]:
-    """Copy the originals of a shard that are not in place; what became of each, by its output path."""
-    storage, policy = workspace.storage, workspace.config.exif
-    wanted = [
+def wanted_originals(numbered: Iterable[NumberedSample], config: ExportConfig) -> list[Wanted]:
+    """The originals of samples, and where each goes."""
+    policy = config.exif
+    return [
         Wanted(
             source.record_id,
             source.file.spec,
@@ -188,6 +187,13 @@ def copy_originals(
         for sample in numbered
         if (source := sample.sample).file is not None
     ]
+
+
+def copy_originals(
+    wanted: list[Wanted], shard: Shard, workspace: Workspace, fingerprint: str
+) -> dict[str, Copied | Failure]:
+    """Copy the originals of a shard that are not in place; what became of each, by its output path."""
+    storage = workspace.storage
     if not workspace.config.max_failures:
         return dict(workspace.source.copy_originals(shard, wanted, storage.write, storage.create))
     # It may be published with failures and patched later; then only what had failed is fetched.

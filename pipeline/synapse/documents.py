@@ -238,7 +238,7 @@ def _unreadable(data: bytes) -> str:
             data.decode()
         except UnicodeDecodeError:
             return "not UTF-8"
-    if data.count(b"{}") + data.count(b"[]") > MAX_EMPTY:
+    if len(data) > 2 * MAX_EMPTY and data.count(b"{}") + data.count(b"[]") > MAX_EMPTY:
         return f"more than {MAX_EMPTY:,} empty lists and objects"
     if _has_too_many_digits(data):
         return f"a number of {MAX_DIGITS} digits or more"
