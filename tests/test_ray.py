@@ -19,7 +19,7 @@ from pipeline.sandbox import Sandbox, SandboxOptions
 from pipeline.storage import open_storage
 from pipeline.verify import verify
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
 
 
 @pytest.fixture(scope="module")
