@@ -89,6 +89,13 @@ def verify(path, *, full=False):
     return verify_storage(storage(path), full=full)
 
 
+def undisturbed(sandbox, folders, **overrides):
+    """The digest of an export that nothing happens to, in a folder of its own; for ``golden`` fixtures."""
+    path = folders.mktemp("golden") / "export"
+    export(sandbox, path, **overrides)
+    return digest(path)
+
+
 def summary(path):
     """What ``export_summary.json`` says."""
     return msgspec.json.decode(storage(path).read("metadata/export_summary.json"))

@@ -8,7 +8,7 @@ import time
 import pytest
 import yaml
 
-from exporting import command, digest, environment, export, settings, storage, summary, write_config
+from exporting import command, digest, environment, export, settings, storage, summary, undisturbed, write_config
 from pipeline.config import parse_config
 from pipeline.errors import AccessRefused, FailureLimitError
 from pipeline.progress import Silence
@@ -33,18 +33,14 @@ def impatient(monkeypatch):
 @pytest.fixture(scope="module")
 def golden(tidy, tmp_path_factory):
     """The digest of an undisturbed export."""
-    path = tmp_path_factory.mktemp("golden") / "export"
-    export(tidy, path)
-    return digest(path)
+    return undisturbed(tidy, tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
 def golden_few(tmp_path_factory):
     """The same of :data:`FEW` records."""
-    path = tmp_path_factory.mktemp("few") / "export"
     with tidy_sandbox(records=FEW) as sandbox:
-        export(sandbox, path)
-    return digest(path)
+        return undisturbed(sandbox, tmp_path_factory)
 
 
 def tidy_sandbox(records=60, **options):

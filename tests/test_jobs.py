@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from exporting import ROOT, digest, environment, export, settings, summary
+from exporting import ROOT, digest, environment, settings, summary, undisturbed
 from heads import BIN, Head
 from pipeline.sandbox import Sandbox, SandboxOptions
 
@@ -35,9 +35,7 @@ def sandbox():
 
 @pytest.fixture(scope="module")
 def golden(sandbox, tmp_path_factory):
-    path = tmp_path_factory.mktemp("golden") / "export"
-    export(sandbox, path, max_failures="100%", run={"shard_size": 1000})
-    return digest(path)
+    return undisturbed(sandbox, tmp_path_factory, max_failures="100%", run={"shard_size": 1000})
 
 
 @pytest.fixture(scope="module")

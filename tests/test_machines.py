@@ -10,7 +10,7 @@ from importlib.metadata import distributions
 import psutil
 import pytest
 
-from exporting import ROOT, command, digest, environment, export, settings, summary, write_config
+from exporting import ROOT, command, digest, environment, export, settings, summary, undisturbed, write_config
 from heads import LOCAL
 from pipeline.errors import ConfigError
 from pipeline.executors import SerialExecutor
@@ -120,9 +120,7 @@ def test_the_bound_on_requests_holds_for_any_number_of_workers(tidy, tmp_path, m
 
 @pytest.fixture
 def golden(sandbox, tmp_path_factory):
-    path = tmp_path_factory.mktemp("golden") / "export"
-    export(sandbox, path, max_failures="100%", run={"shard_size": 1000})
-    return digest(path)
+    return undisturbed(sandbox, tmp_path_factory, max_failures="100%", run={"shard_size": 1000})
 
 
 @pytest.mark.parametrize("cluster", [pytest.param(number, marks=ON_RAY) for number in (2, 3)], indirect=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from exporting import ROOT, command, digest, environment, export, settings, write_config
+from exporting import ROOT, command, digest, environment, export, settings, undisturbed, write_config
 from pipeline.sandbox import Sandbox, SandboxOptions
 from pipeline.storage import open_storage
 from pipeline.verify import verify
@@ -30,9 +30,7 @@ def sandbox():
 
 @pytest.fixture(scope="module")
 def golden(sandbox, tmp_path_factory):
-    path = tmp_path_factory.mktemp("golden") / "export"
-    export(sandbox, path, max_failures="100%", run={"shard_size": 1000})
-    return digest(path)
+    return undisturbed(sandbox, tmp_path_factory, max_failures="100%", run={"shard_size": 1000})
 
 
 def configure(sandbox, tmp_path, **run):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from exporting import ROOT, command, digest, environment, export, settings, write_config
+from exporting import ROOT, command, digest, environment, export, settings, undisturbed, write_config
 from pipeline.errors import FailureLimitError, VerificationError
 from pipeline.sandbox import Fault, Sandbox, SandboxOptions
 from pipeline.storage import open_storage
@@ -48,9 +48,7 @@ def sandbox():
 
 @pytest.fixture(scope="module")
 def golden(sandbox, tmp_path_factory):
-    path = tmp_path_factory.mktemp("golden") / "export"
-    export(sandbox, path)
-    return digest(path)
+    return undisturbed(sandbox, tmp_path_factory)
 
 
 def pages(sandbox):

@@ -9,7 +9,19 @@ import sys
 import pytest
 import yaml
 
-from exporting import ROOT, command, digest, environment, export, settings, storage, summary, variables, verify
+from exporting import (
+    ROOT,
+    command,
+    digest,
+    environment,
+    export,
+    settings,
+    storage,
+    summary,
+    undisturbed,
+    variables,
+    verify,
+)
 from exporting import write_config as write_config_to
 from pipeline.config import parse_config
 from pipeline.errors import DestinationError, FailureLimitError
@@ -31,9 +43,7 @@ def sandbox():
 
 @pytest.fixture(scope="module")
 def golden(sandbox, tmp_path_factory):
-    path = tmp_path_factory.mktemp("golden") / "export"
-    export(sandbox, path)
-    return digest(path)
+    return undisturbed(sandbox, tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from exporting import ROOT, digest, environment, export, settings, verify, write_config
+from exporting import ROOT, digest, environment, export, settings, undisturbed, verify, write_config
 from pipeline.errors import DestinationError, StorageError
 from pipeline.sandbox import Sandbox, SandboxOptions
 from pipeline.storage.local import LocalStorage
@@ -38,9 +38,7 @@ def sandbox():
 
 @pytest.fixture(scope="module")
 def golden(sandbox, tmp_path_factory):
-    path = tmp_path_factory.mktemp("golden") / "export"
-    export(sandbox, path)
-    return digest(path)
+    return undisturbed(sandbox, tmp_path_factory)
 
 
 def run_with_clock(sandbox, tmp_path, arguments, **variables):
