@@ -149,7 +149,7 @@ def test_of_many_races_for_a_new_file_none_has_two_winners(tmp_path, kind):
 
 
 def test_of_several_writers_one_wins_where_looking_first_is_all_there_is(tmp_path, monkeypatch):
-    """A file system that cannot be asked for a new file only: told apart by the run (``Lock.excludes``) at least."""
+    """A file system that cannot be asked for a new file only: a run that comes later is told apart all the same."""
     storage = open_storage(f"disk://{tmp_path}/disk")
     opened = LocalFileSystem._open
 
