@@ -14,7 +14,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 sys.path.insert(0, os.path.dirname(__file__))
 
 from store_proxy import StoreProxy  # noqa: E402 - found since the line above
-from stores import GCSFS_PLAIN, STORES, GcsServer, S3Server, empty_place, started  # noqa: E402
+from stores import GCSFS_PLAIN, STORES, GcsServer, S3Server, SftpServer, empty_place, started  # noqa: E402
 
 os.environ.update(GCSFS_PLAIN)
 
@@ -23,7 +23,7 @@ os.environ.update(GCSFS_PLAIN)
 def pytest_collection_modifyitems(items):
     """Tests of one server share a worker, so that each is started once."""
     for item in items:
-        for name in ("s3", "gcs"):
+        for name in ("s3", "gcs", "sftp"):
             if f"{name}_server" in item.fixturenames:
                 item.add_marker(pytest.mark.xdist_group(name))
     result = yield
@@ -60,6 +60,13 @@ def s3_server():
 def gcs_server():
     """A Google Cloud Storage emulator."""
     yield from started(GcsServer)
+
+
+@pytest.fixture(scope="session")
+def sftp_server():
+    """An SFTP server."""
+    with SftpServer() as server:
+        yield server
 
 
 @pytest.fixture

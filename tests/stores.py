@@ -5,6 +5,7 @@ has free ports and a private temporary folder, so several run side by side, and 
 it, however that ends.
 """
 
+import asyncio
 import contextlib
 import json
 import os
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
 import time
 import uuid
 from abc import ABC, abstractmethod
@@ -23,6 +25,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+import asyncssh
 import botocore.session
 import pytest
 import requests
@@ -35,7 +38,11 @@ from pipeline.verify import tree_digest
 
 BUCKET = "exports"
 # Parameters of fixtures and tests, with the groups that keep the tests of one server on one worker.
-STORES = ("local", *(pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("s3", "gcs")))
+STORES = (
+    "local",
+    *(pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("s3", "gcs")),
+    pytest.param("sftp", marks=[pytest.mark.xdist_group("sftp"), pytest.mark.slow]),
+)
 # Must be set before gcsfs is imported: else it asks the emulator for its "storage layout" over gRPC, minutes a time.
 GCSFS_PLAIN = {"GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false"}
 _START_SECONDS = 60.0
@@ -372,6 +379,100 @@ class GcsServer(_Server):
             put = f"{self.endpoint}/upload/storage/v1/b/{BUCKET}/o?uploadType=media&name=ready"
             session.post(put, data=b"ready", timeout=10).raise_for_status()
             session.delete(f"{self.endpoint}/storage/v1/b/{BUCKET}/o/ready", timeout=10).raise_for_status()
+
+
+class SftpServer:
+    """An SFTP server (asyncssh) in a thread of this process, on a folder of its own. It knows one user."""
+
+    user, password = "exporter", "canary-secret-of-the-sftp-user"
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="export-sftp-"))
+        self.port = 0
+        self._key = asyncssh.generate_private_key("ssh-ed25519")
+        self.public_key = self._key.export_public_key().decode().strip()
+        self.connections: list[asyncssh.SSHServerConnection] = []
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="sftp", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._acceptor = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(_START_SECONDS)
+        self.port = self._acceptor.get_port()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def stop(self) -> None:
+        """End the server at once; what was written is there until the end."""
+        if self._loop.is_running():
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(_START_SECONDS)
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(_START_SECONDS)
+            self._loop.close()
+
+    def cut(self) -> None:
+        """Drop all connections."""
+
+        async def drop() -> None:
+            for connection in self.connections:
+                connection.abort()
+
+        asyncio.run_coroutine_threadsafe(drop(), self._loop).result(_START_SECONDS)
+
+    def place(self, name: str = "") -> Place:
+        """A place of its own when no name is given."""
+        return Place(
+            f"sftp://127.0.0.1/{name or uuid.uuid4().hex}",
+            {"port": self.port, "username": self.user, "password": "${TEST_SFTP_PASSWORD}"},
+            {"TEST_SFTP_PASSWORD": self.password},
+        )
+
+    def session(self) -> dict[str, Any]:
+        """What a backend says of a storage on this server; for :meth:`pipeline.sandbox.Sandbox.set_storage`."""
+        return {
+            "provider": "sftp",
+            "configuration": {
+                "host": "127.0.0.1",
+                "port": self.port,
+                "username": self.user,
+                "password": self.password,
+                "root_path": "/",
+            },
+        }
+
+    async def _listen(self) -> asyncssh.SSHAcceptor:
+        return await asyncssh.listen(
+            "127.0.0.1",
+            0,
+            server_host_keys=[self._key],
+            server_factory=lambda: _Door(self),
+            sftp_factory=lambda channel: asyncssh.SFTPServer(channel, chroot=str(self.folder).encode()),
+            process_factory=None,
+        )
+
+    async def _end(self) -> None:
+        self._acceptor.close()
+        for connection in self.connections:
+            connection.abort()
+        await self._acceptor.wait_closed()
+
+
+class _Door(asyncssh.SSHServer):
+    def __init__(self, server: SftpServer) -> None:
+        self._server = server
+        self._known = (server.user, server.password)
+
+    def connection_made(self, connection: asyncssh.SSHServerConnection) -> None:
+        self._server.connections.append(connection)
+
+    def password_auth_supported(self) -> bool:
+        return True
+
+    def validate_password(self, username: str, password: str) -> bool:
+        return (username, password) == self._known
 
 
 def started[S: _Server](server: Callable[[], S]) -> Iterator[S]:

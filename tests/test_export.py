@@ -243,6 +243,14 @@ def test_a_synapse_storage_in_s3_is_written_through_its_session(golden, s3_serve
     assert digest(s3_server.place(folder)) == golden[1]
 
 
+def test_a_synapse_storage_on_an_sftp_server_is_written_through_its_session(golden, sftp_server):
+    folder = uuid.uuid4().hex
+    with Sandbox(SandboxOptions(profile="tidy", records=60)) as sandbox:
+        sandbox.set_storage(sftp_server.session)
+        export(sandbox, f"exports/{folder}", storage=sandbox.storage_id)
+    assert digest(sftp_server.place(f"exports/{folder}")) == golden[1]
+
+
 @pytest.mark.slow
 def test_credentials_that_live_for_two_seconds_are_enough_for_a_run_of_twenty(golden, s3_server, proxy):
     # One original a second, three at a time: 60 of them take twenty seconds.

@@ -197,7 +197,9 @@ def test_a_store_that_cannot_be_reached_is_said(tidy, tmp_path):
         {"key": "${TEST_S3_KEY}", "secret": "${TEST_S3_SECRET}", "endpoint_url": "http://127.0.0.1:1"},
         {"TEST_S3_KEY": "a", "TEST_S3_SECRET": "canary-secret"},
     )
-    assert "the store cannot be reached; check endpoint_url and the network" in line_of_refusal(tidy, place, tmp_path)
+    assert "the store cannot be reached; check its address (endpoint_url, or host and port)" in line_of_refusal(
+        tidy, place, tmp_path
+    )
 
 
 def test_credentials_that_are_not_there_are_said(tidy, s3_server, tmp_path):

@@ -1,8 +1,10 @@
 """``docs/storage.md`` and the configurations beside it: what they say is what happens."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import asyncssh
 import pytest
 import yaml
 
@@ -10,7 +12,7 @@ from exporting import ROOT, command, digest, environment, export
 from pipeline.config import ExportConfig
 from pipeline.errors import DestinationError
 from pipeline.sandbox import Sandbox, SandboxOptions
-from stores import FULL
+from stores import FULL, SftpServer
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 PAGE = (ROOT / "docs/storage.md").read_text()
@@ -49,6 +51,23 @@ def test_the_configuration_for_google_runs(tidy, gcs_server, tmp_path):
     # The emulator knows no key files.
     env = {"STORAGE_EMULATOR_HOST": gcs_server.endpoint, "GOOGLE_APPLICATION_CREDENTIALS": "anon"}
     assert run_shipped("store-gcs.yaml", tidy, env, tmp_path, f"path={place.url}") == digest(place)
+
+
+def test_the_configuration_for_sftp_runs(tidy, sftp_server, tmp_path):
+    place, known = sftp_server.place(), tmp_path / "known_hosts"
+    known.write_text(f"[127.0.0.1]:{sftp_server.port} {sftp_server.public_key}\n")
+    env = {"SFTP_USER": SftpServer.user, "SFTP_PASSWORD": SftpServer.password, "SFTP_KNOWN_HOSTS": str(known)}
+    changes = (f"path={place.url}", f"storage_options.port={sftp_server.port}")
+    assert run_shipped("store-sftp.yaml", tidy, env, tmp_path, *changes) == digest(place)
+
+
+def test_a_server_with_another_key_is_not_trusted(tidy, sftp_server, tmp_path):
+    place, known = sftp_server.place(), tmp_path / "known_hosts"
+    another = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
+    known.write_text(f"[127.0.0.1]:{sftp_server.port} {another}\n")
+    options = {**place.options, "known_hosts": str(known)}
+    with pytest.raises(DestinationError, match="the server's key is not one of those in known_hosts"):
+        replace(place, options=options).storage()
 
 
 def test_the_configuration_for_a_storage_of_synapse_runs(tidy, tmp_path):
@@ -115,7 +134,8 @@ def test_the_table_of_what_is_there_already_is_true(few, tmp_path, found, policy
 
 def test_every_message_of_the_page_is_shown_by_a_test():
     tests = "".join(
-        (ROOT / "tests" / name).read_text() for name in ("test_object_stores.py", "test_existing.py", "test_lock.py")
+        (ROOT / "tests" / name).read_text()
+        for name in ("test_object_stores.py", "test_existing.py", "test_lock.py", "test_sftp.py", "test_store_docs.py")
     )
     rows = table("When it is refused")[1:]
     assert len(rows) > 8
@@ -127,7 +147,7 @@ def test_every_message_of_the_page_is_shown_by_a_test():
 
 
 def test_every_store_has_a_configuration():
-    for name in ("store-s3", "store-minio", "store-gcs", "store-synapse"):
+    for name in ("store-s3", "store-minio", "store-gcs", "store-sftp", "store-synapse"):
         assert f"configs/{name}.yaml" in PAGE
         assert Path(ROOT / f"configs/{name}.yaml") in CONFIGS
     assert ExportConfig.model_fields["packaging"].default == "files"

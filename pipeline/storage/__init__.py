@@ -15,6 +15,7 @@ from pipeline.storage.connection import Access, Connection
 from pipeline.storage.gcs import GcsStorage, gcs_defaults
 from pipeline.storage.local import LocalStorage
 from pipeline.storage.remote import RemoteStorage
+from pipeline.storage.renaming import RenamingStorage
 from pipeline.storage.s3 import S3Storage, s3_defaults
 
 __all__ = [
@@ -34,6 +35,8 @@ __all__ = [
 _LOCAL_PROTOCOLS = ("", "file", "local")
 _S3_PROTOCOLS = ("s3", "s3a")
 _GCS_PROTOCOLS = ("gs", "gcs")
+# A PUT shows an object when it is whole. Anything else gets files under a temporary name, and renames them.
+_OBJECT_STORES = frozenset({"abfs", "abfss", "az", "adl", "oss", "oci", "cos", "obs", "b2", "memory"})
 
 
 def open_storage(url: str, options: Mapping[str, Any] | None = None) -> Storage:
@@ -56,4 +59,5 @@ def open_access(access: Access, grant: Callable[[], Access] | None = None) -> St
         return S3Storage(Connection(access, grant, s3_defaults))
     if protocol in _GCS_PROTOCOLS:
         return GcsStorage(Connection(access, grant, gcs_defaults))
-    return RemoteStorage(Connection(access, grant))
+    connection = Connection(access, grant)
+    return RemoteStorage(connection) if connection.protocols & _OBJECT_STORES else RenamingStorage(connection)

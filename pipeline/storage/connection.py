@@ -11,8 +11,9 @@ import fsspec
 import msgspec
 from fsspec.asyn import sync
 
-from pipeline.errors import DestinationError, StorageError
+from pipeline.errors import DestinationError, StorageError, TransientError
 from pipeline.storage.base import without_query
+from pipeline.storage.trouble import explain
 
 _LEAST_SECONDS = 1.0
 _KEPT = 2  # other threads may still be using the file systems of the last credentials
@@ -44,6 +45,7 @@ class Connection:
         defaults: Callable[[dict[str, Any]], dict[str, Any]] = dict,
     ) -> None:
         self.url = without_query(access.url).rstrip("/")
+        self._access = access
         self._grant = grant
         self._defaults = defaults
         self._lock = threading.Lock()
@@ -51,6 +53,12 @@ class Connection:
         self._filesystem: Any
         self._renew_at: float
         self.root = self._open(access)
+
+    @property
+    def protocols(self) -> frozenset[str]:
+        """The names of the protocol that is spoken."""
+        protocol = self._filesystem.protocol
+        return frozenset((protocol,) if isinstance(protocol, str) else protocol)
 
     @property
     def can_renew(self) -> bool:
@@ -64,28 +72,37 @@ class Connection:
         return self._filesystem
 
     def renew(self, stale: Any) -> None:
-        """Get new credentials, unless another thread has since ``stale`` was used. Raises what ``grant`` raises."""
+        """Connect anew, with new credentials where they can be had, unless another thread has since ``stale`` was used.
+
+        Raises TransientError when nobody answers, and what ``grant`` raises.
+        """
         with self._lock:
-            if self._filesystem is not stale or self._grant is None:
+            if self._filesystem is not stale:
                 return
-            access = self._grant()
+            access = self._grant() if self._grant else self._access
             if without_query(access.url).rstrip("/") != self.url:
                 raise StorageError(self.url, "the storage is at another place now; run the same command again")
+            try:
+                self._open(access)
+            except DestinationError as error:
+                raise TransientError(*error.args) from error
             self._retired.append(stale)
-            self._open(access)
             while len(self._retired) > _KEPT:
                 _close(self._retired.popleft())
 
     def _open(self, access: Access) -> str:
         try:
-            # Another process writes here too: a cached listing would hide its files, even from exists(). An instance
-            # that fsspec keeps would keep the credentials too.
+            # An instance that fsspec keeps would keep the credentials too.
             self._filesystem, root = fsspec.url_to_fs(
-                access.url,
-                **{"use_listings_cache": False, "skip_instance_cache": True, **self._defaults(dict(access.options))},
+                access.url, **{"skip_instance_cache": True, **self._defaults(dict(access.options))}
             )
+            # Another process writes here too: a cached listing would hide its files, even from exists(). Not asked for
+            # as an option, because file systems without such a cache (sshfs) take it for one of their connection.
+            self._filesystem.dircache.use_listings_cache = False
         except (ImportError, ValueError, TypeError) as error:
             raise DestinationError(without_query(access.url), f"cannot open this storage: {error}") from error
+        except Exception as error:  # some connect at once, with errors of their own
+            raise DestinationError(self.url, explain(error, self.url)) from error
         # At half their life: what is begun with them can still be finished. Where the clocks disagree and nothing
         # seems to be left, a refusal tells.
         lifetime = access.seconds if access.seconds and access.seconds > 0 else float("inf")

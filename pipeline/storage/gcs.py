@@ -36,7 +36,7 @@ class GcsStorage(PartedStorage):
 
     def _compose(self, path: str, sources: list[str]) -> None:
         full = [self._full(source) for source in sources]
-        self._write_call(path, lambda fs: fs.merge(self._full(path), full))
+        self._put_there(path, lambda fs, target: fs.merge(target, full))
 
 
 class _ComposedUpload:

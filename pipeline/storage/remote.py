@@ -1,4 +1,7 @@
-"""Storage on anything that fsspec reaches; object stores with uploads in parts have subclasses of their own."""
+"""Storage on what fsspec reaches and shows files only when they are whole: one PUT each.
+
+Object stores with uploads in parts have subclasses of their own, and so have file systems, which rename.
+"""
 
 import asyncio
 import contextlib
@@ -6,18 +9,16 @@ import itertools
 import random
 import tempfile
 import time
-import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from operator import methodcaller
 from typing import Any, BinaryIO, NoReturn, cast, override
 
 from fsspec.asyn import sync
 
 from pipeline.errors import StorageError, TransientError
-from pipeline.storage.base import COPY_CHUNK, TEMPORARY, Extent, Piece, Storage, check_relative
+from pipeline.storage.base import COPY_CHUNK, Extent, Piece, Storage, check_relative
 from pipeline.storage.connection import Connection
 from pipeline.storage.trouble import Trouble, explain, trouble_of
 
@@ -30,14 +31,9 @@ _BATCH = 512
 _TRIES = 4
 _FIRST_WAIT = 0.5
 
-# A PUT shows an object when it is whole. Anything else gets files under a temporary name, and renames them.
-_OBJECT_STORES = frozenset(
-    {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "cos", "obs", "b2", "memory"}
-)
-
 
 class RemoteStorage(Storage):
-    """Files below a prefix of any fsspec file system.
+    """Files below a prefix of an object store.
 
     Passing trouble that stays is a TransientError: the shard is then tried again. Anything else is a StorageError that
     says what to do. Where credentials can be renewed they are, before they run out and when they are refused.
@@ -47,19 +43,12 @@ class RemoteStorage(Storage):
         self.url = connection.url
         self._connection = connection
         self._root = connection.root
-        self._made: set[str] = set()
         self._pool: ThreadPoolExecutor | None = None
-        protocol = connection.filesystem().protocol
-        self._protocols = frozenset((protocol,) if isinstance(protocol, str) else protocol)
 
     @override
     @property
     def is_shared(self) -> bool:
-        return "memory" not in self._protocols
-
-    @property
-    def _renames(self) -> bool:
-        return not self._protocols & _OBJECT_STORES
+        return "memory" not in self._connection.protocols
 
     def _full(self, path: str) -> str:
         return f"{self._root}/{check_relative(path)}"
@@ -119,16 +108,17 @@ class RemoteStorage(Storage):
     def _can_help(self, error: BaseException, attempt: int) -> bool:
         trouble = trouble_of(error)
         renewable = trouble is Trouble.DENIED and self._connection.can_renew
-        return attempt < _TRIES and (renewable or trouble is Trouble.PASSING)
+        return attempt < _TRIES and (renewable or trouble in (Trouble.PASSING, Trouble.LOST))
 
     def _may_repeat(self, error: BaseException, attempt: int, filesystem: Any) -> bool:
         """Whether the request is worth another try; new credentials are there and the wait is over when it is."""
         if not self._can_help(error, attempt):
             return False
-        if trouble_of(error) is Trouble.DENIED:
-            self._connection.renew(filesystem)
-        else:
+        trouble = trouble_of(error)
+        if trouble is not Trouble.DENIED:
             time.sleep(_FIRST_WAIT * 2 ** (attempt - 1) * random.uniform(0.5, 1))  # noqa: S311  spreads clients out
+        if trouble is not Trouble.PASSING:
+            self._connection.renew(filesystem)
         return True
 
     def _raise(self, error: BaseException, path: str) -> NoReturn:
@@ -140,15 +130,8 @@ class RemoteStorage(Storage):
             raise FileNotFoundError(where) from error
         if trouble is Trouble.EXISTS:
             raise FileExistsError(where) from error
-        kind = TransientError if trouble in (Trouble.PASSING, Trouble.UNREACHABLE) else StorageError
+        kind = TransientError if trouble in (Trouble.PASSING, Trouble.LOST, Trouble.UNREACHABLE) else StorageError
         raise kind(where, explain(error, self.url)) from error
-
-    def _write_call(self, path: str, request: Callable[[Any], Any]) -> None:
-        """A request that puts something there: what is "not there" then is the place itself."""
-        try:
-            self._call(path, request)
-        except FileNotFoundError as error:
-            raise self._no_place(f"{self.url}/{path}") from error
 
     def _no_place(self, where: str) -> StorageError:
         bucket = self.url.partition("://")[2].partition("/")[0]
@@ -240,16 +223,18 @@ class RemoteStorage(Storage):
 
     @override
     def write(self, path: str, data: bytes, *, durable: bool = False) -> None:
-        with self._in_place(path) as full:
-            self._write_call(path, lambda fs: fs.pipe_file(full, data))
+        self._put_there(path, lambda fs, full: fs.pipe_file(full, data))
+
+    def _put_there(self, path: str, request: Callable[[Any, str], Any]) -> None:
+        """``request(filesystem, full path)``, which puts a file there. What is "not there" then is the place itself."""
+        full = self._full(path)
+        try:
+            self._call(path, lambda fs: request(fs, full))
+        except FileNotFoundError as error:
+            raise self._no_place(f"{self.url}/{path}") from error
 
     @override
     def write_many(self, files: Iterable[tuple[str, bytes]]) -> None:
-        if self._renames:
-            for path, data in files:
-                self.write(path, data)
-            return
-
         try:
             _exhaust(self._many("pipe_file", files))
         except FileNotFoundError as error:
@@ -257,39 +242,23 @@ class RemoteStorage(Storage):
 
     @override
     def copy_many(self, pairs: Iterable[tuple[str, str]]) -> None:
-        if self._renames:
-            for source, path in pairs:
-                with self._in_place(path) as full:
-                    self._call(source, methodcaller("cp_file", self._full(source), full))
-            return
-
         _exhaust(self._many("cp_file", pairs))
 
     @override
     def create_new(self, path: str, data: bytes) -> bool:
         full = self._full(path)
-        self._make_folder(full)
         try:
-            self._write_call(path, partial(self._create_new, full=full, data=data))
+            self._call(path, lambda fs: self._create(fs, full, data))
         except FileExistsError:
             # Also what a request that was repeated because its answer was lost is told about itself.
             return self.find(path) == data
+        except FileNotFoundError as error:
+            raise self._no_place(f"{self.url}/{path}") from error
         return True
 
-    def _create_new(self, filesystem: Any, *, full: str, data: bytes) -> None:
-        if not self._renames:
-            filesystem.pipe_file(full, data, mode="create")
-            return
-        # Fsspec's own pipe_file would only look before it writes. Opening is exclusive where the protocol has a way
-        # to ask for that (disks, sftp and smb do); a reader may then find the file before what is in it.
-        if filesystem.exists(full):
-            raise FileExistsError(full)
-        try:
-            file = filesystem.open(full, "xb")
-        except (ValueError, NotImplementedError):  # this one has no such way: the look has to do
-            file = filesystem.open(full, "wb")
-        with file:
-            file.write(data)
+    def _create(self, filesystem: Any, full: str, data: bytes) -> None:
+        """Make a file; raises FileExistsError when there is one."""
+        filesystem.pipe_file(full, data, mode="create")
 
     @override
     @contextlib.contextmanager
@@ -298,71 +267,15 @@ class RemoteStorage(Storage):
         with tempfile.NamedTemporaryFile(prefix="synapse-export-") as file:
             yield cast(BinaryIO, file)
             file.flush()
-            with self._in_place(path) as full:
-                self._write_call(path, lambda fs: fs.put_file(file.name, full))
-
-    @contextlib.contextmanager
-    def _in_place(self, path: str) -> Iterator[str]:
-        """Where to write the file: its own place where files appear whole, else a name that is changed afterwards."""
-        full = self._full(path)
-        if not self._renames:
-            yield full
-            return
-        temporary = self._full(f"{TEMPORARY}/{uuid.uuid4().hex}")
-        self._make_folder(temporary)
-        self._make_folder(full)
-        try:
-            yield temporary
-            self._call(path, lambda fs: fs.mv(temporary, full))
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError, StorageError, TransientError):
-                self._call(path, lambda fs: fs.rm_file(temporary))
-            raise
-
-    def _make_folder(self, full: str) -> None:
-        folder = full.rpartition("/")[0]
-        if self._renames and folder not in self._made:
-            self._call("", lambda fs: fs.makedirs(folder, exist_ok=True))
-            self._made.add(folder)
+            self._put_there(path, lambda fs, full: fs.put_file(file.name, full))
 
     @override
     def delete(self, paths: Iterable[str]) -> None:
-        folders: set[str] = set()
-
-        def noted() -> Iterator[tuple[str]]:
-            for path in paths:
-                if self._renames:
-                    folders.add(self._full(path).rpartition("/")[0])
-                yield (path,)
-
-        _exhaust(self._many("rm_file", noted(), may_be_absent=True))
-        for folder in sorted(folders, key=len, reverse=True):
-            self._remove_empty(folder)
-
-    def _remove_empty(self, folder: str) -> None:
-        self._made.clear()
-        temporary = f"{self._root}/{TEMPORARY}"
-        while len(folder) >= len(self._root):
-            if folder == temporary.rpartition("/")[0]:
-                self._remove_folder(temporary)
-            if not self._remove_folder(folder):
-                return
-            folder = folder.rpartition("/")[0]
-
-    def _remove_folder(self, folder: str) -> bool:
-        try:
-            self._connection.filesystem().rmdir(folder)
-        except Exception:  # noqa: BLE001  not empty, not there, not supported: either way nothing to tidy
-            return False
-        return True
+        _exhaust(self._many("rm_file", ((path,) for path in paths), may_be_absent=True))
 
     @override
     def delete_tree(self, prefix: str) -> None:
         self.delete([path for path, _ in self.files(prefix)])
-        if self._renames:
-            self._made.clear()
-            with contextlib.suppress(FileNotFoundError):
-                self._call(prefix, lambda fs: fs.rm(self._full(prefix), recursive=True))
 
     @override
     def sync(self) -> None:

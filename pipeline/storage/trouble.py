@@ -21,6 +21,8 @@ class Trouble(Enum):
     """The credentials are wrong, have run out, or may not do this."""
     PASSING = auto()
     """The store is in trouble; the same request may succeed later."""
+    LOST = auto()
+    """The connection is gone; over a new one the same request may succeed."""
     UNREACHABLE = auto()
     """Nobody answers at the address, and the library has asked for a while already."""
     FINAL = auto()
@@ -49,6 +51,10 @@ _NO_CREDENTIALS = frozenset(
 _UNREACHABLE = frozenset(
     {"EndpointConnectionError", "ConnectTimeoutError", "ClientConnectorError", "ClientConnectorDNSError"}
 )
+_NO_ANSWER = frozenset({"ConnectionRefusedError", "gaierror"})
+_LOST = frozenset(
+    {"SFTPNoConnection", "SFTPConnectionLost", "ConnectionLost", "ChannelOpenError", "SMBConnectionClosed"}
+)
 _CUT = frozenset(
     {"HTTPClientError", "ReadTimeoutError", "ConnectionClosedError", "ResponseStreamingError", "ResponseParserError"}
     | {"IncompleteReadError", "ChecksumError", "ClientPayloadError", "ServerDisconnectedError", "ClientOSError"}
@@ -69,6 +75,8 @@ def trouble_of(error: BaseException) -> Trouble:
         return Trouble.DENIED
     if names & _UNREACHABLE:
         return Trouble.UNREACHABLE
+    if names & _LOST:
+        return Trouble.LOST
     if code in _BUSY or names & _CUT:
         return Trouble.PASSING
     if code or names & _NO_CREDENTIALS:
@@ -112,8 +120,12 @@ def explain(error: BaseException, url: str) -> str:
             "there are no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or storage_options.key and "
             "secret), for Google GOOGLE_APPLICATION_CREDENTIALS (or storage_options.token)"
         )
-    if names & _UNREACHABLE:
-        return "the store cannot be reached; check endpoint_url and the network"
+    if names & (_UNREACHABLE | _NO_ANSWER):
+        return "the store cannot be reached; check its address (endpoint_url, or host and port) and the network"
+    if "HostKeyNotVerifiable" in names:
+        return "the server's key is not one of those in known_hosts; find out why before it is trusted"
+    if "PermissionDenied" in names:
+        return "the user is not let in; check username, and password or key, in storage_options"
     if trouble_of(error) is Trouble.DENIED:
         return "the credentials may not do this; they need to read, write, list and delete objects there"
     return describe(error)

@@ -149,6 +149,8 @@ class OriginalCopier:
                 result = await with_fresh_url(self._listing, batch, row, fetch, self._listing.endpoint.file_fields)
             except TransientError as error:
                 result = _failure(file, without_address(error), transient=True)
+            except _StorageTroubleError as trouble:
+                raise trouble.args[0] from None
             finally:
                 await sink.discard()
             self._results[file.path] = result
@@ -350,6 +352,8 @@ class _FileSink:
         def guarded() -> T:
             try:
                 return work()
+            except TransientError as error:
+                raise _StorageTroubleError(error) from error
             except OSError as error:
                 # Not the network's: this one must not be taken for a download to be tried again.
                 raise StorageError(self._file.path, error.strerror or type(error).__name__) from error
@@ -360,6 +364,10 @@ class _FileSink:
 
 class _OtherSizeError(BackendError):
     """A file that has another size than the one the API gives."""
+
+
+class _StorageTroubleError(Exception):
+    """Carries trouble of the destination that may pass by what would blame the file: the shard is tried again."""
 
 
 class _Discarded(Exception):

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from PIL import Image
 
-from pipeline.errors import StorageError
+from pipeline.errors import StorageError, TransientError
 from pipeline.pictures import Header, read_header
 from pipeline.reasons import Reason
 from pipeline.records import Failure
@@ -457,7 +457,10 @@ def test_files_that_the_api_no_longer_lists_are_failures(connect):
 
 
 @pytest.mark.parametrize("small", [2**30, 100_000], ids=["collected", "streamed"])
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), StorageError("s3://b", "denied")])
+@pytest.mark.parametrize(
+    "error",
+    [OSError(28, "No space left on device"), StorageError("s3://b", "denied"), TransientError("s3://b", "denied: 503")],
+)
 def test_a_storage_that_fails_ends_the_work_and_is_not_taken_for_the_network(connect, monkeypatch, error, small):
     monkeypatch.setattr(originals, "SMALL_FILE", small)
     monkeypatch.setattr(originals, "_STREAM_CHUNK", 50_000)
@@ -485,7 +488,8 @@ def test_a_storage_that_fails_ends_the_work_and_is_not_taken_for_the_network(con
     with LocalApi(serve) as api:
         source = connect(api)
         (shard,) = source.plan(10, lambda _: None)
-        with pytest.raises(StorageError, match=r"No space left|denied"):
+        kind = TransientError if isinstance(error, TransientError) else StorageError
+        with pytest.raises(kind, match=r"No space left|denied"):
             copied(source, shard, [Wanted(5, "image_1", "images/a.jpg")], storage)
     assert len(fetched) == 1
     assert storage.files == {}

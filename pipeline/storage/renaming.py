@@ -1,0 +1,151 @@
+"""Storage on file systems that show a file while it is being written (sftp, smb): a temporary name, then another."""
+
+import contextlib
+import shutil
+import uuid
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, cast, override
+
+from fsspec.asyn import sync
+
+from pipeline.errors import StorageError, TransientError
+from pipeline.storage.base import COPY_CHUNK, TEMPORARY
+from pipeline.storage.connection import Connection
+from pipeline.storage.remote import RemoteStorage
+
+
+class RenamingStorage(RemoteStorage):
+    """Files below a folder of any fsspec file system that has folders and can rename."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._made: set[str] = set()
+
+    @override
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        # Not cat_file: sshfs gives the whole file whatever part it is asked for.
+        return self._call(path, partial(_part_of, full=self._full(path), start=start, length=length))
+
+    @override
+    def write_many(self, files: Iterable[tuple[str, bytes]]) -> None:
+        for path, data in files:
+            self.write(path, data)
+
+    @override
+    def copy_many(self, pairs: Iterable[tuple[str, str]]) -> None:
+        for source, path in pairs:
+            self._put(path, partial(_copy, self._full(source)))
+
+    @override
+    def _put_there(self, path: str, request: Callable[[Any, str], Any]) -> None:
+        try:
+            self._put(path, request)
+        except FileNotFoundError as error:
+            raise self._no_place(f"{self.url}/{path}") from error
+
+    def _put(self, path: str, request: Callable[[Any, str], Any]) -> None:
+        """``request(filesystem, temporary name)``, then the file gets its own name; nothing stays after an error."""
+        full, temporary = self._full(path), self._full(f"{TEMPORARY}/{uuid.uuid4().hex}")
+        try:
+            self._make_folder(temporary)
+            try:
+                self._call(path, lambda fs: request(fs, temporary))
+            except FileNotFoundError:  # perhaps another process has tidied the folder of temporary files away
+                self._made.clear()
+                self._make_folder(temporary)
+                self._call(path, lambda fs: request(fs, temporary))
+            self._make_folder(full)
+            self._move(temporary, full, path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError, StorageError, TransientError):
+                self._call(path, lambda fs: fs.rm_file(temporary))
+            raise
+
+    def _move(self, temporary: str, full: str, path: str) -> None:
+        tries = 0
+
+        def move(filesystem: Any) -> None:
+            nonlocal tries
+            tries += 1
+            try:
+                filesystem.mv(temporary, full)
+            except FileNotFoundError:
+                # Moved by a try before this one, whose answer was lost: nobody else knows the temporary name.
+                if tries == 1 or not filesystem.exists(full):
+                    raise
+
+        self._call(path, move)
+
+    @override
+    def _create(self, filesystem: Any, full: str, data: bytes) -> None:
+        # Fsspec's own pipe_file would only look before it writes. Opening is exclusive where the protocol has a way
+        # to ask for that (disks, sftp and smb do); a reader may then find the file before what is in it.
+        if filesystem.exists(full):
+            raise FileExistsError(full)
+        filesystem.makedirs(full.rpartition("/")[0], exist_ok=True)
+        try:
+            file = filesystem.open(full, "xb")
+        except (ValueError, NotImplementedError):  # this one has no such way: the look has to do
+            file = filesystem.open(full, "wb")
+        except Exception as error:
+            if filesystem.exists(full):  # sftp has no code of its own for that
+                raise FileExistsError(full) from error
+            raise
+        with file:
+            file.write(data)
+
+    def _make_folder(self, full: str) -> None:
+        folder = full.rpartition("/")[0]
+        if folder not in self._made:
+            self._call("", lambda fs: fs.makedirs(folder, exist_ok=True))
+            self._made.add(folder)
+
+    @override
+    def delete(self, paths: Iterable[str]) -> None:
+        paths = list(paths)
+        super().delete(paths)
+        self._made.clear()
+        for folder in sorted({self._full(path).rpartition("/")[0] for path in paths}, key=len, reverse=True):
+            self._remove_empty(folder)
+
+    def _remove_empty(self, folder: str) -> None:
+        temporary = f"{self._root}/{TEMPORARY}"
+        while len(folder) >= len(self._root):
+            if folder == temporary.rpartition("/")[0]:
+                self._remove_folder(temporary)
+            if not self._remove_folder(folder):
+                return
+            folder = folder.rpartition("/")[0]
+
+    def _remove_folder(self, folder: str) -> bool:
+        filesystem = self._connection.filesystem()
+        # The plain method of an asynchronous file system may be the inherited one, which does nothing.
+        own = getattr(filesystem, "_rmdir", None) if filesystem.async_impl else None
+        try:
+            if own is not None:
+                sync(filesystem.loop, own, folder)
+            else:
+                filesystem.rmdir(folder)
+        except Exception:  # noqa: BLE001  not empty, not there, not supported: either way nothing to tidy
+            return False
+        return True
+
+    @override
+    def delete_tree(self, prefix: str) -> None:
+        super().delete_tree(prefix)
+        self._made.clear()
+        with contextlib.suppress(FileNotFoundError):
+            self._call(prefix, lambda fs: fs.rm(self._full(prefix), recursive=True))
+
+
+def _part_of(filesystem: Any, *, full: str, start: int, length: int) -> bytes:
+    with filesystem.open(full, "rb") as file:
+        file.seek(start)
+        return cast(bytes, file.read(length))
+
+
+def _copy(source: str, filesystem: Any, target: str) -> None:
+    """Through this process: sshfs asks for a shell, which servers of files alone have not."""
+    with filesystem.open(source, "rb") as origin, filesystem.open(target, "wb") as copy:
+        shutil.copyfileobj(origin, copy, COPY_CHUNK)
