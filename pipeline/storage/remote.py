@@ -223,7 +223,14 @@ class RemoteStorage(Storage):
 
     @override
     def write(self, path: str, data: bytes, *, durable: bool = False) -> None:
-        self._put_there(path, lambda fs, full: fs.pipe_file(full, data))
+        self._put_there(path, lambda fs, full: self._send(fs, full, data))
+
+    def _send(self, filesystem: Any, full: str, data: bytes | BinaryIO) -> None:
+        """One file from bytes, or from a file on this machine that has a name."""
+        if isinstance(data, bytes):
+            filesystem.pipe_file(full, data)
+        else:
+            filesystem.put_file(data.name, full)
 
     def _put_there(self, path: str, request: Callable[[Any, str], Any]) -> None:
         """``request(filesystem, full path)``, which puts a file there. What is "not there" then is the place itself."""
@@ -246,14 +253,18 @@ class RemoteStorage(Storage):
 
     @override
     def create_new(self, path: str, data: bytes) -> bool:
+        try:
+            return self._create_new(path, data)
+        except FileNotFoundError as error:
+            raise self._no_place(f"{self.url}/{path}") from error
+
+    def _create_new(self, path: str, data: bytes) -> bool:
         full = self._full(path)
         try:
             self._call(path, lambda fs: self._create(fs, full, data))
         except FileExistsError:
             # Also what a request that was repeated because its answer was lost is told about itself.
             return self.find(path) == data
-        except FileNotFoundError as error:
-            raise self._no_place(f"{self.url}/{path}") from error
         return True
 
     def _create(self, filesystem: Any, full: str, data: bytes) -> None:
@@ -267,7 +278,7 @@ class RemoteStorage(Storage):
         with tempfile.NamedTemporaryFile(prefix="synapse-export-") as file:
             yield cast(BinaryIO, file)
             file.flush()
-            self._put_there(path, lambda fs, full: fs.put_file(file.name, full))
+            self._put_there(path, lambda fs, full: self._send(fs, full, cast(BinaryIO, file)))
 
     @override
     def delete(self, paths: Iterable[str]) -> None:

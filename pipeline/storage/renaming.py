@@ -1,11 +1,14 @@
 """Storage on file systems that show a file while it is being written (sftp, smb): a temporary name, then another."""
 
 import contextlib
+import io
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, cast, override
+from operator import methodcaller
+from typing import Any, BinaryIO, cast, override
 
 from fsspec.asyn import sync
 
@@ -13,6 +16,9 @@ from pipeline.errors import StorageError, TransientError
 from pipeline.storage.base import COPY_CHUNK, TEMPORARY
 from pipeline.storage.connection import Connection
 from pipeline.storage.remote import RemoteStorage
+
+_RACES = 6
+_RACE_WAIT = 0.02
 
 
 class RenamingStorage(RemoteStorage):
@@ -38,6 +44,14 @@ class RenamingStorage(RemoteStorage):
             self._put(path, partial(_copy, self._full(source)))
 
     @override
+    def _send(self, filesystem: Any, full: str, data: bytes | BinaryIO) -> None:
+        # Not pipe_file and put_file: those of sshfs make folders first, and fail when another process tidies up then.
+        source = io.BytesIO(data) if isinstance(data, bytes) else data
+        source.seek(0)
+        with filesystem.open(full, "wb") as file:
+            shutil.copyfileobj(source, file, COPY_CHUNK)
+
+    @override
     def _put_there(self, path: str, request: Callable[[Any, str], Any]) -> None:
         try:
             self._put(path, request)
@@ -47,16 +61,13 @@ class RenamingStorage(RemoteStorage):
     def _put(self, path: str, request: Callable[[Any, str], Any]) -> None:
         """``request(filesystem, temporary name)``, then the file gets its own name; nothing stays after an error."""
         full, temporary = self._full(path), self._full(f"{TEMPORARY}/{uuid.uuid4().hex}")
-        try:
-            self._make_folder(temporary)
-            try:
-                self._call(path, lambda fs: request(fs, temporary))
-            except FileNotFoundError:  # perhaps another process has tidied the folder of temporary files away
-                self._made.clear()
-                self._make_folder(temporary)
-                self._call(path, lambda fs: request(fs, temporary))
-            self._make_folder(full)
+
+        def put() -> None:
+            self._call(path, lambda fs: request(fs, temporary))
             self._move(temporary, full, path)
+
+        try:
+            self._in_folders((temporary, full), put)
         except BaseException:
             with contextlib.suppress(FileNotFoundError, StorageError, TransientError):
                 self._call(path, lambda fs: fs.rm_file(temporary))
@@ -78,12 +89,15 @@ class RenamingStorage(RemoteStorage):
         self._call(path, move)
 
     @override
+    def _create_new(self, path: str, data: bytes) -> bool:
+        return self._in_folders((self._full(path),), partial(super()._create_new, path, data))
+
+    @override
     def _create(self, filesystem: Any, full: str, data: bytes) -> None:
         # Fsspec's own pipe_file would only look before it writes. Opening is exclusive where the protocol has a way
         # to ask for that (disks, sftp and smb do); a reader may then find the file before what is in it.
         if filesystem.exists(full):
             raise FileExistsError(full)
-        filesystem.makedirs(full.rpartition("/")[0], exist_ok=True)
         try:
             file = filesystem.open(full, "xb")
         except (ValueError, NotImplementedError):  # this one has no such way: the look has to do
@@ -95,10 +109,27 @@ class RenamingStorage(RemoteStorage):
         with file:
             file.write(data)
 
-    def _make_folder(self, full: str) -> None:
-        folder = full.rpartition("/")[0]
-        if folder not in self._made:
-            self._call("", lambda fs: fs.makedirs(folder, exist_ok=True))
+    def _in_folders[T](self, files: Iterable[str], work: Callable[[], T]) -> T:
+        """``work`` with the folders of these files there: another process may take one away while it tidies up."""
+        for number in range(1, _RACES + 1):
+            try:
+                self._make_folders({full.rpartition("/")[0] for full in files})
+            except (FileNotFoundError, StorageError):  # asyncssh has words of its own for a folder that goes away
+                if number == _RACES:
+                    raise
+            else:
+                try:
+                    return work()
+                except FileNotFoundError:
+                    if number == _RACES:
+                        raise
+            self._made.clear()
+            time.sleep(_RACE_WAIT * number)
+        raise AssertionError  # the last round returns or raises
+
+    def _make_folders(self, folders: set[str]) -> None:
+        for folder in folders - self._made:
+            self._call("", methodcaller("makedirs", folder, exist_ok=True))
             self._made.add(folder)
 
     @override
