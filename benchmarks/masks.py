@@ -17,8 +17,8 @@ import numpy.typing as npt
 from synapse_sdk.utils.converters.coco.from_dm import mask_geometry
 from synapse_sdk.utils.converters.yolo.from_dm import FromDMToYOLOConverter
 
-from pipeline.masks import coco_rle, runs_from_indices, runs_from_pairs
-from pipeline.outlines import joined, outlines
+from pipeline.images.masks import coco_rle, runs_from_indices, runs_from_pairs
+from pipeline.images.outlines import joined, outlines
 
 WIDTH, HEIGHT = 1920, 1080
 # Ours is so short that one call is mostly the clock's and the cache's noise.

@@ -30,11 +30,11 @@ from typing import Any, NamedTuple, override
 import fsspec
 import msgspec
 
-from pipeline.config import expand_variables
+from pipeline.config.export import expand_variables
 from pipeline.formats import Manifest, Section
-from pipeline.ledger import Ledger
-from pipeline.merge import MergeInput, gather, join
-from pipeline.staging import Part, Staging, WriteMarker
+from pipeline.model.ledger import Ledger
+from pipeline.stages.merge import MergeInput, gather, join
+from pipeline.staging.area import Part, Staging, WriteMarker
 from pipeline.storage import Storage
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
@@ -43,7 +43,7 @@ from stores import GcsServer, Place, S3Server
 
 SERVERS: dict[str, type[S3Server] | type[GcsServer]] = {"s3": S3Server, "gcs": GcsServer}
 MB = 10**6
-BATCH_BYTES = 16 * 2**20  # after so many a shard writes what it has collected: pipeline/output.py
+BATCH_BYTES = 16 * 2**20  # after so many a shard writes what it has collected: pipeline/destination/shard_writer.py
 LOOP_SHARE = 5  # the loop's speed does not depend on the number, and it takes its time
 SEPARATOR = b",\n"
 COCO = Manifest(
@@ -325,7 +325,7 @@ class Source:
         return first + SEPARATOR + self._rest[section]
 
     def pack(self, shard: int) -> tuple[bytes, tuple[Part, ...]]:
-        """Everything of a shard, as pipeline/output.py lays it out, and where what is."""
+        """Everything of a shard, as pipeline/destination/shard_writer.py lays it out, and where what is."""
         pack = bytearray()
         parts: list[Part] = []
         for section in COCO.sections:

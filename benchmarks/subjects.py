@@ -38,7 +38,7 @@ def run_plain(project: int, folder: Path) -> int:
 
 def run_pipeline(project: int, folder: Path, executor: str = "serial") -> int:
     """The package itself: COCO and YOLO from one fetch, every promise kept."""
-    from pipeline.config import ExportConfig
+    from pipeline.config.export import ExportConfig
     from pipeline.run import run
 
     config = ExportConfig.model_validate(

@@ -6,7 +6,7 @@ The configuration is the first argument, or named by SYNAPSE_EXPORT_CONFIG, or c
 import sys
 from pathlib import Path
 
-from pipeline.job import main
+from pipeline.cli.job import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:], Path(__file__).resolve().parent))

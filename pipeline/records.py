@@ -94,7 +94,7 @@ class File(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An original file of a record. It has no URL: URLs are signed, expire, and are never staged.
 
     ``spec`` is the file's key in the data unit (``image_1``; ``""`` for an assignment's only file), ``name`` the
-    original file name as the server gives it (unsafe until it went through :mod:`pipeline.naming`), ``kind`` the
+    original file name as the server gives it (unsafe until it went through :mod:`pipeline.model.naming`), ``kind`` the
     file type (``image``, ``video``, ``data`` …), sizes in pixels and bytes or None when the server does not say.
     """
 

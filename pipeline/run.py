@@ -15,28 +15,28 @@ from typing import Any
 
 import msgspec
 
-from pipeline import metadata
-from pipeline.class_lock import LOCK, lock_document, save_lock
-from pipeline.config import ExportConfig
-from pipeline.destination import State, Success, examine, read_success, remove_export
+from pipeline.commands.forecast import check_space
+from pipeline.config.class_lock import LOCK, lock_document, save_lock
+from pipeline.config.export import ExportConfig
+from pipeline.destination import metadata
+from pipeline.destination.existing import State, Success, examine, read_success, remove_export
+from pipeline.destination.lock import Lock, clear_staging, hold
 from pipeline.errors import DestinationError, FailureLimitError, PreflightError, StagingError, StorageError
-from pipeline.executors import Executor, SerialExecutor
-from pipeline.extract import extract, failed_records
-from pipeline.forecast import check_space
-from pipeline.lock import Lock, clear_staging, hold
-from pipeline.machines import settle_paths
-from pipeline.merge import declared, merge
-from pipeline.numbering import make_catalog
-from pipeline.patch import forget, place, read_patch
-from pipeline.plan import check, check_destination, frozen_plan, identify, make_plan, read_given
+from pipeline.executors.base import Executor, SerialExecutor
 from pipeline.progress import Listener, Reporter, Silence
-from pipeline.publish import publish
 from pipeline.records import Failure
-from pipeline.staging import Identity, Plan
+from pipeline.stages.catalog import make_catalog
+from pipeline.stages.extract import extract, failed_records
+from pipeline.stages.machines import settle_paths
+from pipeline.stages.merge import declared, merge
+from pipeline.stages.patch import forget, place, read_patch
+from pipeline.stages.plan import check, check_destination, frozen_plan, identify, make_plan, read_given
+from pipeline.stages.publish import publish
+from pipeline.stages.render import write
+from pipeline.stages.workspace import Settings, Workspace, close_workspace, open_workspace
+from pipeline.staging.area import Identity, Plan
 from pipeline.storage import STAGING
 from pipeline.synapse.source import Project
-from pipeline.workspace import Settings, Workspace, close_workspace, open_workspace
-from pipeline.write import write
 
 _LEAST_REQUESTS = 4
 
@@ -56,7 +56,7 @@ def make_executor(config: ExportConfig) -> Executor:
     """The executor that ``run.executor`` names. Raises PreflightError when Ray cannot be reached."""
     if config.run.executor == "serial":
         return SerialExecutor()
-    from pipeline.ray_executor import RayExecutor  # noqa: PLC0415  a serial run needs no Ray
+    from pipeline.executors.ray import RayExecutor  # noqa: PLC0415  a serial run needs no Ray
 
     return RayExecutor(config.run.address, config.run.workers, config.run.memory_mb, config.run.shard_timeout)
 

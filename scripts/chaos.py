@@ -21,9 +21,9 @@ from typing import Any, Protocol
 
 import yaml
 
+from pipeline.commands.verify import verify
 from pipeline.errors import ExportError, VerificationError
 from pipeline.storage import STAGING, Storage
-from pipeline.verify import verify
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline.cli import main
 from pipeline.storage.local import LocalStorage
-from pipeline.storage.parts import PartedStorage
+from pipeline.storage.multipart import PartedStorage
 from pipeline.storage.remote import RemoteStorage
 from pipeline.storage.s3 import S3Storage
 

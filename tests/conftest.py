@@ -11,7 +11,7 @@ from pipeline.sandbox import EVERY_KIND_RECORDS, Sandbox, SandboxOptions
 for key in [key for key in os.environ if key.startswith("SYNAPSE_")]:
     del os.environ[key]
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-sys.path.insert(0, os.path.dirname(__file__))
+sys.path[:0] = [os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))]
 
 from store_proxy import StoreProxy  # noqa: E402 - found since the line above
 from stores import GCSFS_PLAIN, STORES, GcsServer, S3Server, SftpServer, empty_place, started  # noqa: E402

@@ -12,11 +12,11 @@ from pathlib import Path
 import msgspec
 import yaml
 
-from pipeline.config import parse_config
+from pipeline.commands.verify import tree_digest
+from pipeline.commands.verify import verify as verify_storage
+from pipeline.config.export import parse_config
 from pipeline.run import run
 from pipeline.storage import open_storage
-from pipeline.verify import tree_digest
-from pipeline.verify import verify as verify_storage
 from stores import Place, environment_of
 
 ROOT = Path(__file__).parent.parent

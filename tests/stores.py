@@ -32,9 +32,9 @@ import requests
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from pipeline.config import expand_variables
+from pipeline.commands.verify import tree_digest
+from pipeline.config.export import expand_variables
 from pipeline.storage import Storage, open_storage
-from pipeline.verify import tree_digest
 
 BUCKET = "exports"
 # Parameters of fixtures and tests, with the groups that keep the tests of one server on one worker.

@@ -9,9 +9,9 @@ import pytest
 from pycocotools.coco import COCO
 
 from exporting import ROOT, environment
+from pipeline.commands.verify import verify
 from pipeline.storage import open_storage
-from pipeline.verify import verify
-from tests.formats.yolo_grammar import check_yolo_tree
+from tests.formats.yolo.grammar import check_yolo_tree
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.xdist_group("ray")]
 

@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from exporting import command, environment, settings, write_config
-from pipeline.cli import _parser
-from pipeline.config import ClassConfig, ExportConfig, RunConfig, SplitConfig, parse_config
-from pipeline.job import CONFIG_NAME, CONFIG_VARIABLE, FAILED, OPTIONS_VARIABLE, VERDICTS
-from pipeline.synapse.filters import check_filter
+from pipeline.cli.app import _parser
+from pipeline.cli.job import CONFIG_NAME, CONFIG_VARIABLE, FAILED, OPTIONS_VARIABLE, VERDICTS
+from pipeline.config.export import ClassConfig, ExportConfig, RunConfig, SplitConfig, parse_config
+from pipeline.synapse.listing.filters import check_filter
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

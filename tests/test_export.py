@@ -19,8 +19,8 @@ from exporting import command, digest, environment, export, settings, storage, s
 from pipeline.errors import DestinationError, FailureLimitError
 from pipeline.sandbox import Fault, Sandbox, SandboxOptions
 from stores import BUCKET, SHORT, STORES, Place, empty_place
-from tests.formats.coco_grammar import check_tree
-from tests.formats.yolo_grammar import check_yolo_tree
+from tests.formats.coco.grammar import check_tree
+from tests.formats.yolo.grammar import check_yolo_tree
 
 
 @pytest.fixture(scope="module")

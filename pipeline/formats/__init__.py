@@ -11,8 +11,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
-from pipeline.catalog import Catalog
 from pipeline.errors import ConfigError
+from pipeline.model.catalog import Catalog
 from pipeline.records import NumberedSample
 
 
@@ -75,7 +75,7 @@ class Format(Protocol):
     Not asked of a format, but used where there is one: ``needs_originals`` (a class attribute; True: makes no sense
     without copies of the images), ``reader_memory`` (bytes of memory that reading one byte of its manifests takes),
     ``apart()`` (itself in a folder of its own, for when another format of the same name is in the export), and
-    ``fates()`` (what becomes of each kind of annotation, :mod:`pipeline.formats.fates`).
+    ``fates()`` (what becomes of each kind of annotation, :mod:`pipeline.formats.support`).
     """
 
     @property
@@ -98,14 +98,14 @@ class Format(Protocol):
 
 
 FORMATS: Mapping[str, str] = {
-    "coco": "pipeline.formats.coco:Coco",
-    "csv": "pipeline.formats.csv:Csv",
+    "coco": "pipeline.formats.coco.format:Coco",
+    "csv": "pipeline.formats.tables.csv:Csv",
     "imagefolder": "pipeline.formats.imagefolder:ImageFolder",
-    "parquet": "pipeline.formats.parquet:Parquet",
+    "parquet": "pipeline.formats.tables.parquet:Parquet",
     "synapse_json": "pipeline.formats.synapse_json:SynapseJson",
-    "voc": "pipeline.formats.voc:Voc",
+    "voc": "pipeline.formats.voc.format:Voc",
     "webdataset": "pipeline.formats.webdataset:WebDataset",
-    "yolo": "pipeline.formats.yolo:Yolo",
+    "yolo": "pipeline.formats.yolo.format:Yolo",
 }
 
 

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from pipeline.catalog import Catalog
 from pipeline.formats import Entry, Loss, Manifest, Section
-from pipeline.formats.fates import KEPT, Fate, Kind
 from pipeline.formats.images import Rectangle, image_size, is_outside, is_turned, mask_rle, place, without_image
-from pipeline.geometry import corners, enclosing, polygon_area
+from pipeline.formats.support import KEPT, Fate, Kind
+from pipeline.images.geometry import corners, enclosing, polygon_area
+from pipeline.model.catalog import Catalog
 from pipeline.reasons import Reason
 from pipeline.records import Annotation, Box, Mask, NumberedSample, Polygon, Whole
 
@@ -46,7 +46,7 @@ class ImageFolder:
     def manifests(self, catalog: Catalog) -> Iterable[Manifest]:
         """One table per split."""
         head = _encode({"classes": catalog.classes}) + b"\n"
-        transform = "pipeline.formats.parquet:to_image_metadata"
+        transform = "pipeline.formats.tables.parquet:to_image_metadata"
         for split in catalog.splits:
             yield Manifest(_path(split), (Section(_IMAGES, open=head),), transform)
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from pipeline.formats import Loss
-from pipeline.geometry import clip_box, corners, enclosing, polygon_area
-from pipeline.masks import MaskError, Rle, coco_rle
+from pipeline.images.geometry import clip_box, corners, enclosing, polygon_area
+from pipeline.images.masks import MaskError, Rle, coco_rle
 from pipeline.reasons import Reason
 from pipeline.records import Box, Mask, Sample
 

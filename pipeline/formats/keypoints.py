@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from pipeline.catalog import Catalog, Skeleton
 from pipeline.formats import Loss
 from pipeline.formats.images import Rectangle, place
-from pipeline.geometry import enclosing
+from pipeline.images.geometry import enclosing
+from pipeline.model.catalog import Catalog, Skeleton
 from pipeline.reasons import Reason
 from pipeline.records import Box, Point, Sample
 

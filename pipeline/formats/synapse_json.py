@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pipeline.catalog import Catalog
 from pipeline.formats import Entry, Loss, Manifest
-from pipeline.formats.fates import KEPT, Fate, Kind
+from pipeline.formats.support import KEPT, Fate, Kind
+from pipeline.model.catalog import Catalog
 from pipeline.records import NumberedSample
 
 

@@ -11,13 +11,13 @@ from typing import ClassVar
 
 import msgspec
 
-from pipeline.catalog import Catalog
 from pipeline.formats import Entry, Loss, Manifest, Section
-from pipeline.formats.fates import Fate, Kind
 from pipeline.formats.images import files_of, image_size, without_image
-from pipeline.formats.tables import check_count, media_of, rows_of, table_fates
+from pipeline.formats.support import Fate, Kind
+from pipeline.formats.tables.rows import check_count, media_of, rows_of, table_fates
+from pipeline.formats.tar import END, padding, plain_header
+from pipeline.model.catalog import Catalog
 from pipeline.records import NumberedSample
-from pipeline.tar import END, padding, plain_header
 
 _MEMBERS = "members"
 _SUFFIX = re.compile(r"\.(?:(jpe?g|jpe|jfif)|(avif|bmp|gif|hei[cf]|jp2|p[bgnp]m|png|tiff?|webp))\Z", re.IGNORECASE)

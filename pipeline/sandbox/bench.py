@@ -5,9 +5,9 @@ import random
 from dataclasses import dataclass
 from functools import cache
 
+from pipeline.model.skeletons import PERSON_POINTS
 from pipeline.sandbox.documents import blob_json, document_v1, inline_json
 from pipeline.sandbox.scenes import Scene, Thing, new_id
-from pipeline.skeletons import PERSON_POINTS
 
 POOL_SIZE = 512
 IMAGE_SIZE = (1920, 1080)

@@ -4,6 +4,7 @@ import random
 import unicodedata
 from dataclasses import replace
 
+from pipeline.model.skeletons import PERSON_POINTS
 from pipeline.reasons import Reason
 from pipeline.sandbox.documents import (
     Json,
@@ -16,7 +17,6 @@ from pipeline.sandbox.documents import (
 )
 from pipeline.sandbox.records import Record, Twist, image_file
 from pipeline.sandbox.scenes import Scene, Thing, draw_scene, new_id
-from pipeline.skeletons import PERSON_POINTS
 
 DOCUMENT_TWISTS: dict[str, Twist] = {}
 """Name of the malformation → what makes it; the name is the function's, or a name and a variant."""

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from pipeline.model.skeletons import PERSON_EDGES
 from pipeline.sandbox.records import OriginalFile
 from pipeline.sandbox.scenes import KEYPOINT_COLOUR, Scene, Thing, colour_of
-from pipeline.skeletons import PERSON_EDGES
 
 _SKY, _HORIZON, _ROAD = (150, 190, 225), (205, 215, 220), (88, 90, 94)
 _LARGEST = 1e7

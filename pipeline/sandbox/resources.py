@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pipeline.model.skeletons import PERSON_POINTS
 from pipeline.sandbox.options import SandboxOptions
 from pipeline.sandbox.scenes import COLOURS, UNCONFIGURED_CLASS
 from pipeline.sandbox.world import (
@@ -16,7 +17,6 @@ from pipeline.sandbox.world import (
     VERSION,
     utc_in,
 )
-from pipeline.skeletons import PERSON_POINTS
 
 STORAGE = 11
 COLLECTION = 5

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.skeletons import PERSON_POINTS
+from pipeline.model.skeletons import PERSON_POINTS
 
 # A standing person in a unit square, one point per name of PERSON_POINTS.
 _POSE = (

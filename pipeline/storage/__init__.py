@@ -15,7 +15,7 @@ from pipeline.storage.connection import Access, Connection
 from pipeline.storage.gcs import GcsStorage, gcs_defaults
 from pipeline.storage.local import LocalStorage
 from pipeline.storage.remote import RemoteStorage
-from pipeline.storage.renaming import RenamingStorage
+from pipeline.storage.renaming_filesystem import RenamingStorage
 from pipeline.storage.s3 import S3Storage, s3_defaults
 
 __all__ = [

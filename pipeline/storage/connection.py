@@ -13,7 +13,7 @@ from fsspec.asyn import sync
 
 from pipeline.errors import DestinationError, StorageError, TransientError
 from pipeline.storage.base import without_query
-from pipeline.storage.trouble import explain
+from pipeline.storage.store_errors import explain
 
 _LEAST_SECONDS = 1.0
 _KEPT = 2  # other threads may still be using the file systems of the last credentials

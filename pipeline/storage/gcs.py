@@ -8,7 +8,7 @@ from itertools import batched
 from typing import Any, override
 
 from pipeline.storage.base import TEMPORARY, Extent
-from pipeline.storage.parts import NO_MATTER, PartedStorage, Upload
+from pipeline.storage.multipart import NO_MATTER, PartedStorage, Upload
 
 _COMPOSED = 32  # sources of one compose request: cloud.google.com/storage/docs/composite-objects
 _NEVER = 2**62

@@ -20,7 +20,7 @@ from fsspec.asyn import sync
 from pipeline.errors import StorageError, TransientError
 from pipeline.storage.base import COPY_CHUNK, Extent, Piece, Storage, check_relative
 from pipeline.storage.connection import Connection
-from pipeline.storage.trouble import Trouble, explain, trouble_of
+from pipeline.storage.store_errors import Trouble, explain, trouble_of
 
 AT_ONCE = 48
 """Requests of one process in flight, where the store answers many at once."""

@@ -11,9 +11,9 @@ from typing import Any, override
 from pipeline.errors import StorageError
 from pipeline.storage.base import Extent
 from pipeline.storage.connection import Connection
-from pipeline.storage.parts import MIB, NO_MATTER, PartedStorage, Upload
+from pipeline.storage.multipart import MIB, NO_MATTER, PartedStorage, Upload
 from pipeline.storage.remote import AT_ONCE
-from pipeline.storage.trouble import code_of
+from pipeline.storage.store_errors import code_of
 
 type _Call = Callable[..., Awaitable[Any]]
 

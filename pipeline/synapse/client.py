@@ -1,7 +1,8 @@
 """The Synapse API as one process uses it, with the credentials and single calls of the Synapse SDK.
 
 The SDK finds the token and makes the single calls (project, version, storage session); its exceptions are turned into
-ours here. Pages, payloads and originals go over :class:`~pipeline.synapse.transport.Transport` with the same headers.
+ours here. Pages, payloads and originals go over :class:`~pipeline.synapse.http.transport.Transport` with the same
+headers.
 """
 
 import os
@@ -20,8 +21,8 @@ from synapse_sdk.utils.storage.provider import BackendSessionProvider
 
 from pipeline.errors import BackendError, CredentialsError, PreflightError, TransientError
 from pipeline.storage import Access
-from pipeline.synapse.transport import Retry, Transport
-from pipeline.synapse.wire import server_message
+from pipeline.synapse.http.transport import Retry, Transport
+from pipeline.synapse.http.urls import server_message
 
 CALL_TRIES = 3
 """Tries of one SDK call when the server is in trouble; a host that cannot be reached is not asked twice."""

@@ -16,18 +16,18 @@ from pipeline.errors import (
     TransientError,
     UrlExpired,
 )
+from pipeline.images.size import find_image_size
+from pipeline.model.shards import Shard, unpack_keys
 from pipeline.reasons import Reason
 from pipeline.records import Failure, Sample
-from pipeline.shards import Shard, unpack_keys
-from pipeline.synapse.documents import build_samples, parse_document, with_size
-from pipeline.synapse.event_loop import together
-from pipeline.synapse.image_size import find_image_size
-from pipeline.synapse.listing import LARGEST_PAGE, Batch, Listing
-from pipeline.synapse.payloads import checked, compact
-from pipeline.synapse.rows import Row, Wrapper, files_json, originals_of, unwrapped, wrapper_of
-from pipeline.synapse.slots import ByteBudget
-from pipeline.synapse.split_key import split_value
-from pipeline.synapse.transport import PAYLOAD, REISSUED
+from pipeline.synapse.documents.parsing import build_samples, parse_document, with_size
+from pipeline.synapse.documents.payloads import checked, compact
+from pipeline.synapse.http.concurrency import ByteBudget
+from pipeline.synapse.http.event_loop import together
+from pipeline.synapse.http.transport import PAYLOAD, REISSUED
+from pipeline.synapse.listing.listing import LARGEST_PAGE, Batch, Listing
+from pipeline.synapse.listing.rows import Row, Wrapper, files_json, originals_of, unwrapped, wrapper_of
+from pipeline.synapse.split_value import split_value
 
 HELD_BYTES = 32 * 2**20
 """Bodies of pages and payloads that one process holds at once; a larger one is held alone."""

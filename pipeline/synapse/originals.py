@@ -15,16 +15,16 @@ from typing import Any, BinaryIO
 import msgspec
 
 from pipeline.errors import BackendError, RefusedHost, StorageError, TransientError
-from pipeline.frames import baked, is_wrong_size
-from pipeline.pictures import Header, PictureError, is_unterminated, read_header
+from pipeline.images.files import Header, PictureError, is_unterminated, read_header
+from pipeline.images.orientation import baked, is_wrong_size
+from pipeline.model.shards import Shard
 from pipeline.reasons import Reason
 from pipeline.records import Failure
-from pipeline.shards import Shard
-from pipeline.synapse.event_loop import together
 from pipeline.synapse.extractor import with_fresh_url, without_address
-from pipeline.synapse.listing import Batch, Listing
-from pipeline.synapse.rows import Row, originals_of
-from pipeline.synapse.slots import ByteBudget, Lease
+from pipeline.synapse.http.concurrency import ByteBudget, Lease
+from pipeline.synapse.http.event_loop import together
+from pipeline.synapse.listing.listing import Batch, Listing
+from pipeline.synapse.listing.rows import Row, originals_of
 
 HELD_BYTES = 64 * 2**20
 """Bytes of originals that one process holds at once."""

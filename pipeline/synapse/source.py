@@ -6,16 +6,16 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from pipeline.catalog import configured_classes, configured_points
 from pipeline.errors import ExportError, PreflightError, TransientError
+from pipeline.model.catalog import configured_classes, configured_points
+from pipeline.model.shards import Shard
 from pipeline.records import Failure
-from pipeline.shards import Shard
 from pipeline.synapse.client import SynapseClient
 from pipeline.synapse.extractor import ExtractedRecord, Extractor
-from pipeline.synapse.filters import check_filter
-from pipeline.synapse.listing import Listing
+from pipeline.synapse.listing.filters import check_filter
+from pipeline.synapse.listing.listing import Listing
+from pipeline.synapse.listing.planner import Planner, PlanReport
 from pipeline.synapse.originals import Copied, OriginalCopier, Wanted
-from pipeline.synapse.planner import Planner, PlanReport
 
 __all__ = ["Copied", "ExtractedRecord", "PlanReport", "Project", "Source", "Wanted"]
 
@@ -38,7 +38,7 @@ class Project(msgspec.Struct, frozen=True):
 class Source:
     """The records that ``filter`` selects of a target; the same ones in every process.
 
-    ``split_key`` is what the samples of a record are grouped by (:func:`pipeline.synapse.split_key.split_value`).
+    ``split_key`` is what the samples of a record are grouped by (:func:`pipeline.synapse.split_value.split_value`).
     ``filter`` is the configuration's, checked and translated here: raises ConfigError, and sends nothing.
     ``plan_report`` is what :meth:`plan` found.
     """

@@ -1,24 +1,14 @@
-"""Makes ``tests.formats`` importable however pytest was started, and lets the cases explain their failures."""
-
-import sys
-from pathlib import Path
+"""Lets the shared cases explain their failures as tests do."""
 
 import pytest
 
-ROOT = str(Path(__file__).parents[2])
-if ROOT not in sys.path:
-    sys.path.append(ROOT)
-for name in (
-    "cases",
-    "coco_cases",
-    "coco_grammar",
-    "imagefolder_grammar",
-    "table_cases",
-    "table_grammar",
-    "tar_grammar",
-    "voc_cases",
-    "voc_grammar",
-    "yolo_cases",
-    "yolo_grammar",
-):
-    pytest.register_assert_rewrite(f"tests.formats.{name}")
+pytest.register_assert_rewrite(
+    "tests.formats.cases",
+    "tests.formats.imagefolder_grammar",
+    "tests.formats.tar_grammar",
+    *(
+        f"tests.formats.{family}.{module}"
+        for family in ("coco", "tables", "voc", "yolo")
+        for module in ("cases", "grammar")
+    ),
+)

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import msgspec
 import numpy as np
 
-from pipeline.catalog import Catalog, ShardSummary, Skeleton, build_catalog
+from pipeline.model.catalog import Catalog, ShardSummary, Skeleton, build_catalog
 from pipeline.records import (
     Annotation,
     Box,
@@ -222,7 +222,7 @@ def samples():
 
 
 def catalog_of(numbered, **options):
-    """The catalog of these samples; ``options`` are :func:`pipeline.catalog.build_catalog`'s."""
+    """The catalog of these samples; ``options`` are :func:`pipeline.model.catalog.build_catalog`'s."""
     labels, splits = {}, {}
     for item in numbered:
         if item.sample.has_image:

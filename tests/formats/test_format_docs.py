@@ -14,7 +14,7 @@ from PIL import Image
 from pipeline.formats import FORMATS, Entry, load_format
 from tests.formats.cases import ROOT, join
 from tests.formats.sample_set import catalog_of, samples
-from tests.formats.test_fates import variants
+from tests.formats.test_support import variants
 from tests.formats.write_docs import PAGE, with_tables
 
 PAGES = ROOT / "docs" / "formats"

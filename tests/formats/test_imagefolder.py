@@ -10,7 +10,7 @@ from pipeline.records import Annotation, Box, Mask, Polygon, Whole
 from tests.formats.cases import FormatCases, join, losses
 from tests.formats.imagefolder_grammar import OBJECTS, check_imagefolder, read_metadata
 from tests.formats.sample_set import box, catalog_of, polygon, samples
-from tests.formats.table_cases import ANNOTATIONS, bad_masks, sample_with
+from tests.formats.tables.cases import ANNOTATIONS, bad_masks, sample_with
 from tests.formats.write_golden import golden
 
 # pycocotools and NumPy 2; nothing of ours.

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from pipeline.formats.images import clip_ring, image_size, is_outside, is_turned, place, without_image
-from pipeline.geometry import polygon_area
+from pipeline.images.geometry import polygon_area
 from pipeline.records import Box
 from tests.formats.sample_set import samples
 

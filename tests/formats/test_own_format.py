@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from pipeline.config import parse_config
+from pipeline.config.export import parse_config
 from pipeline.formats import load_format
 from tests.formats.cases import ROOT, FormatCases, join, losses, strict_json
 from tests.formats.sample_set import catalog_of, samples

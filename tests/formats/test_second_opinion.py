@@ -9,9 +9,9 @@ from synapse_sdk.utils.converters.coco.from_dm import FromDMToCOCOConverter
 from synapse_sdk.utils.converters.dm.types import build_export_contract
 
 from pipeline.formats import Entry
-from pipeline.formats.coco import Coco
+from pipeline.formats.coco.format import Coco
 from pipeline.records import Annotation, Box, Mask, Point, Polygon
-from tests.formats.coco_grammar import annotations_of
+from tests.formats.coco.grammar import annotations_of
 from tests.formats.sample_set import catalog_of, mask, ring, samples
 
 WIDTH, HEIGHT = 100, 50

@@ -12,8 +12,8 @@ from pipeline.formats import Entry, Loss, load_format
 from pipeline.formats.webdataset import WebDataset, suffix_of
 from pipeline.records import Original
 from tests.formats.cases import FormatCases, join, losses, original_of, strict_json
-from tests.formats.table_cases import ANNOTATIONS, TEXT, check_against_source, check_row, sample_with
-from tests.formats.table_grammar import ANNOTATION, COLUMNS, MEDIA, check_rows
+from tests.formats.tables.cases import ANNOTATIONS, TEXT, check_against_source, check_row, sample_with
+from tests.formats.tables.grammar import ANNOTATION, COLUMNS, MEDIA, check_rows
 from tests.formats.tar_grammar import IMAGES, tar_samples
 from tests.formats.write_golden import golden
 

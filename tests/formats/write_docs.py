@@ -8,7 +8,7 @@
 from pathlib import Path
 
 from pipeline.formats import load_format
-from pipeline.formats.fates import loss_table
+from pipeline.formats.support import loss_table
 
 PAGE = Path(__file__).parents[2] / "docs" / "formats.md"
 START, END = "<!-- losses -->\n", "<!-- end of losses -->\n"

@@ -6,7 +6,7 @@ import threading
 
 from aiohttp import web
 
-from pipeline.synapse.transport import Retry, Transport
+from pipeline.synapse.http.transport import Retry, Transport
 
 TOKEN = "syn_canary_token_0123456789"
 SIGNATURE = "canarysignature0123456789"

@@ -14,16 +14,17 @@ from aiohttp import web
 from PIL import Image
 
 from pipeline.errors import StorageError, TransientError
-from pipeline.pictures import Header, read_header
+from pipeline.images.files import Header, read_header
+from pipeline.images.size import find_image_size
 from pipeline.reasons import Reason
 from pipeline.records import Failure
 from pipeline.sandbox import Fault, Sandbox, SandboxOptions
 from pipeline.storage import open_storage
-from pipeline.synapse import originals, transport
+from pipeline.synapse import originals
 from pipeline.synapse.client import SynapseClient
-from pipeline.synapse.image_size import find_image_size
+from pipeline.synapse.http import transport
+from pipeline.synapse.http.transport import Retry
 from pipeline.synapse.source import Copied, Source, Wanted
-from pipeline.synapse.transport import Retry
 from synapse.local_api import QUICK, TOKEN, LocalApi, TinyList, scripted, task
 
 TARGETS = ("task", "assignment", "ground_truth")

@@ -8,13 +8,15 @@ import pytest
 from aiohttp import web
 
 from pipeline.errors import BackendError, ConfigError, CredentialsError, PreflightError, TransientError
+from pipeline.model.shards import unpack_keys
 from pipeline.reasons import Reason
 from pipeline.sandbox import FORBIDDEN_PROJECT, Fault, Sandbox, SandboxOptions
-from pipeline.shards import unpack_keys
-from pipeline.synapse import extractor, listing, planner, transport
+from pipeline.synapse import extractor
 from pipeline.synapse.client import SynapseClient
+from pipeline.synapse.http import transport
+from pipeline.synapse.http.transport import Retry, Transport
+from pipeline.synapse.listing import listing, planner
 from pipeline.synapse.source import Source, Wanted
-from pipeline.synapse.transport import Retry, Transport
 from synapse.local_api import QUICK, TOKEN, LocalApi, TinyList, document, scripted, task
 
 TARGETS = ("task", "assignment", "ground_truth")

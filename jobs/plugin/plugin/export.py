@@ -11,9 +11,9 @@ from synapse_sdk.plugins.context import RuntimeContext
 from synapse_sdk.plugins.models.logger import LogLevel
 
 try:
+    from pipeline.cli.job import plain
     from pipeline.config import ExportConfig, parse_config
     from pipeline.errors import ConfigError, ExportError
-    from pipeline.job import plain
     from pipeline.progress import Tally, describe
     from pipeline.run import Result, run
 except ModuleNotFoundError as error:

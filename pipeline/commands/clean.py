@@ -1,0 +1,34 @@
+"""Clean: take away what runs left that will never be continued."""
+
+import uuid
+
+import msgspec
+
+from pipeline.destination.existing import read_success, remove_export
+from pipeline.destination.lock import clear_staging, hold, staged
+from pipeline.storage import TEMPORARY, Storage
+
+
+class Cleaned(msgspec.Struct, frozen=True):
+    """What was taken away: files that an unfinished export had listed, whether staged work, how many uploads.
+
+    ``finished`` says that a finished export is there, of which nothing was touched.
+    """
+
+    finished: bool
+    files: int
+    staging: bool
+    uploads: int
+
+
+def clean(storage: Storage, *, break_lock: bool = False) -> Cleaned:
+    """Remove staged work, unfinished uploads, and the files of an export that is not finished; never anything else.
+
+    Raises DestinationError when a run may still be at work there, unless ``break_lock`` says that none is.
+    """
+    with hold(storage, f"clean-{uuid.uuid4().hex[:12]}", break_lock=break_lock):
+        finished = read_success(storage) is not None
+        work = any(folder != TEMPORARY for folder in staged(storage))
+        files = remove_export(storage) if work and not finished else 0
+        clear_staging(storage)
+        return Cleaned(finished, files, work, storage.abort_uploads())

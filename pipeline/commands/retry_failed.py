@@ -1,0 +1,134 @@
+"""``retry-failed``: the failed records of a published export once more, and the dataset as if they had never failed."""
+
+import uuid
+from collections.abc import Sequence
+
+import msgspec
+
+from pipeline.config.export import ExportConfig
+from pipeline.destination.existing import Success, read_success, refuse
+from pipeline.destination.lock import Lock, hold
+from pipeline.errors import DestinationError, FailureLimitError
+from pipeline.executors.base import Executor
+from pipeline.progress import Listener, Reporter, Silence
+from pipeline.run import Result, finish_export, finished, make_executor, result_of, share_requests
+from pipeline.stages.extract import failed_records, shared_context
+from pipeline.stages.machines import settle_paths
+from pipeline.stages.patch import begin, beside, fetch_failed, place, read_patch
+from pipeline.stages.plan import check, check_destination, frozen_plan, identify
+from pipeline.stages.workspace import Settings, Workspace, close_workspace, open_workspace
+from pipeline.staging.area import ExtractMarker, Identity, Plan, StagedCatalog
+
+_ANEW = "cannot be patched; a full run with on_existing: overwrite is needed"
+
+
+def retry_failed(
+    config: ExportConfig, *, listener: Listener | None = None, search_path: str = "", break_lock: bool = False
+) -> Result:
+    """Try what failed of a finished export again, and nothing else; arguments as of :func:`pipeline.run.run`.
+
+    Records of which something failed are fetched anew, failed originals are copied, and samples that a format could not
+    render are rendered again. The dataset is touched only when a record came out differently. A call that was killed is
+    continued by the same call.
+
+    Raises an ExportError as ``run`` does; 2 also when there is nothing that could be patched.
+    """
+    reporter = Reporter(listener or Silence())
+    try:
+        config = settle_paths(config)
+        settings = Settings(config.model_dump(mode="json"), requests=config.run.requests, search_path=search_path)
+        workspace = open_workspace(settings)
+        check(workspace)
+        export = identify(config, workspace.client.origin)
+        settings = msgspec.structs.replace(settings, key=export.key)
+        workspace = open_workspace(settings)
+        run_id = uuid.uuid4().hex[:12]
+        if _nothing_failed(workspace, export):
+            reporter.message("no record failed: there is nothing to retry")
+            return finished(workspace, reporter, run_id)
+        with make_executor(config) as executor:
+            check_destination(workspace, executor)
+            with hold(workspace.storage, run_id, break_lock=break_lock) as lock:
+                success = _retry(settings, lock, executor, reporter)
+            return result_of(success, workspace, already_finished=success.run_id != run_id)
+    finally:
+        close_workspace()
+        reporter.close()
+
+
+def _nothing_failed(workspace: Workspace, export: Identity) -> bool:
+    """Whether the export is complete without a failure.
+
+    Raises DestinationError when it is another one, or none that a retry could be of.
+    """
+    storage = workspace.storage
+    success = read_success(storage)
+    if success is None:
+        if read_patch(workspace.staging) is None:
+            raise DestinationError(storage.url, "holds no finished export to patch; finish it with `run` first")
+        return False
+    if success.export.key != export.key:
+        refuse(storage, "a finished export", success.export, export)
+    return not success.ledger.failed_records
+
+
+def _retry(settings: Settings, lock: Lock, executor: Executor, reporter: Reporter) -> Success:
+    workspace = open_workspace(settings)
+    plan = frozen_plan(workspace)
+    markers = [marker for marker in workspace.staging.extract_markers(plan) if marker] if plan else []
+    if plan is None or len(markers) != len(plan.shards):
+        raise DestinationError(workspace.storage.url, f"what was staged for it is gone or damaged: it {_ANEW}")
+    success = read_success(workspace.storage)
+    if success is not None:
+        fetched = _fetch(settings, plan, markers, executor, reporter)
+        rewritten = sorted({*fetched, *_to_write_again(workspace, plan)})
+        if not rewritten:
+            reporter.message(f"{success.ledger.failed_records} records failed again: the dataset is left as it is")
+            return success
+        begin(settings, fetched, rewritten)
+    elif read_patch(workspace.staging) is None:  # another one has begun and given up since we looked
+        raise DestinationError(workspace.storage.url, "holds no finished export to patch; finish it with `run` first")
+    place(workspace.staging)
+    return finish_export(share_requests(settings, executor), plan, lock, executor, reporter, patched=True)
+
+
+def _fetch(
+    settings: Settings, plan: Plan, markers: Sequence[ExtractMarker], executor: Executor, reporter: Reporter
+) -> list[int]:
+    """Fetch the failed records of all shards; returns the shards that came out differently.
+
+    Raises FailureLimitError when more of them failed than are allowed: then nothing was touched.
+    """
+    workspace = open_workspace(settings)
+    todo = [plan.shards[marker.index] for marker in markers if failed_records(marker.failures)]
+    total = sum(len(failed_records(marker.failures)) for marker in markers)
+    reporter.begin("retry", total)
+    context, at_once = shared_context(settings, plan, executor, len(todo))
+    for result in executor.map(fetch_failed, context, todo, at_most=at_once):
+        reporter.advance(result.records, result.bytes, result.failures)
+    reporter.end()
+    patched = beside(workspace.staging)
+    after = [patched.read_extract_marker(shard.index) for shard in todo]
+    failed = sum(marker.ledger.failed_records for marker in after)
+    if failed > workspace.config.failure_limit(plan.records):
+        raise FailureLimitError(
+            f"{failed} records failed again, max_failures is {workspace.config.max_failures}: "
+            "the dataset is left as it is"
+        )
+    return [marker.index for marker in after if _outcome(marker) != _outcome(markers[marker.index])]
+
+
+def _outcome(marker: ExtractMarker) -> object:
+    """What makes a difference in the dataset."""
+    return marker.sha256, marker.failures, marker.ledger.annotations, marker.ledger.records
+
+
+def _to_write_again(workspace: Workspace, plan: Plan) -> list[int]:
+    """Shards of which an original or a rendering failed, and those of which nobody knows."""
+    frozen: tuple[StagedCatalog, str] | None = workspace.staging.read_catalog()
+    markers = workspace.staging.write_markers(plan, frozen[1] if frozen else "")
+    return [
+        shard.index
+        for shard, marker in zip(plan.shards, markers, strict=True)
+        if marker is None or failed_records(marker.failures)
+    ]

@@ -1,0 +1,17 @@
+"""The configuration: a YAML file, checked in full before any work, and the files it names."""
+
+from pipeline.config.export import ExportConfig, expand_variables, load_config, parse_config, read_value
+from pipeline.config.sections import ClassConfig, FormatConfig, RunConfig, SkeletonConfig, SplitConfig
+
+__all__ = [
+    "ClassConfig",
+    "ExportConfig",
+    "FormatConfig",
+    "RunConfig",
+    "SkeletonConfig",
+    "SplitConfig",
+    "expand_variables",
+    "load_config",
+    "parse_config",
+    "read_value",
+]

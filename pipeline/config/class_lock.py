@@ -1,0 +1,188 @@
+"""The class lock: a file that fixes the number of each class, so that it is the same in every export of a project.
+
+::
+
+    {"version": 1, "classes": ["car", "bus"], "rename": {"van": "car"}, "drop": [],
+     "skeletons": {"person": ["nose", "left_eye", …]}}
+
+The position of a name is its id: that of a class, of a skeleton, and of a point within its skeleton. ``rename`` and
+``drop`` are those the ids were given under, because they decide what a class means.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import msgspec
+
+from pipeline.config.export import ExportConfig
+from pipeline.config.side_files import read_side_file, write_side_file
+from pipeline.errors import ConfigError
+from pipeline.model.catalog import Catalog, ClassNames, class_names, normalise_label
+
+VERSION = 1
+LOCK = "metadata/classes.lock.json"
+"""Where every export has its own."""
+
+
+class ClassLock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is fixed: names in the order of their ids, the wishes they were numbered under, points by skeleton."""
+
+    version: int = VERSION
+    classes: tuple[str, ...] = ()
+    rename: dict[str, str] = {}
+    drop: tuple[str, ...] = ()
+    skeletons: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def names(self) -> ClassNames:
+        """The wishes the ids were given under."""
+        return class_names(self.rename, self.drop)
+
+    def extends(self, other: "ClassLock") -> bool:
+        """Whether every id of ``other`` is the same here."""
+        return _starts_with(self.classes, other.classes) and (
+            _starts_with(tuple(self.skeletons), tuple(other.skeletons))
+            and all(_starts_with(self.skeletons[name], points) for name, points in other.skeletons.items())
+        )
+
+
+def find_lock(config: ExportConfig, folder: str) -> ClassLock | None:
+    """The lock ``config`` names, relative to ``folder``; None when it names none, or one that is not there yet.
+
+    Raises ConfigError for a file that is no lock.
+    """
+    path = config.classes.lock
+    data = read_side_file(config, path, folder) if path else None
+    return decode_lock(data, path) if data is not None else None
+
+
+def save_lock(config: ExportConfig, folder: str, document: bytes, *, again: bool = False) -> str:
+    """Write the lock of an export that is published, where that changes anything; returns what to tell the user, or "".
+
+    A lock that was given other ids while the export ran is left alone, and so is one that has all ids of this export
+    when this is done ``again``, for an export that was finished before.
+    """
+    made, old = decode_lock(document, "the lock of this export"), find_lock(config, folder)
+    if old is not None:
+        if old == made or (again and old.extends(made)):
+            return ""
+        if not made.extends(old):
+            changed = not again and not old.extends(made)
+            return f"{config.classes.lock} has changed meanwhile and was not updated" if changed else ""
+    write_side_file(config, config.classes.lock, folder, document)
+    return f"{config.classes.lock} holds the numbers of {len(made.classes)} classes"
+
+
+def lock_of(catalog: Catalog) -> ClassLock:
+    """The lock that gives another export the ids of this one."""
+    return ClassLock(
+        classes=catalog.classes,
+        rename=catalog.names.rename,
+        drop=catalog.names.drop,
+        skeletons={skeleton.name: skeleton.points for skeleton in catalog.skeletons},
+    )
+
+
+def lock_document(catalog: Catalog) -> bytes:
+    """The lock as a file: a pure function of the catalog."""
+    return encode_lock(lock_of(catalog))
+
+
+def encode_lock(lock: ClassLock) -> bytes:
+    """The bytes of the file: JSON to be read and compared by people, one name a line."""
+    return msgspec.json.format(msgspec.json.encode(lock), indent=2) + b"\n"
+
+
+def decode_lock(data: bytes, where: str) -> ClassLock:
+    """Read a lock. Raises ConfigError, which names the file, for one that is damaged or of another version."""
+    try:
+        lock = msgspec.json.decode(data, type=ClassLock)
+    except msgspec.MsgspecError as error:
+        raise ConfigError(where, f"is not a class lock: {error}") from error
+    if lock.version != VERSION:
+        raise ConfigError(where, f"is a class lock of version {lock.version}, this program reads version {VERSION}")
+    for names in (lock.classes, *lock.skeletons.values()):
+        for name in names:
+            if not name or name != normalise_label(name) or names.count(name) > 1:
+                raise ConfigError(where, f"{name!r} is empty, named twice, or not trimmed and composed (NFC)")
+    return lock
+
+
+def check_drift(lock: ClassLock, config: ExportConfig, configured: Sequence[str]) -> None:
+    """Refuse, before work, what would change the meaning of a locked id.
+
+    ``configured`` are the project's classes. Raises ConfigError, unless ``classes.drift`` is ``allow``.
+    """
+    if config.classes.drift == "allow":
+        return
+    wishes = class_names(config.classes.rename, config.classes.drop)
+    problems = [
+        *_changed_meanings(lock, wishes),
+        *_changed_order(lock, wishes, config.classes.order),
+        *_changed_skeletons(lock, config),
+    ]
+    if config.classes.drift == "error":
+        named = [final for label in configured if (final := wishes.final(label)) is not None]
+        problems += _new(named, lock.classes)
+    if problems:
+        raise ConfigError(config.classes.lock, f"classes would drift: {'; '.join(problems)}")
+
+
+def check_new(lock: ClassLock, config: ExportConfig, catalog: Catalog) -> str:
+    """A warning that names what has no id in the lock yet, or ``""``. A lock without skeletons is about classes alone.
+
+    Raises ConfigError instead where ``classes.drift`` is ``error``.
+    """
+    problems = _new(catalog.classes, lock.classes)
+    for skeleton in catalog.skeletons if lock.skeletons else ():
+        problems += _new(skeleton.points, lock.skeletons.get(skeleton.name, ()), f"keypoints of {skeleton.name!r}")
+    if not problems:
+        return ""
+    if config.classes.drift == "error":
+        raise ConfigError(
+            config.classes.lock,
+            f"{'; '.join(problems)}; nothing was published. Add them to the lock or use classes.drift: append, and "
+            "start anew with on_existing: overwrite",
+        )
+    return f"{'; '.join(problems)}; they come after those in {config.classes.lock}"
+
+
+def _changed_meanings(lock: ClassLock, wishes: ClassNames) -> Iterable[str]:
+    """Locked classes that other labels would be counted as than those the lock was made for."""
+    before = lock.names
+    labels = sorted({*lock.classes, *before.rename, *wishes.rename})
+    for name in lock.classes:
+        old = [label for label in labels if before.final(label) == name]
+        new = [label for label in labels if wishes.final(label) == name]
+        if old != new:
+            yield f"{name!r} was {_listed(old)}, rename and drop make it {_listed(new)}"
+
+
+def _changed_order(lock: ClassLock, wishes: ClassNames, order: Sequence[str]) -> Iterable[str]:
+    named = [final for label in order if (final := wishes.final(normalise_label(label))) is not None]
+    rank = {name: index for index, name in enumerate(dict.fromkeys((*lock.classes, *named)))}
+    for first, second in pairwise(dict.fromkeys(named)):
+        if rank[first] > rank[second]:
+            yield f"order puts {first!r} before {second!r}, which is locked as number {rank[second]}"
+
+
+def _changed_skeletons(lock: ClassLock, config: ExportConfig) -> Iterable[str]:
+    for name, points in lock.skeletons.items() if config.skeletons is not None else ():
+        skeleton = config.skeletons.get(name) if config.skeletons else None
+        if skeleton is None:
+            yield f"skeleton {name!r} is locked, but not in skeletons"
+        elif not _starts_with(skeleton.points, points):
+            yield f"the points of skeleton {name!r} do not begin with the locked ones: {', '.join(points)}"
+
+
+def _new(names: Iterable[str], locked: Sequence[str], what: str = "classes") -> list[str]:
+    new = [name for name in dict.fromkeys(names) if name not in locked]
+    return [f"{what} that are not locked: {', '.join(new)}"] if new else []
+
+
+def _starts_with(names: tuple[str, ...], first: tuple[str, ...]) -> bool:
+    return names[: len(first)] == first
+
+
+def _listed(labels: Sequence[str]) -> str:
+    return " + ".join(map(repr, labels)) or "nothing"

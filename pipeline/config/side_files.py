@@ -1,0 +1,35 @@
+"""Files that stand beside a configuration and outlive an export: the list of splits, the class lock.
+
+Only the driver touches them; what a run needs of them is frozen with its plan.
+"""
+
+import posixpath
+from pathlib import Path
+
+from pipeline.config.export import ExportConfig, expand_variables
+from pipeline.storage import STAGING, Storage, open_storage
+
+
+def read_side_file(config: ExportConfig, path: str, folder: str) -> bytes | None:
+    """The file, or None when it is not there; ``folder`` is where relative paths start. Raises DestinationError or
+    StorageError when it cannot be read.
+    """
+    storage, name = _locate(config, path, folder)
+    return storage.find(name)
+
+
+def write_side_file(config: ExportConfig, path: str, folder: str, data: bytes) -> None:
+    """Put the file in place, complete, in one step."""
+    storage, name = _locate(config, path, folder)
+    storage.write(name, data, durable=True)
+    storage.delete([f"{STAGING}/side-file"])  # is never there, but its folder is: a disk is written through it
+
+
+def _locate(config: ExportConfig, path: str, folder: str) -> tuple[Storage, str]:
+    if "://" not in path:
+        full = Path(folder, path).expanduser().absolute()
+        return open_storage(str(full.parent)), full.name
+    parent, name = posixpath.split(path)
+    # Credentials of the destination are for the destination's kind of storage only.
+    shares = config.storage is None and path.partition("://")[0] == config.path.partition("://")[0]
+    return open_storage(parent, expand_variables(config.storage_options, "storage_options") if shares else {}), name

@@ -1,0 +1,31 @@
+"""``packaging: tar``: the files that formats write for single samples, in archives instead of one by one.
+
+A million label files are a million requests to an object store, and a million objects to pay for and to list. Which
+archive a file is in goes by its sample's number in the export, so it does not depend on shards or workers; unpacked at
+the root of the export, the archives give the files that ``packaging: files`` writes.
+"""
+
+from collections.abc import Iterator
+
+from pipeline.formats import Manifest, Section
+from pipeline.formats.tar import END
+from pipeline.model.catalog import Catalog
+from pipeline.records import NumberedSample
+
+SAMPLES_PER_PACKAGE = 10_000
+MEMBERS = "members"
+
+
+def package_of(sample: NumberedSample) -> str:
+    """The archive that the files of a sample are in."""
+    return _path((sample.image_id - 1) // SAMPLES_PER_PACKAGE)
+
+
+def manifests(catalog: Catalog) -> Iterator[Manifest]:
+    """Every archive of an export; one in which nothing is is not written."""
+    for number in range(-(-catalog.samples // SAMPLES_PER_PACKAGE)):
+        yield Manifest(_path(number), (Section(MEMBERS, close=END),), optional=True)
+
+
+def _path(number: int) -> str:
+    return f"packages/{number:06d}.tar"

@@ -1,0 +1,161 @@
+"""The files below ``metadata/`` that are joined from all shards like any other manifest, and the rows in them.
+
+``records.csv`` leads from every output back to its record and original name, ``failures.jsonl`` and ``losses.jsonl``
+say what is not in the export and why, ``files.csv`` and ``SHA256SUMS`` list every file with its size and digest.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from pipeline.config.class_lock import LOCK, lock_document
+from pipeline.errors import FormatError
+from pipeline.formats import Loss, Manifest, Section
+from pipeline.formats.encoding import csv_line
+from pipeline.model.catalog import Catalog
+from pipeline.records import Failure, NumberedSample, Sample
+from pipeline.synapse.source import Copied
+
+RECORDS = "metadata/records.csv"
+FAILURES = "metadata/failures.jsonl"
+LOSSES = "metadata/losses.jsonl"
+FILES = "metadata/files.csv"
+CHECKSUMS = "metadata/SHA256SUMS"
+SUMMARY = "metadata/export_summary.json"
+SUCCESS = "_SUCCESS.json"
+
+RECORD_COLUMNS = (
+    "record_id",
+    "media",
+    "category",
+    "split",
+    "original_name",
+    "output_name",
+    "image_id",
+    "width",
+    "height",
+    "orientation",
+    "bytes",
+    "sha256",
+    "source_sha256",
+)
+FILE_COLUMNS = ("path", "bytes", "sha256")
+ITEMS = "items"
+
+# Files whose bytes hold times or the run's id; all others are the same for the same data and configuration.
+VOLATILE = (SUCCESS, SUMMARY)
+
+_encode = msgspec.json.Encoder().encode
+
+
+class LossGroup(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of ``losses.jsonl``: annotations of one sample that one format treated alike."""
+
+    record_id: int
+    media: str
+    format: str
+    outcome: str
+    reason: str
+    tool: str = ""
+    annotation_ids: tuple[str, ...] = ()
+
+
+def manifests(catalog: Catalog) -> tuple[Manifest, ...]:
+    """The joined files of ``metadata/``; the two that list digests are finished by the publish stage."""
+    return (
+        Manifest(RECORDS, (Section(ITEMS, open=csv_line(RECORD_COLUMNS)),)),
+        Manifest(FAILURES, (Section(ITEMS),)),
+        Manifest(LOSSES, (Section(ITEMS),)),
+        Manifest(LOCK, (Section(ITEMS, open=lock_document(catalog)),)),
+    )
+
+
+def record_line(sample: NumberedSample, copied: Copied | None) -> bytes:
+    """The row of ``records.csv`` of one sample; ``output_name`` is the copied original, or the stem of its labels."""
+    source = sample.sample
+    header = copied.header if copied else None
+    return csv_line(
+        (
+            source.record_id,
+            source.media,
+            source.category,
+            sample.split,
+            source.file.name if source.file else "",
+            copied.path if copied else sample.stem,
+            sample.image_id,
+            source.width,
+            source.height,
+            header.orientation if header else None,
+            copied.size if copied else None,
+            copied.sha256 if copied else "",
+            copied.source_sha256 if copied else "",
+        )
+    )
+
+
+def failure_lines(failures: Iterable[Failure]) -> list[bytes]:
+    """The rows of ``failures.jsonl``."""
+    return [
+        json_line(
+            {
+                "record_id": failure.record_id,
+                "media": failure.media,
+                "annotation_id": failure.annotation_id,
+                "outcome": failure.outcome,
+                "reason": failure.reason,
+                "detail": failure.detail,
+            }
+        )
+        for failure in failures
+    ]
+
+
+def group_losses(sample: NumberedSample, format_name: str, losses: Sequence[Loss]) -> list[LossGroup]:
+    """The rows of ``losses.jsonl`` for what one format could not keep of one sample.
+
+    A group without ids is of the sample itself. Raises FormatError for an annotation that the sample does not have.
+    """
+    source = sample.sample
+    tools = {annotation.id: annotation.tool for annotation in source.annotations}
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for loss in losses:
+        identity = loss.annotation_id
+        try:
+            key = (loss.outcome, loss.reason, tools[identity] if identity else "")
+        except KeyError:
+            raise FormatError(format_name, f"reports a loss of {identity!r}, which the sample does not have") from None
+        ids = groups.get(key)
+        if ids is None:
+            ids = groups[key] = []
+        if identity:
+            ids.append(identity)
+    return [
+        LossGroup(source.record_id, source.media, format_name, outcome, reason, tool, tuple(ids))
+        for (outcome, reason, tool), ids in groups.items()
+    ]
+
+
+def original_line(sample: Sample, reason: str) -> bytes:
+    """The row of ``losses.jsonl`` of something found about an original."""
+    return json_line(LossGroup(sample.record_id, sample.media, "originals", "lossy", reason))
+
+
+def json_line(value: object) -> bytes:
+    """A value as one line of JSON."""
+    return _encode(value) + b"\n"
+
+
+def file_line(path: str, size: int, sha256: str) -> bytes:
+    """The row of ``files.csv`` of one file."""
+    return csv_line((path, size, sha256))
+
+
+def checksum_line(path: str, sha256: str) -> bytes:
+    """The row of ``SHA256SUMS`` of one file, as ``sha256sum -c`` reads it."""
+    return f"{sha256}  {path}\n".encode()
+
+
+def digest(data: bytes) -> str:
+    """The sha256 of some bytes, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,1 @@
+"""How work on shards is run: in this process, or as tasks of a Ray cluster."""

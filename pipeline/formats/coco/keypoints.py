@@ -1,0 +1,100 @@
+"""COCO keypoints: one file per skeleton, because a file's objects must have the same number of points (COCOeval)."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+import msgspec
+
+from pipeline.formats import Loss
+from pipeline.formats.encoding import without_nulls
+from pipeline.formats.images import Rectangle
+from pipeline.formats.keypoints import object_rectangle, skeleton_instances
+from pipeline.model.catalog import Catalog, Skeleton
+from pipeline.model.naming import fold, safe_leaf
+from pipeline.reasons import Reason
+from pipeline.records import NumberedSample
+
+# A file name has at most 255 bytes, and a character at most four of them.
+_LONGEST_NAME = 32
+
+
+class Person(msgspec.Struct, gc=False):
+    """An object made of keypoints, as a COCO file says it. ``keypoints`` are ``x, y, visibility`` of each point."""
+
+    id: int
+    image_id: int
+    category_id: int
+    keypoints: tuple[float, ...]
+    num_keypoints: int
+    bbox: Rectangle
+    area: float
+    segmentation: tuple[()] = ()
+    iscrowd: int = 0
+
+
+class Category(msgspec.Struct, gc=False):
+    """The one category of a skeleton's file; ``skeleton`` are the lines between points, counted from 1."""
+
+    id: int
+    name: str
+    supercategory: str
+    keypoints: tuple[str, ...]
+    skeleton: tuple[tuple[int, int], ...]
+
+
+def category_of(skeleton: Skeleton) -> Category:
+    """The category of a skeleton."""
+    lines = tuple((start + 1, end + 1) for start, end in skeleton.edges)
+    return Category(1, skeleton.name, skeleton.name, skeleton.points, lines)
+
+
+def people_of(sample: NumberedSample, catalog: Catalog, size: tuple[int, int]) -> tuple[list[list[Person]], list[Loss]]:
+    """The objects of a sample for each skeleton of the catalog, and what becomes of keypoints that are lost.
+
+    An object has the id of its first keypoint, which no other annotation of the export has.
+    """
+    people: list[list[Person]] = [[] for _ in catalog.skeletons]
+    annotations = sample.sample.annotations
+    instances, losses = skeleton_instances(sample.sample, catalog)
+    for instance in instances:
+        rectangle = object_rectangle(instance, *size)
+        if rectangle is None:
+            losses += [
+                Loss(annotations[position].id, "skipped", Reason.OUTSIDE_IMAGE) for position in instance.annotations
+            ]
+            continue
+        number = sample.annotation_id + instance.annotations[0]
+        points = tuple(itertools.chain.from_iterable(instance.points))
+        area = rectangle[2] * rectangle[3]
+        person = Person(number, sample.image_id, 1, points, instance.visible, rectangle, area)
+        people[instance.skeleton].append(person)
+        losses += [
+            Loss(annotations[position].id, "lossy", Reason.CUSTOM_ATTRIBUTES_DROPPED)
+            for position in instance.annotations
+            if annotations[position].attributes and without_nulls(annotations[position].attributes)
+        ]
+    return people, losses
+
+
+def file_kinds(catalog: Catalog) -> Sequence[str]:
+    """What the names of the skeletons' files start with, in the catalog's order: ``person_keypoints`` for ``person``.
+
+    They are safe on any disk, and no file has the name of another one, or of one of ``instances`` or ``stuff``.
+    """
+    return _file_kinds(tuple(skeleton.name for skeleton in catalog.skeletons), tuple(catalog.splits))
+
+
+@lru_cache(maxsize=16)
+def _file_kinds(names: tuple[str, ...], splits: tuple[str, ...]) -> Sequence[str]:
+    kinds = ["instances", "stuff"]
+    for name in names:
+        taken = {fold(f"{kind}_{split}") for kind in kinds for split in splits}
+        proposals = _proposals(safe_leaf(name[:_LONGEST_NAME]).replace(".", "_") or "skeleton")
+        kinds.append(next(kind for kind in proposals if taken.isdisjoint(fold(f"{kind}_{split}") for split in splits)))
+    return tuple(kinds[2:])
+
+
+def _proposals(name: str) -> Iterator[str]:
+    yield f"{name}_keypoints"
+    yield from (f"{name}_{number}_keypoints" for number in itertools.count(2))

@@ -1,0 +1,196 @@
+"""Rows of annotations: what CSV, Parquet and WebDataset say of an annotation, whatever its tool.
+
+The columns are described in ``docs/formats/csv.md``. Nothing is cut, rounded or enclosed here: a table has no
+image that a box could leave.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from pipeline.formats import Loss
+from pipeline.formats.images import mask_rle
+from pipeline.formats.support import KEPT, Fate, Kind
+from pipeline.images.geometry import enclosing, polygon_area
+from pipeline.model.catalog import Catalog
+from pipeline.reasons import Reason
+from pipeline.records import Annotation, Box, Mask, NumberedSample, Opaque, Point, Polygon, Polyline, Relation, Whole
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Media(msgspec.Struct, gc=False, omit_defaults=True):
+    """What a row says of the image (or other media) its annotation is on.
+
+    ``file_name`` is the path of the copy in the export, or the bare name when originals are not copied.
+    """
+
+    record_id: int
+    image_id: int
+    split: str
+    media: str
+    media_type: str
+    file_name: str | None = None
+    image_width: int | None = None
+    image_height: int | None = None
+    category: str | None = None
+
+
+class Rle(msgspec.Struct, gc=False, frozen=True):
+    """A mask as COCO writes it: ``size`` is ``[height, width]``."""
+
+    size: tuple[int, int]
+    counts: str
+
+
+class Row(msgspec.Struct, gc=False, omit_defaults=True, rename={"class_name": "class"}):
+    """What a row says of its annotation; None where the shape has no such number.
+
+    ``x, y, width, height`` of a turned box are those before the turn by ``rotation`` (radians, about its centre); of
+    outlines and masks they are the rectangle around them; a point has only ``x`` and ``y``. ``geometry`` is the JSON of
+    shapes that are none of an image's. An empty row stands for a sample without annotations.
+    """
+
+    annotation_id: int | None = None
+    source_id: str | None = None
+    tool: str | None = None
+    class_name: str | None = None
+    class_index: int | None = None
+    x: float | None = None
+    y: float | None = None
+    width: float | None = None
+    height: float | None = None
+    rotation: float | None = None
+    area: float | None = None
+    points: tuple[float, ...] | None = None
+    rle: Rle | None = None
+    visibility: int | None = None
+    group: str | None = None
+    relation_source: str | None = None
+    relation_target: str | None = None
+    geometry: msgspec.Raw | None = None
+    attributes: msgspec.Raw | None = None
+
+
+COLUMNS = tuple(field.encode_name for part in (Media, Row) for field in msgspec.structs.fields(part))
+"""The names of all columns, in order: those of the media, then those of the annotation."""
+
+
+def media_of(sample: NumberedSample) -> Media:
+    """The part of the row that all annotations of a sample share."""
+    source = sample.sample
+    file_name = None
+    if source.file is not None:
+        file_name = sample.original_path if sample.original else sample.file_name
+    return Media(
+        source.record_id,
+        sample.image_id,
+        sample.split,
+        source.media,
+        source.kind,
+        file_name,
+        source.width or None,
+        source.height or None,
+        source.category or None,
+    )
+
+
+def rows_of(sample: NumberedSample, catalog: Catalog) -> tuple[list[Row], list[Loss]]:
+    """The rows of a sample's annotations, and those that cannot be written."""
+    source = sample.sample
+    size = (source.width, source.height) if source.width and source.height else None
+    rows: list[Row] = []
+    losses: list[Loss] = []
+    for number, annotation in enumerate(source.annotations, start=sample.annotation_id):
+        row = _row(number, annotation, catalog, size)
+        if isinstance(row, Row):
+            rows.append(row)
+        else:
+            losses.append(Loss(annotation.id, "skipped", row))
+    return rows, losses
+
+
+def _row(number: int, annotation: Annotation, catalog: Catalog, size: tuple[int, int] | None) -> Row | Reason:
+    label, shape = annotation.label, annotation.shape
+    index = catalog.class_index(label)
+    if label and index is None:
+        return Reason.CLASS_DROPPED
+    row = Row(
+        annotation_id=number,
+        source_id=annotation.id,
+        tool=annotation.tool,
+        class_name=None if index is None else catalog.classes[index],
+        class_index=index,
+        group=annotation.group or None,
+        attributes=msgspec.Raw(_encode(annotation.attributes)) if annotation.attributes else None,
+    )
+    match shape:
+        case Box():
+            row.x, row.y, row.width, row.height, row.rotation = (
+                shape.x,
+                shape.y,
+                shape.width,
+                shape.height,
+                shape.rotation,
+            )
+            row.area = shape.width * shape.height
+        case Polygon() | Polyline():
+            row.points = shape.points
+            row.x, row.y, row.width, row.height = enclosing(shape.points)
+            row.area = polygon_area(shape.points) if isinstance(shape, Polygon) else None
+        case Point():
+            row.x, row.y, row.visibility = shape.x, shape.y, shape.visibility
+        case Mask():
+            return _with_mask(row, shape, size, catalog.masks)
+        case Relation():
+            row.relation_source, row.relation_target = shape.source, shape.target
+        case Opaque():
+            row.geometry = msgspec.Raw(shape.json)
+        case Whole():
+            pass
+    return row
+
+
+def _with_mask(row: Row, mask: Mask, size: tuple[int, int] | None, masks: str) -> Row | Reason:
+    if masks == "exclude":
+        return Reason.SEGMENTATION_EXCLUDED
+    if size is None:
+        return Reason.SOURCE_IMAGE_INVALID
+    rle = mask_rle(mask, size)
+    if rle is None:
+        return Reason.INVALID_MASK_ENCODING
+    row.rle = Rle(rle.size, rle.counts.decode("ascii"))
+    row.x, row.y, row.width, row.height = rle.bbox
+    row.area = float(rle.area)
+    return row
+
+
+def text_of(raw: msgspec.Raw) -> str:
+    """The text of a piece of JSON."""
+    return bytes(raw).decode()
+
+
+def check_count(name: str, value: Any) -> None:
+    """Raises ValueError for an option that is no whole number from 1."""
+    if type(value) is not int or value < 1:
+        raise ValueError(f"{name} must be a whole number from 1, not {value!r}")
+
+
+def check_switch(name: str, value: Any) -> None:
+    """Raises ValueError for an option that is neither true nor false."""
+    if type(value) is not bool:
+        raise ValueError(f"{name} must be true or false, not {value!r}")
+
+
+def table_fates() -> Mapping[Kind, Fate]:
+    """What becomes of each kind of annotation in a table: only dropped classes are not there."""
+    fates = dict.fromkeys(Kind, KEPT)
+    fates[Kind.TURNED_BOX] = Fate(how="with its rotation")
+    fates[Kind.OPAQUE] = Fate(how="as JSON")
+    fates[Kind.DROPPED_CLASS] = Fate("skipped", Reason.CLASS_DROPPED)
+    for kind in (Kind.BOX_OVER_EDGE, Kind.POLYGON_OVER_EDGE):
+        fates[kind] = Fate(how="not cut")
+    for kind in (Kind.MASK, Kind.MASK_WITH_HOLE, Kind.MASK_IN_PARTS):
+        fates[kind] = Fate(how="as COCO RLE")
+    return fates

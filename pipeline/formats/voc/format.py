@@ -1,0 +1,148 @@
+"""Pascal VOC: XML and palette PNGs per image, lists of images per split. ``docs/formats/voc.md`` has the grammar."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+from pipeline.formats import Entry, Loss, Manifest, Section
+from pipeline.formats.images import image_size, without_image
+from pipeline.formats.support import KEPT, Fate, Kind
+from pipeline.formats.voc.image import VocImage
+from pipeline.formats.voc.lists import class_lists, label_map, lists
+from pipeline.formats.voc.planes import PALETTE
+from pipeline.formats.voc.xml import document
+from pipeline.images.files import indexed_png
+from pipeline.model.catalog import Catalog
+from pipeline.model.naming import split_leaf
+from pipeline.reasons import Reason
+from pipeline.records import Mask, NumberedSample
+
+Images = Literal["keep", "transcode"]
+
+_YEARS = range(2007, 2013)
+_JPEG_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif"))
+
+
+@dataclass(frozen=True)
+class Voc:
+    """``VOCdevkit/VOC2012/``, as the readers of Pascal VOC expect it.
+
+    ``year`` names the folder: torchvision takes 2007 to 2012. ``images`` are copied as they are (``keep``; a JPEG is
+    called ``.jpg`` whatever it was called) or those that are no JPEG are made one (``transcode``). ``class_sets`` adds
+    the lists of which images show which class: classes times images lines. Raises ValueError for anything else.
+    """
+
+    year: int = 2012
+    images: Images = "keep"
+    class_sets: bool = False
+
+    name: ClassVar[str] = "voc"
+    needs_payload: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if type(self.year) is not int or self.year not in _YEARS:
+            raise ValueError(f"year must be a whole number from {_YEARS[0]} to {_YEARS[-1]}, not {self.year!r}")
+        choices = get_args(Images)
+        if self.images not in choices:
+            raise ValueError(f"images must be one of {', '.join(choices)}, not {self.images!r}")
+        if type(self.class_sets) is not bool:
+            raise ValueError(f"class_sets must be true or false, not {self.class_sets!r}")
+
+    def fates(self) -> Mapping[Kind, Fate]:
+        """What becomes of each kind of annotation, with ``masks: instance``."""
+        unsupported = Fate("skipped", Reason.UNSUPPORTED_ANNOTATION_TYPE)
+        painted = Fate(how="painted, and the box around it")
+        return {
+            Kind.BOX: KEPT,
+            Kind.TURNED_BOX: Fate("lossy", Reason.ROTATION_ENCLOSED, "the box around it"),
+            Kind.BOX_OVER_EDGE: Fate("lossy", Reason.CLIPPED_TO_IMAGE, "cut, and marked as truncated"),
+            Kind.BOX_OUTSIDE: Fate("skipped", Reason.OUTSIDE_IMAGE),
+            Kind.POLYGON: painted,
+            Kind.POLYGON_OVER_EDGE: Fate("lossy", Reason.CLIPPED_TO_IMAGE, "painted, cut and marked as truncated"),
+            Kind.POLYGON_OUTSIDE: Fate("skipped", Reason.OUTSIDE_IMAGE),
+            Kind.FLAT_POLYGON: Fate("skipped", Reason.INVALID_POLYGON),
+            Kind.MASK: painted,
+            Kind.MASK_WITH_HOLE: painted,
+            Kind.MASK_IN_PARTS: painted,
+            Kind.POLYLINE: unsupported,
+            Kind.SKELETON_POINT: unsupported,
+            Kind.UNGROUPED_POINT: unsupported,
+            Kind.UNKNOWN_POINT: unsupported,
+            Kind.WHOLE: Fate(how="1 in the lists of its class") if self.class_sets else unsupported,
+            Kind.RELATION: unsupported,
+            Kind.OPAQUE: unsupported,
+            Kind.ATTRIBUTES: Fate(
+                "lossy", Reason.CUSTOM_ATTRIBUTES_DROPPED, "only pose, truncated, difficult and occluded"
+            ),
+            Kind.DROPPED_CLASS: Fate("skipped", Reason.CLASS_DROPPED),
+        }
+
+    def manifests(self, catalog: Catalog) -> Iterable[Manifest]:
+        """The lists of images, and the classes with their colours."""
+        names = lists(tuple(catalog.splits))
+        for name, splits in names.items():
+            sections = tuple(map(Section, splits))
+            yield Manifest(self._path(f"ImageSets/Main/{name}.txt"), sections)
+            yield Manifest(self._path(f"ImageSets/Segmentation/{name}.txt"), sections)
+            for leaf in class_lists(catalog.classes, tuple(names))[name] if self.class_sets else ():
+                yield Manifest(self._path(f"ImageSets/Main/{leaf}"), sections)
+        yield Manifest(self._path("labelmap.txt"), (Section("labels", open=label_map(catalog.classes)),))
+
+    def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:
+        """The XML of an image, its lines in the lists, its planes when it has any, and the image."""
+        size = image_size(sample.sample)
+        if size is None:
+            return without_image(sample.sample)
+        image = self._drawn(sample, size, catalog)
+        file_name = self._file_name(sample)
+        xml = document(f"VOC{self.year}", file_name, size, image.objects(), image.is_segmented)
+        results: list[Entry | Loss] = [
+            *image.losses,
+            Entry(self._path(f"Annotations/{sample.stem}.xml"), xml),
+            *self._lines(sample, catalog, image),
+        ]
+        planes = {"SegmentationClass": image.canvas.class_plane(), "SegmentationObject": image.canvas.object_plane()}
+        for folder, plane in planes.items():
+            if plane is not None:
+                results.append(Entry(self._path(f"{folder}/{sample.stem}.png"), indexed_png(plane, PALETTE)))
+        if sample.original is not None:
+            as_jpeg = self.images == "transcode" and not _is_jpeg(sample.file_name)
+            results.append(Entry(self._path(f"JPEGImages/{file_name}"), original=True, as_jpeg=as_jpeg))
+            if not file_name.endswith(".jpg"):
+                results.append(Loss("", "lossy", Reason.IMAGE_NOT_JPEG))
+        return results
+
+    def _drawn(self, sample: NumberedSample, size: tuple[int, int], catalog: Catalog) -> VocImage:
+        annotations = sample.sample.annotations
+        image = VocImage(size, catalog, len(annotations), takes_classifications=self.class_sets)
+        if catalog.masks == "semantic":  # what is no object lies below all that are
+            annotations = tuple(sorted(annotations, key=lambda annotation: not isinstance(annotation.shape, Mask)))
+        for annotation in annotations:
+            image.add(annotation)
+        image.report_covered()
+        return image
+
+    def _lines(self, sample: NumberedSample, catalog: Catalog, image: VocImage) -> Iterator[Entry]:
+        line = f"{sample.stem}\n".encode()
+        names = lists(tuple(catalog.splits))
+        for name in [name for name, splits in names.items() if sample.split in splits]:
+            yield Entry(self._path(f"ImageSets/Main/{name}.txt"), line, sample.split)
+            if image.is_segmented:
+                yield Entry(self._path(f"ImageSets/Segmentation/{name}.txt"), line, sample.split)
+            if self.class_sets:
+                for category, leaf in enumerate(class_lists(catalog.classes, tuple(names))[name]):
+                    item = f"{sample.stem} {image.shows(category):2d}\n".encode()
+                    yield Entry(self._path(f"ImageSets/Main/{leaf}"), item, sample.split)
+
+    def _file_name(self, sample: NumberedSample) -> str:
+        """The leaf in ``JPEGImages``: the readers look for ``<stem>.jpg`` and nothing else."""
+        if self.images == "transcode" or _is_jpeg(sample.file_name):
+            return f"{sample.stem}.jpg"
+        return sample.file_name
+
+    def _path(self, path: str) -> str:
+        return f"VOCdevkit/VOC{self.year}/{path}"
+
+
+def _is_jpeg(file_name: str) -> bool:
+    return split_leaf(file_name)[1].lower() in _JPEG_SUFFIXES

@@ -1,0 +1,183 @@
+"""One image in Pascal VOC: what its annotations become, and what is lost."""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from pipeline.formats import Loss
+from pipeline.formats.encoding import without_nulls
+from pipeline.formats.images import place
+from pipeline.formats.voc.lists import class_names
+from pipeline.formats.voc.planes import MAX_INDEX, VOID, Canvas, Region, mask_region, polygon_region
+from pipeline.formats.voc.xml import Pixels, VocObject, pixels, read_attributes
+from pipeline.images.geometry import enclosing, polygon_area
+from pipeline.images.masks import MaskError
+from pipeline.model.catalog import Catalog
+from pipeline.reasons import Reason
+from pipeline.records import Annotation, Box, Mask, Polygon, Whole
+
+type _Outlined = tuple[Pixels, Region | None, list[Reason]]
+"""A polygon's or a mask's box and pixels (None when it has none), and what was changed."""
+
+
+class VocImage:
+    """Takes the annotations of one image one after the other: later ones are painted over earlier ones.
+
+    Polygons and masks are the first objects of the XML, so that index ``k`` of the object plane is the ``k``-th
+    ``<object>``, as the development kit has it. With ``masks: semantic`` masks are no objects, and are to be added
+    before everything that is.
+    """
+
+    def __init__(self, size: tuple[int, int], catalog: Catalog, most: int, *, takes_classifications: bool) -> None:
+        """An image of ``size`` (width, height) without annotations, for ``most`` of them."""
+        self._size = size
+        self._catalog = catalog
+        self._takes_classifications = takes_classifications
+        self._outlined: list[VocObject] = []
+        self._boxed: list[VocObject] = []
+        self._painted: dict[int, tuple[Annotation, int]] = {}
+        self._shown: dict[int, int] = {}
+        self.canvas = Canvas(*size, most)
+        self.losses: list[Loss] = []
+
+    @property
+    def is_segmented(self) -> bool:
+        """Whether there are planes."""
+        return bool(self._painted)
+
+    def objects(self) -> list[VocObject]:
+        """The objects of the XML, in order."""
+        return self._outlined + self._boxed
+
+    def shows(self, category: int) -> int:
+        """1 when the image shows the class, 0 when only such objects of it as are difficult, else -1."""
+        return self._shown.get(category, -1)
+
+    def add(self, annotation: Annotation) -> None:
+        """Take one annotation, or report that it is left out."""
+        shape = annotation.shape
+        is_known = isinstance(shape, Box | Polygon | Mask) or (isinstance(shape, Whole) and self._takes_classifications)
+        category = self._catalog.class_index(annotation.label)
+        if not is_known:
+            self._skip(annotation, Reason.UNSUPPORTED_ANNOTATION_TYPE)
+        elif category is None:
+            self._skip(annotation, Reason.CLASS_DROPPED)
+        elif isinstance(shape, Box):
+            self._add_box(annotation, shape, category)
+        elif isinstance(shape, Polygon):
+            self._add_outlined(annotation, _polygon(shape, self._size), category)
+        elif not isinstance(shape, Mask):
+            self._shown[category] = 1
+            self._report(annotation, self._changes(category, annotation.attributes))
+        elif self._catalog.masks == "exclude":
+            self._skip(annotation, Reason.SEGMENTATION_EXCLUDED)
+        elif self._catalog.masks == "semantic":
+            self._add_semantic(annotation, shape, category)
+        else:
+            self._add_outlined(annotation, _mask(shape, self._size), category)
+
+    def report_covered(self) -> None:
+        """Report what is not to be seen any more, when everything has been added."""
+        visible = self.canvas.visible()
+        for number, (annotation, category) in self._painted.items():
+            if number in visible:
+                continue
+            if isinstance(annotation.shape, Mask) and self._catalog.masks == "semantic":
+                if not self._shows_class(annotation.shape, category):
+                    self.losses = [loss for loss in self.losses if loss.annotation_id != annotation.id]
+                    self._skip(annotation, Reason.MASK_COVERED)
+            else:
+                self._report(annotation, [Reason.MASK_COVERED])
+
+    def _shows_class(self, mask: Mask, category: int) -> bool:
+        """Whether any pixel of a mask is of the class: by another mask over it that says the same."""
+        region, plane = mask_region(mask.runs, *self._size), self.canvas.class_plane()
+        return (
+            region is not None and plane is not None and bool((region.of(plane)[region.inside] == category + 1).any())
+        )
+
+    def _add_box(self, annotation: Annotation, box: Box, category: int) -> None:
+        placed = place(box, *self._size)
+        if placed is None:
+            self._skip(annotation, Reason.OUTSIDE_IMAGE)
+            return
+        x, y, width, height, changes = placed
+        bounds = pixels((x, y, width, height), *self._size)
+        self._add_object(self._boxed, annotation, category, bounds, changes)
+
+    def _add_outlined(self, annotation: Annotation, outlined: _Outlined | Reason, category: int) -> None:
+        if not isinstance(outlined, tuple):
+            self._skip(annotation, outlined)
+            return
+        bounds, region, changes = outlined
+        index = len(self._outlined) + 1
+        if category + 1 > MAX_INDEX:
+            changes.append(Reason.VOC_CLASS_LIMIT_EXCEEDED)
+        elif region is None:
+            changes.append(Reason.NOT_PAINTED)
+        else:
+            if index > MAX_INDEX:
+                changes.append(Reason.VOC_INSTANCE_LIMIT_EXCEEDED)
+            number = self.canvas.paint(region, category + 1, index if index <= MAX_INDEX else VOID)
+            self._painted[number] = annotation, category
+        self._add_object(self._outlined, annotation, category, bounds, changes)
+
+    def _add_semantic(self, annotation: Annotation, mask: Mask, category: int) -> None:
+        outlined = _mask(mask, self._size)
+        if not isinstance(outlined, tuple):
+            self._skip(annotation, outlined)
+            return
+        _, region, _ = outlined
+        if category + 1 > MAX_INDEX:
+            self._skip(annotation, Reason.VOC_CLASS_LIMIT_EXCEEDED)
+        elif region is not None:
+            self._painted[self.canvas.paint(region, category + 1, 0)] = annotation, category
+            self._report(annotation, self._changes(category, annotation.attributes))
+
+    def _add_object(
+        self,
+        objects: list[VocObject],
+        annotation: Annotation,
+        category: int,
+        bounds: Pixels,
+        changes: Collection[Reason],
+    ) -> None:
+        attributes, rest = read_attributes(annotation.attributes)
+        if Reason.CLIPPED_TO_IMAGE in changes:
+            attributes = attributes._replace(truncated=True)
+        objects.append(VocObject(class_names(self._catalog.classes)[category], bounds, attributes))
+        self._shown[category] = max(self.shows(category), 0 if attributes.difficult else 1)
+        self._report(annotation, [*changes, *self._changes(category, rest)])
+
+    def _changes(self, category: int, rest: Mapping[str, Any]) -> list[Reason]:
+        """What is lost of any annotation: ``rest`` are the attributes that have no place."""
+        classes = self._catalog.classes
+        reasons = [Reason.CLASS_RENAMED] if class_names(classes)[category] != classes[category] else []
+        return [*reasons, Reason.CUSTOM_ATTRIBUTES_DROPPED] if without_nulls(rest) else reasons
+
+    def _skip(self, annotation: Annotation, reason: Reason) -> None:
+        self.losses.append(Loss(annotation.id, "skipped", reason))
+
+    def _report(self, annotation: Annotation, changes: Iterable[Reason]) -> None:
+        self.losses += [Loss(annotation.id, "lossy", reason) for reason in changes]
+
+
+def _polygon(polygon: Polygon, size: tuple[int, int]) -> _Outlined | Reason:
+    if not polygon_area(polygon.points) > 0:
+        return Reason.INVALID_POLYGON
+    placed = place(Box(*enclosing(polygon.points)), *size)
+    if placed is None:
+        return Reason.OUTSIDE_IMAGE
+    x, y, width, height, changes = placed
+    region = polygon_region(polygon.points, *size)
+    if not changes:
+        return pixels((x, y, width, height), *size), region, []
+    # The box around what is left of it, which can be less than what is left of the box around it.
+    return (region.bounds(), region, list(changes)) if region else Reason.OUTSIDE_IMAGE
+
+
+def _mask(mask: Mask, size: tuple[int, int]) -> _Outlined | Reason:
+    try:
+        region = mask_region(mask.runs, *size)
+    except MaskError:
+        return Reason.INVALID_MASK_ENCODING
+    return (region.bounds(), region, []) if region else Reason.INVALID_MASK_ENCODING

@@ -1,0 +1,141 @@
+"""Pascal VOC's segmentation: for every pixel of an image its class, and which object it belongs to.
+
+Both planes hold indices into one palette. 0 is the background and 255 is void: a pixel of something that cannot be
+said. What is painted later covers what is below.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.formats.voc.xml import Pixels
+from pipeline.images.masks import MAX_PIXELS, bitmap, check_runs
+from pipeline.images.outlines import fill
+
+MAX_INDEX = 254
+"""The highest index of a class or an object."""
+
+VOID = 255
+
+_CHUNK = 1 << 20  # pixels worked on at once: numpy makes eight bytes of each index
+
+
+def colour(index: int) -> tuple[int, int, int]:
+    """VOC's red, green and blue of an index: bit ``3 k + c`` of the index is bit ``7 - k`` of component ``c``.
+
+    Different for all indices below 2**24, of which the palette holds the first 256.
+    """
+    components = (sum((index >> 3 * bit + component & 1) << 7 - bit for bit in range(8)) for component in range(3))
+    red, green, blue = components
+    return red, green, blue
+
+
+PALETTE = bytes(component for index in range(256) for component in colour(index))
+
+
+class Region(NamedTuple):
+    """The pixels of an annotation: ``inside`` is a window of the image, shape (rows, columns), at ``left, top``."""
+
+    left: int
+    top: int
+    inside: npt.NDArray[np.bool_]
+
+    def of(self, plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The same window of a plane of the whole image, shape (height, width), as a view."""
+        rows, columns = self.inside.shape
+        return plane[self.top : self.top + rows, self.left : self.left + columns]
+
+    def bounds(self) -> Pixels:
+        """The smallest box around the pixels, of which there is at least one."""
+        columns, rows = (np.flatnonzero(self.inside.any(axis=axis)) for axis in (0, 1))
+        return Pixels(
+            self.left + int(columns[0]) + 1,
+            self.top + int(rows[0]) + 1,
+            self.left + int(columns[-1]) + 1,
+            self.top + int(rows[-1]) + 1,
+        )
+
+
+def mask_region(runs: bytes, width: int, height: int) -> Region | None:
+    """The pixels of a mask, or None when it has none.
+
+    Raises MaskError as :func:`pipeline.images.masks.check_runs` does.
+    """
+    check_runs(runs, width, height)
+    pairs = np.frombuffer(runs, dtype="<i8").reshape(-1, 2)
+    if not pairs.size:
+        return None
+    top, bottom = int(pairs[0, 0]) // width, (int(pairs[-1].sum()) - 1) // width + 1
+    return Region(0, top, bitmap((pairs - (top * width, 0)).tobytes(), width, bottom - top).view(np.bool_))
+
+
+def polygon_region(points: tuple[float, ...], width: int, height: int) -> Region | None:
+    """The pixels whose centres a polygon encloses, None when there are none or the image is too large to be painted."""
+    if width * height > MAX_PIXELS:
+        return None
+    across, down = points[0::2], points[1::2]
+    left, right = max(int(min(across)), 0), min(int(max(across)) + 1, width)
+    top, bottom = max(int(min(down)), 0), min(int(max(down)) + 1, height)
+    if left >= right or top >= bottom:
+        return None
+    moved = np.array(points) - np.tile((left, top), len(across))
+    inside = fill([moved.tolist()], right - left, bottom - top).view(np.bool_)
+    return Region(left, top, inside) if inside.any() else None
+
+
+class Canvas:
+    """The pixels of an image, each with the number of what was last painted there; things are numbered from 1.
+
+    Memory: one byte per pixel for up to 255 things, two for more, and none before the first.
+    """
+
+    def __init__(self, width: int, height: int, most: int) -> None:
+        """An empty canvas for ``most`` things."""
+        self._size = height, width
+        self._type = np.min_scalar_type(most)
+        self._numbers: npt.NDArray[np.unsignedinteger] | None = None
+        self._classes = [0]
+        self._objects = [0]
+
+    def paint(self, region: Region, class_index: int, object_index: int) -> int:
+        """Paint a region; returns its number. ``object_index`` is 0 for what is no object of its own."""
+        if self._numbers is None:
+            self._numbers = np.zeros(self._size, dtype=self._type)
+        number = len(self._classes)
+        np.copyto(region.of(self._numbers), number, where=region.inside)
+        self._classes.append(class_index)
+        self._objects.append(object_index)
+        return number
+
+    def visible(self) -> set[int]:
+        """The numbers of which at least one pixel is left."""
+        seen = np.zeros(len(self._classes), dtype=np.bool_)
+        for start, stop in self._chunks():
+            seen[self._flat[start:stop]] = True
+        return set(np.flatnonzero(seen).tolist()) - {0}
+
+    def class_plane(self) -> npt.NDArray[np.uint8] | None:
+        """The index of the class of each pixel, shape (height, width); None when nothing was painted."""
+        return self._plane(self._classes)
+
+    def object_plane(self) -> npt.NDArray[np.uint8] | None:
+        """The index of the object of each pixel, shape (height, width); None when no object was painted."""
+        return self._plane(self._objects)
+
+    @property
+    def _flat(self) -> npt.NDArray[np.unsignedinteger]:
+        return np.empty(0, dtype=self._type) if self._numbers is None else self._numbers.reshape(-1)
+
+    def _chunks(self) -> list[tuple[int, int]]:
+        return [(start, start + _CHUNK) for start in range(0, self._flat.size, _CHUNK)]
+
+    def _plane(self, indices: list[int]) -> npt.NDArray[np.uint8] | None:
+        if not any(indices):
+            return None
+        table = np.array(indices, dtype=np.uint8)
+        plane = np.empty(self._size, dtype=np.uint8)
+        flat = plane.reshape(-1)
+        for start, stop in self._chunks():
+            flat[start:stop] = table[self._flat[start:stop]]
+        return plane

@@ -1,0 +1,111 @@
+"""The files of a YOLO tree that are about all of it: ``data.yaml``, ``classes.txt`` and ``dataset.ndjson``."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from pipeline.formats.encoding import ascii_json, one_line, yaml_path, yaml_string
+from pipeline.model.catalog import UNASSIGNED, Catalog, Skeleton
+from pipeline.records import NumberedSample
+
+NO_SKELETON = Skeleton("", ("none",), flip=(0,))
+"""Stands in where an export has no skeleton: Ultralytics refuses to read pose data without a ``kpt_shape``."""
+
+_ANNOTATIONS: Mapping[str, bytes] = {"detect": b"boxes", "segment": b"segments", "pose": b"pose", "obb": b"obb"}
+_encode = msgspec.json.Encoder().encode
+
+
+def data_yaml(task: str, classes: Sequence[str], catalog: Catalog, skeleton: Skeleton | None) -> bytes:
+    """The settings of a tree; ``skeleton`` is that of task pose, None for the others.
+
+    Without ``path``, Ultralytics resolves the folders against this file; ``path: .`` would mean the working directory.
+    Both train and val are required, and val must hold an image, so a split that is missing borrows another.
+    """
+    splits = _trained_on(catalog)
+    train = stand_in(catalog)
+    val = "val" if "val" in splits else train
+    lines = [f"# Ultralytics YOLO, task {task}. Folders are relative to this file."]
+    if train != "train":
+        lines.append("# There is no split named train: another one stands in for it.")
+    lines.append(f"train: {yaml_path(f'images/{train}')}")
+    if val != "val":
+        lines.append("# There is no split named val: another one stands in for it. Do not trust validation scores.")
+    lines.append(f"val: {yaml_path(f'images/{val}')}")
+    if "test" in splits:
+        lines.append("test: images/test")
+    if skeleton is not None:
+        lines += _skeleton_lines(skeleton)
+    lines.append(f"nc: {len(classes)}")
+    lines.append("names:" if classes else "names: {}")
+    lines += [f"  {index}: {yaml_string(name)}" for index, name in enumerate(classes)]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def classes_txt(classes: Sequence[str]) -> bytes:
+    """The classes, one per line."""
+    return "".join(f"{one_line(name)}\n" for name in classes).encode()
+
+
+def ndjson_head(
+    task: str, classes: Sequence[str], catalog: Catalog, skeleton: Skeleton | None, *, is_local: bool
+) -> bytes:
+    """The first line of ``dataset.ndjson``; with ``is_local`` the images are in ``images/<split>`` beside the file.
+
+    Ultralytics copies what is here into a ``data.yaml`` of its own.
+    """
+    head: dict[str, Any] = {
+        "type": "dataset",
+        "task": task,
+        "name": catalog.name,
+        "description": catalog.description,
+        "class_names": {str(index): name for index, name in enumerate(classes)},
+    }
+    if skeleton is not None:
+        head["kpt_shape"] = (len(skeleton.points), 3)
+        if skeleton.flip:
+            head["flip_idx"] = skeleton.flip
+    if is_local:
+        head["path"] = "."
+    return ascii_json(_encode(head)) + b"\n"
+
+
+def ndjson_line(task: str, sample: NumberedSample, catalog: Catalog, rows: bytes, base_url: str) -> bytes | None:
+    """The line of an image; None for one of a split that Ultralytics has not.
+
+    ``rows`` is the text of its label file: the numbers of both are the same, digit for digit.
+    """
+    split = "train" if sample.split == stand_in(catalog) else sample.split
+    if split not in ("train", "val", "test"):
+        return None
+    path = quote(sample.original_path)
+    head = {
+        "type": "image",
+        "file": sample.file_name,
+        "url": f"{base_url.rstrip('/')}/{path}" if base_url else path,
+        "width": sample.sample.width,
+        "height": sample.sample.height,
+        "split": split,
+    }
+    items = b"[%b]" % rows[:-1].replace(b" ", b",").replace(b"\n", b"],[") if rows else b""
+    return b'%b,"annotations":{"%b":[%b]}}\n' % (ascii_json(_encode(head))[:-1], _ANNOTATIONS[task], items)
+
+
+def stand_in(catalog: Catalog) -> str:
+    """The split that is trained on: train, or the first one when there is no train."""
+    splits = _trained_on(catalog)
+    return "train" if "train" in splits else splits[0]
+
+
+def _trained_on(catalog: Catalog) -> list[str]:
+    return [split for split in catalog.splits if split != UNASSIGNED] or list(catalog.splits)
+
+
+def _skeleton_lines(skeleton: Skeleton) -> list[str]:
+    lines = [f"kpt_shape: [{len(skeleton.points)}, 3]"]
+    if skeleton.flip:
+        lines.append(f"flip_idx: [{', '.join(map(str, skeleton.flip))}]")
+    if skeleton is NO_SKELETON:
+        return ["# There is no skeleton, and nothing to train on: kpt_shape must be there to be read at all.", *lines]
+    return [*lines, "kpt_names:", "  0:", *(f"    - {yaml_string(name)}" for name in skeleton.points)]

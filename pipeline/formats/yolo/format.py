@@ -1,0 +1,153 @@
+"""YOLO as Ultralytics reads it: one text file of rows per image, one task per tree. See ``docs/formats/yolo.md``."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, get_args
+from urllib.parse import urlsplit
+
+from pipeline.formats import Entry, Loss, Manifest, Section
+from pipeline.formats.images import Size, image_size, without_image
+from pipeline.formats.support import Fate, Kind
+from pipeline.formats.yolo import support as yolo_fates
+from pipeline.formats.yolo.files import NO_SKELETON, classes_txt, data_yaml, ndjson_head, ndjson_line
+from pipeline.formats.yolo.outlines import Boxes, Outlines, segment_rows
+from pipeline.formats.yolo.pose import chosen_skeleton, pose_rows
+from pipeline.formats.yolo.rows import Rows, detect_rows, obb_rows
+from pipeline.model.catalog import Catalog
+from pipeline.records import NumberedSample, Sample
+
+Task = Literal["detect", "segment", "pose", "obb"]
+
+IMAGE_SUFFIXES = frozenset(
+    ("avif", "bmp", "dng", "heic", "heif", "jp2", "jpeg", "jpg", "mpo", "png", "tif", "tiff", "webp")
+)
+"""What Ultralytics takes for an image, by its name (``ultralytics.data.utils.IMG_FORMATS``)."""
+
+RESERVED_FOLDERS = frozenset(
+    ("annotations", "csv", "files", "imagefolder", "images", "json", "labels", "metadata", "parquet", "parquet_other",
+     "vocdevkit", "webdataset")
+)  # fmt: skip
+"""Folders of the export itself and of other formats."""
+
+_FOLDER = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_CHOICES = {"task": get_args(Task), "outlines": get_args(Outlines), "boxes": get_args(Boxes)}
+# The one value of another option without which an option would do nothing.
+_ONLY_WITH = {
+    "outlines": ("task", "segment"),
+    "boxes": ("task", "segment"),
+    "simplify": ("task", "segment"),
+    "skeleton": ("task", "pose"),
+    "base_url": ("ndjson", True),
+}
+_IMAGES = "images"
+
+
+@dataclass(frozen=True)
+class Yolo:
+    """``labels/<split>/<stem>.txt``, ``data.yaml`` and ``classes.txt``, at the root or in a ``folder`` of their own.
+
+    ``task`` is what the rows hold. Task segment has ``outlines`` (what a mask with holes or of several parts becomes),
+    ``boxes`` (left out or drawn) and ``simplify`` (how many pixels the outline of a mask may move), task pose has
+    ``skeleton`` (its name; the first one by default). ``ndjson`` adds ``dataset.ndjson``, with images at ``base_url``.
+    Raises ValueError for anything else, and for an option that would do nothing.
+    """
+
+    task: Task = "detect"
+    folder: str = ""
+    outlines: Outlines = "bridge"
+    boxes: Boxes = "skip"
+    simplify: float = 0.0
+    skeleton: str = ""
+    ndjson: bool = False
+    base_url: str = ""
+
+    needs_payload: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        for option, choices in _CHOICES.items():
+            if getattr(self, option) not in choices:
+                raise ValueError(f"{option} must be one of {', '.join(choices)}, not {getattr(self, option)!r}")
+        if not isinstance(self.folder, str) or (self.folder and not _FOLDER.fullmatch(self.folder)):
+            raise ValueError(f"folder must be a plain word of a-z, 0-9 and _, not {self.folder!r}")
+        if self.folder in RESERVED_FOLDERS:
+            raise ValueError(f"folder {self.folder!r} is used by something else")
+        if type(self.simplify) not in (int, float) or not 0 <= self.simplify < math.inf:
+            raise ValueError(f"simplify must be a number of pixels from 0, not {self.simplify!r}")
+        if not isinstance(self.skeleton, str):
+            raise ValueError(f"skeleton must be a name, not {self.skeleton!r}")
+        if type(self.ndjson) is not bool:
+            raise ValueError(f"ndjson must be true or false, not {self.ndjson!r}")
+        if self.base_url != "" and not _is_public_address(self.base_url):
+            raise ValueError("base_url must be an http(s) address without a query (signatures expire) or a password")
+        for option, (other, needed) in _ONLY_WITH.items():
+            if getattr(self, option) != getattr(Yolo, option) and getattr(self, other) != needed:
+                raise ValueError(f"{option} needs {other}: {str(needed).lower()}")
+
+    @property
+    def name(self) -> str:
+        """``yolo`` for the tree at the root of the export, else ``yolo_<folder>``."""
+        return f"yolo_{self.folder}" if self.folder else "yolo"
+
+    def apart(self) -> "Yolo":
+        """The same in a folder named after its task, unless it has one."""
+        return self if self.folder else replace(self, folder=self.task)
+
+    def fates(self) -> Mapping[Kind, Fate]:
+        """What becomes of each kind of annotation, with ``masks: instance``."""
+        if self.task == "segment":
+            return yolo_fates.segment(self.outlines, self.boxes)
+        return {"detect": yolo_fates.DETECT, "pose": yolo_fates.POSE, "obb": yolo_fates.OBB}[self.task]
+
+    def manifests(self, catalog: Catalog) -> Iterable[Manifest]:
+        """``data.yaml`` and ``classes.txt``, which depend on no sample, and ``dataset.ndjson``.
+
+        Raises ConfigError when the export has skeletons, but none of the name that is asked for.
+        """
+        classes, skeleton = catalog.classes, None
+        if self.task == "pose":
+            chosen = chosen_skeleton(catalog, self.skeleton)
+            classes, skeleton = ((chosen.name,) if chosen else ()), chosen or NO_SKELETON
+        settings = data_yaml(self.task, classes, catalog, skeleton)
+        yield Manifest(self._path("classes.txt"), (Section("classes", open=classes_txt(classes)),))
+        yield Manifest(self._path("data.yaml"), (Section("data", open=settings),))
+        if self.ndjson:
+            head = ndjson_head(self.task, classes, catalog, skeleton, is_local=not self.base_url)
+            yield Manifest(self._path("dataset.ndjson"), (Section(_IMAGES, open=head),))
+
+    def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:
+        """The label file of an image, empty for a background image, and the image where the tree is in a folder."""
+        source = sample.sample
+        size = image_size(source)
+        if size is None or sample.file_name.rpartition(".")[2].lower() not in IMAGE_SUFFIXES:
+            return without_image(source)
+        rows, losses = self._rows(source, size, catalog)
+        results: list[Entry | Loss] = [*losses, Entry(self._path(f"labels/{sample.split}/{sample.stem}.txt"), rows)]
+        if self.folder and sample.original is not None:
+            results.append(Entry(self._path(f"images/{sample.split}/{sample.file_name}"), original=True))
+        if self.ndjson:
+            line = ndjson_line(self.task, sample, catalog, rows, self.base_url)
+            if line is not None:
+                results.append(Entry(self._path("dataset.ndjson"), line, _IMAGES))
+        return results
+
+    def _rows(self, sample: Sample, size: Size, catalog: Catalog) -> Rows:
+        if self.task == "detect":
+            return detect_rows(sample, size, catalog)
+        if self.task == "segment":
+            return segment_rows(sample, size, catalog, parts=self.outlines, boxes=self.boxes, tolerance=self.simplify)
+        if self.task == "pose":
+            return pose_rows(sample, size, catalog, self.skeleton)
+        return obb_rows(sample, size, catalog)
+
+    def _path(self, path: str) -> str:
+        return f"{self.folder}/{path}" if self.folder else path
+
+
+def _is_public_address(address: object) -> bool:
+    if not isinstance(address, str):
+        return False
+    parts = urlsplit(address)
+    is_plain = not (parts.query or parts.fragment or "@" in parts.netloc)
+    return is_plain and parts.scheme in ("http", "https") and bool(parts.netloc)

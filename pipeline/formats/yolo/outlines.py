@@ -1,0 +1,123 @@
+"""Label rows of outlines (task segment): polygons, masks and, if wanted, boxes."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from pipeline.formats import Loss
+from pipeline.formats.images import Ring, Size, clip_ring
+from pipeline.formats.yolo.rows import Rows, changed, ring_row, upright_ring
+from pipeline.images.geometry import corners
+from pipeline.images.masks import MaskError, check_runs
+from pipeline.images.outlines import Outline, joined, outlines, simplified
+from pipeline.model.catalog import Catalog
+from pipeline.reasons import Reason
+from pipeline.records import Box, Mask, Polygon, Sample
+
+Outlines = Literal["bridge", "largest", "split", "skip"]
+"""What a mask with holes or of several parts becomes; a row is one ring without holes."""
+
+Boxes = Literal["rectangle", "skip"]
+"""What a box becomes where rows are outlines."""
+
+type _Found = tuple[Sequence[bytes], tuple[Reason, ...]] | Reason
+
+
+def segment_rows(
+    sample: Sample, size: Size, catalog: Catalog, *, parts: Outlines, boxes: Boxes, tolerance: float
+) -> Rows:
+    """``class x1 y1 … xn yn`` for each outline, in fractions of the image's sides.
+
+    ``parts`` and ``boxes`` are the options; ``tolerance`` in pixels is how far the outline of a mask may move.
+    """
+    losses: list[Loss] = []
+    rows: list[bytes] = []
+    for annotation in sample.annotations:
+        shape = annotation.shape
+        found: _Found
+        if not isinstance(shape, Polygon | Mask | Box):
+            found = Reason.UNSUPPORTED_ANNOTATION_TYPE
+        elif (index := catalog.class_index(annotation.label)) is None:
+            found = Reason.CLASS_DROPPED
+        elif isinstance(shape, Polygon):
+            found = _polygon_rows(index, shape.points, size)
+        elif isinstance(shape, Mask):
+            found = _unusable(shape, size, catalog) or _mask_rows(index, shape, size, parts, tolerance)
+        else:
+            found = _box_rows(index, shape, size) if boxes == "rectangle" else Reason.UNSUPPORTED_ANNOTATION_TYPE
+        if isinstance(found, Reason):
+            losses.append(Loss(annotation.id, "skipped", found))
+            continue
+        rows += found[0]
+        losses += changed(annotation, found[1])
+    return b"".join(rows), losses
+
+
+def _polygon_rows(index: int, ring: Ring, size: Size) -> _Found:
+    if not math.isfinite(sum(ring)):
+        return Reason.INVALID_POLYGON
+    clipped = clip_ring(ring, size)
+    if clipped is None:
+        return Reason.OUTSIDE_IMAGE
+    inside, cut = clipped
+    row = ring_row(index, inside, size)
+    if row is None:
+        return Reason.INVALID_POLYGON
+    return (row,), (Reason.CLIPPED_TO_IMAGE,) if cut else ()
+
+
+def _box_rows(index: int, box: Box, size: Size) -> _Found:
+    if box.rotation:
+        return _polygon_rows(index, corners(box), size)
+    found = upright_ring(box, size)
+    row = found and ring_row(index, found[0], size)
+    return ((row,), found[1]) if found and row else Reason.OUTSIDE_IMAGE
+
+
+def _unusable(mask: Mask, size: Size, catalog: Catalog) -> Reason | None:
+    if catalog.masks == "exclude":
+        return Reason.SEGMENTATION_EXCLUDED
+    if catalog.masks == "semantic":
+        return Reason.SEMANTIC_SEGMENTATION_UNSUPPORTED
+    try:
+        check_runs(mask.runs, *size)
+    except MaskError:
+        return Reason.INVALID_MASK_ENCODING
+    return None if mask.runs else Reason.INVALID_MASK_ENCODING
+
+
+def _mask_rows(index: int, mask: Mask, size: Size, mode: Outlines, tolerance: float) -> _Found:
+    try:
+        parts = outlines(mask.runs, *size)
+    except MaskError:  # the runs are right: it is noise, of more corners than an outline may have
+        return Reason.MASK_CONTOUR_UNREPRESENTABLE
+    has_several, has_holes = len(parts) > 1, any(part.holes for part in parts)
+    if mode == "skip" and (has_several or has_holes):
+        return Reason.MASK_CONTOUR_UNREPRESENTABLE
+    changes: list[Reason] = []
+    if mode == "largest" and has_several:
+        parts = [max(parts, key=lambda part: part.area)]
+        has_holes = bool(parts[0].holes)
+        changes.append(Reason.MASK_PARTS_DROPPED)
+    if mode == "bridge" and (has_several or has_holes):
+        changes.append(Reason.MASK_BRIDGED)
+    elif mode == "split" and has_several:
+        changes.append(Reason.MASK_SPLIT)
+    if mode != "bridge" and has_holes:
+        parts = [part._replace(holes=()) for part in parts]
+        changes.append(Reason.MASK_HOLE_DROPPED)
+    if tolerance:
+        smooth = [_simplified(part, tolerance) for part in parts]
+        if smooth != parts:
+            changes.append(Reason.MASK_SIMPLIFIED)
+        parts = smooth
+    rings = [joined(parts)] if mode == "bridge" else [part.ring for part in parts]
+    rows = [row for ring in rings if (row := ring_row(index, ring, size))]
+    if len(rows) < len(rings):
+        changes.append(Reason.MASK_PARTS_DROPPED)
+    return (rows, tuple(changes)) if rows else Reason.MASK_CONTOUR_UNREPRESENTABLE
+
+
+def _simplified(part: Outline, tolerance: float) -> Outline:
+    holes = tuple(simplified(hole, tolerance) for hole in part.holes)
+    return part._replace(ring=simplified(part.ring, tolerance), holes=holes)

@@ -1,0 +1,1 @@
+"""Geometry, masks and image files: pure functions on numbers and bytes."""

@@ -1,0 +1,1 @@
+"""The stages of an export, in order: plan, extract, catalog, render, merge, publish."""

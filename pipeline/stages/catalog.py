@@ -1,0 +1,134 @@
+"""Catalog: the one place where everything global is decided, between extracting and writing.
+
+Runs in the driver, over shard summaries and narrow columns only: 8 bytes per sample are held for names,
+and nothing else grows with the number of records.
+"""
+
+import msgspec
+import numpy as np
+
+from pipeline.config.class_lock import check_new
+from pipeline.config.export import ExportConfig, SplitConfig
+from pipeline.errors import StagingError
+from pipeline.model.catalog import UNASSIGNED, Catalog, ShardSummary, Skeleton, build_catalog, class_names, total
+from pipeline.model.naming import colliding_hashes, fold, fold_hash, resolve_collisions
+from pipeline.model.skeletons import derive_skeletons, keep_locked, make_skeleton
+from pipeline.progress import Reporter
+from pipeline.staging.area import ExtractMarker, Given, Offset, Plan, StagedCatalog, Staging
+
+
+def make_catalog(
+    config: ExportConfig, plan: Plan, staging: Staging, reporter: Reporter, *, redone: int
+) -> tuple[StagedCatalog, str]:
+    """The frozen catalog and its digest: the one an earlier run froze, or a new one from the extracted shards.
+
+    Raises StagingError when there is a frozen one but some of its shards had to be extracted again (``redone``)
+    and came out differently, because files may have been written with the old numbers and names.
+    """
+    frozen = staging.read_catalog()
+    if frozen and not redone:
+        return frozen
+    reporter.begin("catalog", len(plan.shards), unit="shards")
+    markers = [marker for marker in staging.extract_markers(plan) if marker]
+    if len(markers) != len(plan.shards):
+        raise StagingError(f"{len(plan.shards) - len(markers)} shards", "are not extracted")
+    summaries = [marker.summary for marker in markers]
+    staged = StagedCatalog(
+        catalog_of(config, plan.given, total(summaries)), _offsets(summaries), _changed_stems(markers, staging)
+    )
+    if frozen and frozen[0] != staged:
+        raise StagingError("staged data was lost and the records changed since; start anew with on_existing: overwrite")
+    digest = staging.write_catalog(staged)
+    reporter.advance(len(plan.shards))
+    reporter.end()
+    return staged, digest
+
+
+def catalog_of(config: ExportConfig, given: Given, summary: ShardSummary) -> Catalog:
+    """The catalog of an export whose shards add up to ``summary``.
+
+    Raises ConfigError when there are classes without an id in the class lock, and ``classes.drift`` is ``error``.
+    """
+    catalog = build_catalog(
+        summary,
+        name=config.name,
+        description=config.description,
+        target=config.target,
+        masks=config.masks,
+        configured=given.classes,
+        locked=given.lock.classes if given.lock else (),
+        order=config.classes.order,
+        rename=config.classes.rename,
+        drop=config.classes.drop,
+        skeletons=_skeletons(config, given, summary),
+        warnings=_split_warnings(config.split, given, summary),
+    )
+    if given.lock and (warning := check_new(given.lock, config, catalog)):
+        catalog = msgspec.structs.replace(catalog, warnings=(*catalog.warnings, warning))
+    return catalog
+
+
+def _skeletons(config: ExportConfig, given: Given, summary: ShardSummary) -> tuple[Skeleton, ...]:
+    locked = given.lock.skeletons if given.lock else {}
+    if config.skeletons is not None:
+        described = [make_skeleton(name, own.points, own.edges, own.flip) for name, own in config.skeletons.items()]
+        return keep_locked(described, locked)
+    names = class_names(config.classes.rename, config.classes.drop)
+    labels = given.points or sorted(summary.points)
+    return derive_skeletons((final for label in labels if (final := names.final(label)) is not None), locked)
+
+
+def _split_warnings(split: SplitConfig, given: Given, summary: ShardSummary) -> tuple[str, ...]:
+    warnings = []
+    if summary.ungrouped:
+        fate = f"are in split {UNASSIGNED!r}" if split.by == "file" else "are split by their own ids, not as a group"
+        warnings.append(f"{summary.ungrouped} records have no {split.key}; they {fate}")
+    if split.by == "file" and not split.groups and given.split_keys > summary.listed:
+        warnings.append(f"{given.split_keys - summary.listed} ids in {split.file} are of no record of this export")
+    return tuple(warnings)
+
+
+def _offsets(summaries: list[ShardSummary]) -> tuple[Offset, ...]:
+    """What comes before each shard."""
+    offsets = [Offset()]
+    for summary in summaries:
+        before = offsets[-1]
+        images = {
+            split: before.images.get(split, 0) + summary.splits.get(split, 0)
+            for split in sorted(before.images.keys() | summary.splits.keys())
+        }
+        offsets.append(Offset(before.samples + summary.samples, before.annotations + summary.annotations, images))
+    return tuple(offsets[:-1])
+
+
+def _changed_stems(markers: list[ExtractMarker], staging: Staging) -> dict[int, dict[str, str]]:
+    """For each shard, the samples whose stem is taken, and the stem they get instead."""
+    if not markers:
+        return {}
+    per_shard = [staging.read_stem_hashes(marker) for marker in markers]
+    hashes = np.sort(np.concatenate(per_shard))
+    colliding = colliding_hashes(hashes)
+    if not len(colliding):
+        return {}
+    claims: list[tuple[str, int, int]] = []
+    home: dict[tuple[int, int], int] = {}
+    for marker, own in zip(markers, per_shard, strict=True):
+        hits = np.isin(own, colliding)
+        if not hits.any():
+            continue
+        for hit, claim in zip(hits, staging.read_stem_claims(marker), strict=True):
+            if hit:
+                claims.append(claim)
+                home[claim[1:]] = marker.index
+
+    def taken(folded: str) -> bool:
+        wanted = np.uint64(fold_hash(folded))
+        position = int(np.searchsorted(hashes, wanted))
+        return position < len(hashes) and bool(hashes[position] == wanted)
+
+    own_stem = {(record_id, ordinal): stem for stem, record_id, ordinal in claims}
+    changed: dict[int, dict[str, str]] = {}
+    for (record_id, ordinal), stem in sorted(resolve_collisions(claims, taken).items()):
+        if fold(stem) != fold(own_stem[record_id, ordinal]):
+            changed.setdefault(home[record_id, ordinal], {})[f"{record_id}/{ordinal}"] = stem
+    return changed

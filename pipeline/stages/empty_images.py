@@ -1,0 +1,43 @@
+"""Images on which nothing is left: what ``empty: drop`` leaves out, and how that is put on record."""
+
+import msgspec
+
+from pipeline.model.catalog import ClassNames
+from pipeline.reasons import Reason
+from pipeline.records import Annotation, Failure, Sample
+from pipeline.synapse.source import ExtractedRecord
+
+
+def without_empty(record: ExtractedRecord, names: ClassNames) -> ExtractedRecord:
+    """The record without its images that have no annotation of a class the user keeps.
+
+    The samples that remain are counted from 0 again, and the first of them carries the document. Every annotation that
+    goes with an image is on record as skipped, and so is the image. Media that are no images are never empty.
+    """
+    kept = [sample for sample in record.samples if not _is_empty(sample, names)]
+    if len(kept) == len(record.samples):
+        return record
+    images, annotations = [], []
+    for sample in record.samples:
+        if _is_empty(sample, names):
+            problem = f"{sample.media}: labelled, and nothing is there"
+            images.append(Failure(record.record_id, Reason.EMPTY_IMAGE, problem, outcome="skipped"))
+            annotations += [_skipped(sample, annotation) for annotation in sample.annotations]
+    first = record.samples[0]
+    samples = [msgspec.structs.replace(sample, ordinal=ordinal) for ordinal, sample in enumerate(kept)]
+    if samples:
+        samples[0] = msgspec.structs.replace(samples[0], payload=first.payload, files=first.files)
+    # The images come first: a record of which nothing remains is counted under the first reason.
+    failures = (*images, *record.failures, *annotations)
+    return msgspec.structs.replace(record, samples=tuple(samples), failures=failures)
+
+
+def _is_empty(sample: Sample, names: ClassNames) -> bool:
+    return sample.kind == "image" and not any(
+        annotation.label and names.final(annotation.label) for annotation in sample.annotations
+    )
+
+
+def _skipped(sample: Sample, annotation: Annotation) -> Failure:
+    reason = Reason.CLASS_DROPPED if annotation.label else Reason.EMPTY_IMAGE
+    return Failure(sample.record_id, reason, "", sample.media, annotation.id, outcome="skipped")

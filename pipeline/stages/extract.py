@@ -1,0 +1,192 @@
+"""Extract: fetch a shard's records, turn them into samples, stage them. Parallel; no shard knows of another."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal
+
+import msgspec
+
+from pipeline.config.export import ExportConfig, SplitConfig
+from pipeline.config.split_file import SplitFile, split_of
+from pipeline.executors.base import Executor
+from pipeline.model.catalog import ShardSummary, class_names
+from pipeline.model.ledger import Ledger, merge_ledgers
+from pipeline.model.naming import fold_hash, proposed_stem_and_suffix
+from pipeline.model.shards import Shard, unpack_keys
+from pipeline.progress import Reporter
+from pipeline.reasons import Reason
+from pipeline.records import Failure, Point, Sample
+from pipeline.stages.empty_images import without_empty
+from pipeline.stages.one_by_one import extract_singly
+from pipeline.stages.workspace import Settings, Workspace, open_workspace
+from pipeline.staging.area import ExtractMarker, Plan
+from pipeline.staging.samples import StagedSample, encode_sample
+from pipeline.staging.spool import Place, Spool
+from pipeline.synapse.source import ExtractedRecord
+
+type Aside = tuple[StagedSample, Place]
+"""A sample as it is staged, and where in the spool its bytes are."""
+
+
+class ExtractContext(msgspec.Struct, frozen=True):
+    """What all extract tasks of a run share; ``careful`` asks for :mod:`pipeline.stages.one_by_one`."""
+
+    settings: Settings
+    fingerprint: str
+    careful: bool = False
+
+
+class ShardResult(msgspec.Struct, frozen=True):
+    """What the driver needs to know at once of a finished shard; everything else is in its marker."""
+
+    records: int
+    bytes: int
+    failures: int
+
+
+def extract(settings: Settings, plan: Plan, executor: Executor, reporter: Reporter) -> int:
+    """Extract every shard that is not extracted yet; returns how many that were.
+
+    Until the catalog is frozen, shards that failed for reasons that may have gone away are extracted again.
+    """
+    staging = open_workspace(settings).staging
+    frozen = staging.read_catalog() is not None
+    todo = [
+        shard
+        for shard, marker in zip(plan.shards, staging.extract_markers(plan), strict=True)
+        if marker is None or (marker.retryable and not frozen)
+    ]
+    waiting = sum(shard.count for shard in todo)
+    reporter.begin("extract", plan.records, resumed=plan.records - waiting)
+    # The API is asked by all workers together: where there are more of them than requests, some wait for their turn.
+    context, at_once = shared_context(settings, plan, executor, len(todo))
+    for result in executor.map(extract_shard, context, todo, at_most=at_once):
+        reporter.advance(result.records, result.bytes, result.failures)
+    reporter.end()
+    return len(todo)
+
+
+def shared_context(settings: Settings, plan: Plan, executor: Executor, shards: int) -> tuple[ExtractContext, int]:
+    """What tasks that ask the API share, and how many of them may at once: ``run.requests`` bounds them together."""
+    requests = open_workspace(settings).config.run.requests
+    at_once = max(1, min(requests, executor.workers, shards))
+    return ExtractContext(msgspec.structs.replace(settings, requests=requests // at_once), plan.fingerprint), at_once
+
+
+def extract_shard(context: ExtractContext, shard: Shard) -> ShardResult:
+    """Fetch, convert and stage one shard; the marker comes last. Safe to run twice."""
+    workspace = open_workspace(context.settings)
+    config = workspace.config
+    sound, failed = Ledger(), Ledger()
+    summary = ShardSummary()
+
+    def finish(record: ExtractedRecord) -> tuple[list[Aside], tuple[Failure, ...]]:
+        record = take(record, config, workspace.split_file, books_of(record, sound, failed), summary)
+        return [put_aside(sample, config.naming, spool) for sample in record.samples], record.failures
+
+    summary.listed = count_listed(shard, config.split, workspace.split_file)
+    with Spool() as spool:
+        records = extract_all(workspace, shard, finish, careful=context.careful)
+        samples = (aside for asides, _ in records for aside in asides)
+        sha256 = workspace.staging.write_samples(shard.index, taken_back(samples, spool))
+    failures = [failure for _, own in records for failure in own]
+    ledger = merge_ledgers((sound, failed))
+    ledger.failed_records = len(failed_records(failures))
+    workspace.staging.write_extract_marker(
+        ExtractMarker(
+            fingerprint=context.fingerprint,
+            index=shard.index,
+            sha256=sha256,
+            summary=summary,
+            ledger=ledger,
+            sound=sound,
+            failures=tuple(failures),
+        )
+    )
+    return ShardResult(shard.count, ledger.bytes, ledger.failed_records)
+
+
+def books_of(record: ExtractedRecord, sound: Ledger, failed: Ledger) -> Ledger:
+    """The books a record belongs into: a record that failed may be tried again, and is taken out of them then."""
+    return failed if failed_records(record.failures) else sound
+
+
+def take(
+    record: ExtractedRecord, config: ExportConfig, listed: SplitFile | None, ledger: Ledger, summary: ShardSummary
+) -> ExtractedRecord:
+    """What is exported of a record; enters it into the books and into what the catalog is made of."""
+    if config.empty == "drop":
+        record = without_empty(record, class_names(config.classes.rename, config.classes.drop))
+    account(record, ledger)
+    summarise(record.samples, config.split, listed, summary)
+    return record
+
+
+def account(record: ExtractedRecord, ledger: Ledger) -> None:
+    """Enter one extracted record into the books."""
+    ledger.bytes += record.bytes
+    ledger.records.seen += 1
+    if record.samples:
+        ledger.records.written += 1
+    else:
+        failed = [failure for failure in record.failures if failure.outcome == "failed"]
+        whole = (failed or list(record.failures) or [Failure(record.record_id, Reason.UNSUPPORTED_DOCUMENT)])[0]
+        (ledger.records.fail if failed else ledger.records.skip)(whole.reason)
+    ledger.annotations.seen += record.seen
+    ledger.annotations.written += sum(len(sample.annotations) for sample in record.samples)
+    for failure in record.failures:
+        if failure.media:
+            (ledger.annotations.fail if failure.outcome == "failed" else ledger.annotations.skip)(failure.reason)
+
+
+def failed_records(failures: Iterable[Failure]) -> set[int]:
+    """Ids of the records of which something failed; what is skipped by rule is no failure."""
+    return {failure.record_id for failure in failures if failure.outcome == "failed"}
+
+
+def summarise(samples: Sequence[Sample], split: SplitConfig, listed: SplitFile | None, summary: ShardSummary) -> None:
+    """Add to ``summary`` what the samples of a record contribute to the catalog."""
+    labels, splits, points = summary.labels, summary.splits, summary.points
+    summary.samples += len(samples)
+    if samples and split.groups and not samples[0].group:
+        summary.ungrouped += 1
+    for sample in samples:
+        if sample.has_image:
+            name = split_of(sample, split, listed)
+            splits[name] = splits.get(name, 0) + 1
+        summary.annotations += len(sample.annotations)
+        for annotation in sample.annotations:
+            if annotation.label:
+                labels[annotation.label] = labels.get(annotation.label, 0) + 1
+                if annotation.group and isinstance(annotation.shape, Point):
+                    points[annotation.label] = points.get(annotation.label, 0) + 1
+
+
+def put_aside(sample: Sample, naming: Literal["original", "id"], spool: Spool) -> Aside:
+    """The sample as it is staged, with the stem it asks for, and its bytes in ``spool`` until the shard is complete.
+
+    At once and not after the shard: bytes take a fraction of the memory of what they were made from.
+    """
+    stem, _ = proposed_stem_and_suffix(sample, naming)
+    place = spool.put(encode_sample(sample))
+    return StagedSample(sample.record_id, sample.ordinal, stem, fold_hash(stem), b""), place
+
+
+def taken_back(asides: Iterable[Aside], spool: Spool) -> Iterator[StagedSample]:
+    """Samples as they are staged, each with its bytes when its turn comes."""
+    return (sample._replace(encoded=spool.get(place)) for sample, place in asides)
+
+
+def extract_all[T](
+    workspace: Workspace, shard: Shard, finish: Callable[[ExtractedRecord], T], *, careful: bool
+) -> list[T]:
+    """What ``finish`` makes of each record of a shard, in order."""
+    if careful:
+        return extract_singly(workspace, shard, finish)
+    return workspace.source.extract_each(shard, finish, needs_payload=workspace.needs_payload)
+
+
+def count_listed(shard: Shard, split: SplitConfig, listed: SplitFile | None) -> int:
+    """How many of a shard's records ``split.file`` names; only known of a file that names records."""
+    if listed is None or split.groups:
+        return 0
+    return sum(1 for key in unpack_keys(shard.keys).tolist() if listed.find(str(key)) is not None)

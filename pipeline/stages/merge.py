@@ -1,0 +1,137 @@
+"""Merge: join the parts of all shards into one file per manifest. No file is ever held in memory, and nothing is parsed
+but by the manifest's own transform.
+"""
+
+import hashlib
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+
+from pipeline.destination import archives as packages
+from pipeline.destination import metadata
+from pipeline.errors import FormatError
+from pipeline.executors.base import Executor
+from pipeline.formats import Manifest
+from pipeline.model.catalog import Catalog
+from pipeline.progress import Reporter
+from pipeline.stages.workspace import Settings, Workspace, open_workspace
+from pipeline.staging.area import ManifestMarker, StagedCatalog, Staging, WriteMarker
+from pipeline.storage import Extent, Piece, Storage
+
+
+class PartAt(msgspec.Struct, frozen=True, array_like=True):
+    """A part to be joined: its shard, and where it is in the shard's pack, or in which ``file`` of the export."""
+
+    shard: int
+    start: int
+    length: int
+    file: str = ""
+
+
+class MergeInput(msgspec.Struct, frozen=True):
+    """One manifest and its parts, by section, in shard order; ``parts_digest`` covers the contents of all packs."""
+
+    manifest: Manifest
+    parts: dict[str, tuple[PartAt, ...]]
+    parts_digest: str
+
+
+def merge(
+    settings: Settings, staged: StagedCatalog, markers: Sequence[WriteMarker], executor: Executor, reporter: Reporter
+) -> list[ManifestMarker]:
+    """Join every manifest that is not joined yet; returns what each is now, in a fixed order."""
+    workspace = open_workspace(settings)
+    gathered = (gather(manifest, markers) for manifest in declared(workspace, staged.catalog))
+    inputs = [item for item in gathered if not item.manifest.optional or any(item.parts.values())]
+    workspace.staging.write_manifest_intent([item.manifest.path for item in inputs])
+    finished = {item.manifest.path: marker for item in inputs if (marker := _finished(item, workspace.staging))}
+    reporter.begin("merge", len(inputs), unit="manifests", resumed=len(finished))
+    todo = [item for item in inputs if item.manifest.path not in finished]
+    for marker in executor.map(merge_manifest, settings, todo):
+        finished[marker.path] = marker
+        reporter.advance(1, marker.size)
+    reporter.end()
+    return [finished[item.manifest.path] for item in inputs]
+
+
+def declared(workspace: Workspace, catalog: Catalog) -> list[Manifest]:
+    """Every manifest of an export, in a fixed order.
+
+    Raises FormatError when two have the same path, and whatever a format raises that cannot do with this catalog.
+    """
+    found: dict[str, str] = {}
+    manifests: list[Manifest] = []
+    for name, own in (
+        *((format_.name, format_.manifests(catalog)) for format_ in workspace.formats),
+        ("packaging", packages.manifests(catalog) if workspace.config.packaging == "tar" else ()),
+        ("metadata", metadata.manifests(catalog)),
+    ):
+        for manifest in own:
+            if other := found.get(manifest.path):
+                raise FormatError(name, f"writes {manifest.path}, which is also written by {other}")
+            found[manifest.path] = name
+            manifests.append(manifest)
+    return manifests
+
+
+def _finished(item: MergeInput, staging: Staging) -> ManifestMarker | None:
+    marker = staging.read_manifest_marker(item.manifest.path)
+    if marker is None or marker.parts != item.parts_digest:
+        return None
+    return marker if staging.storage.size(marker.path) == marker.size else None
+
+
+def gather(manifest: Manifest, markers: Sequence[WriteMarker]) -> MergeInput:
+    """The manifest with all its parts."""
+    parts: dict[str, list[PartAt]] = {section.name: [] for section in manifest.sections}
+    digest = hashlib.sha256(msgspec.json.encode(manifest))
+    for marker in markers:
+        for part in marker.parts:
+            if part.path == manifest.path and part.length:
+                parts[part.section].append(PartAt(marker.index, part.start, part.length, part.file))
+                digest.update(part.file.encode())
+        digest.update(marker.sha256.encode())
+    return MergeInput(manifest, {name: tuple(found) for name, found in parts.items()}, digest.hexdigest())
+
+
+def merge_manifest(settings: Settings, item: MergeInput) -> ManifestMarker:
+    """Join one manifest; its marker comes last. Safe to run twice."""
+    staging = open_workspace(settings).staging
+    size, sha256 = join(staging, item)
+    marker = ManifestMarker(item.manifest.path, size, sha256, item.parts_digest)
+    staging.write_manifest_marker(marker)
+    return marker
+
+
+def join(staging: Staging, item: MergeInput, tail: bytes = b"") -> tuple[int, str]:
+    """Write the manifest, ``tail`` after everything else; returns its size and sha256."""
+    storage: Storage = staging.storage
+    pieces = list(_pieces(staging, item, tail))
+    if not item.manifest.transform:
+        return storage.join(item.manifest.path, pieces)
+    digest = hashlib.sha256()
+    size = 0
+    with storage.create(item.manifest.path) as file:
+        for chunk in _function(item.manifest.transform)(storage.read_pieces(pieces)):
+            file.write(chunk)
+            digest.update(chunk)
+            size += len(chunk)
+    return size, digest.hexdigest()
+
+
+def _pieces(staging: Staging, item: MergeInput, tail: bytes) -> Iterator[Piece]:
+    for section in item.manifest.sections:
+        yield section.open
+        for position, part in enumerate(item.parts[section.name]):
+            # The separator stands before the part already, so that a store can copy both in one go.
+            before = len(section.separator) if position else 0
+            yield Extent(part.file or staging.pack_path(part.shard), part.start - before, part.length + before)
+        yield section.close
+    yield tail
+
+
+def _function(dotted: str) -> Callable[[Iterator[bytes]], Iterator[bytes]]:
+    module, _, name = dotted.partition(":")
+    function: Callable[[Iterator[bytes]], Iterator[bytes]] = getattr(importlib.import_module(module), name)
+    return function

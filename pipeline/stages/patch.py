@@ -1,0 +1,201 @@
+"""Patch a published export: failed records are fetched again beside what is staged, then put in their place.
+
+::
+
+    fetch (beside) ─► put on record: what changes, what is listed now ─► no _SUCCESS.json ─► place ─► catalog … publish
+
+Until something better was fetched, the published export stays as it is. From the record on, whoever continues the
+export (the retry or a run) places what was fetched, and before the new verdict removes what is no longer listed.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import merge
+from itertools import batched, groupby, pairwise
+
+import msgspec
+
+from pipeline.destination import metadata
+from pipeline.destination.existing import listed
+from pipeline.errors import StagingError
+from pipeline.model.catalog import ShardSummary
+from pipeline.model.ledger import Ledger, merge_ledgers
+from pipeline.model.shards import Shard, pack_keys, unpack_keys
+from pipeline.records import Failure, Sample
+from pipeline.stages.extract import (
+    Aside,
+    ExtractContext,
+    ShardResult,
+    books_of,
+    failed_records,
+    put_aside,
+    summarise,
+    take,
+    taken_back,
+)
+from pipeline.stages.workspace import Settings, open_workspace
+from pipeline.staging.area import ExtractMarker, Staging, seal, unseal
+from pipeline.staging.samples import StagedSample
+from pipeline.staging.spool import Spool
+from pipeline.storage import STAGING
+from pipeline.synapse.source import ExtractedRecord
+
+_LISTED_AT_ONCE = 200_000
+
+
+class Patch(msgspec.Struct, frozen=True):
+    """A patch on record: shards to put in place (``fetched``) and to write again, and how many lists there are of the
+    files that were listed before. ``placed`` says that the first two are done.
+    """
+
+    fetched: tuple[int, ...]
+    rewritten: tuple[int, ...]
+    lists: int
+    placed: bool = False
+
+
+def beside(staging: Staging) -> Staging:
+    """Where shards are staged until they are placed."""
+    return Staging(staging.storage, f"{staging.root.removeprefix(f'{STAGING}/')}/patch")
+
+
+def read_patch(staging: Staging) -> Patch | None:
+    """The patch on record, if any. Raises StagingError when it is damaged: nobody knows then what is to be removed."""
+    data = staging.storage.find(_record(staging))
+    patch = unseal(data, Patch)
+    if data is not None and patch is None:
+        raise StagingError(_record(staging), "is damaged; start anew with on_existing: overwrite")
+    return patch
+
+
+def _record(staging: Staging) -> str:
+    return f"{staging.root}/patch.json"
+
+
+def _list(staging: Staging, number: int) -> str:
+    return f"{staging.root}/intent/listed-{number:06d}.json"  # an intent: `clean` removes what is in it, too
+
+
+def runs_of(shard: Shard, wanted: set[int]) -> Iterator[Shard]:
+    """The ``wanted`` records of a shard as shards of neighbours, so that a request for a range of keys lists no other.
+
+    A list with neither ranges nor ids is read from the shard's first page on, neighbours and all.
+    """
+    keys, models = unpack_keys(shard.keys), unpack_keys(shard.models)
+    chosen = [position for position, key in enumerate(keys.tolist()) if key in wanted]
+    breaks = [number for number, (low, high) in enumerate(pairwise(chosen), start=1) if high > low + 1]
+    for start, end in pairwise((0, *breaks, len(chosen))):
+        part = chosen[start:end]
+        yield msgspec.structs.replace(
+            shard,
+            count=len(part),
+            keys=pack_keys(keys[part]),
+            models=pack_keys(models[part]) if len(models) else b"",
+            cursors=shard.cursors[:1],
+        )
+
+
+def fetch_failed(context: ExtractContext, shard: Shard) -> ShardResult:
+    """Fetch a shard's failed records, and stage the shard with them beside the one that is there. Safe to run twice."""
+    workspace = open_workspace(context.settings)
+    config, staging = workspace.config, workspace.staging
+    marker = staging.read_extract_marker(shard.index)
+    wanted = failed_records(marker.failures)
+    kept = (row for row in staging.read_rows(marker) if row.record_id not in wanted)
+    fresh: list[Aside] = []
+    failures = [failure for failure in marker.failures if failure.record_id not in wanted]
+    mended, failed = Ledger(), Ledger()
+
+    def finish(record: ExtractedRecord) -> tuple[list[Aside], tuple[Failure, ...]]:
+        books = books_of(record, mended, failed)
+        record = take(record, config, workspace.split_file, books, ShardSummary())
+        return [put_aside(sample, config.naming, spool) for sample in record.samples], record.failures
+
+    patched = beside(staging)
+    with Spool() as spool:
+        for part in runs_of(shard, wanted):
+            for samples, own in workspace.source.extract_each(part, finish, needs_payload=workspace.needs_payload):
+                fresh += samples
+                failures += own
+        fresh.sort(key=lambda aside: _position(aside[0]))
+        sha256 = patched.write_samples(shard.index, merge(kept, taken_back(fresh, spool), key=_position))
+    sound = merge_ledgers((marker.sound, mended))
+    failures.sort(key=lambda failure: failure.record_id)
+    ledger = merge_ledgers((sound, failed))
+    ledger.failed_records = len(failed_records(failures))
+    outcome = ExtractMarker(
+        fingerprint=context.fingerprint,
+        index=shard.index,
+        sha256=sha256,
+        summary=ShardSummary(listed=marker.summary.listed),
+        ledger=ledger,
+        sound=sound,
+        failures=tuple(failures),
+    )
+    for samples_of_record in _by_record(sample for sample, _ in patched.read_samples(outcome)):
+        summarise(samples_of_record, config.split, workspace.split_file, outcome.summary)
+    patched.write_extract_marker(outcome)
+    return ShardResult(len(wanted), mended.bytes + failed.bytes, ledger.failed_records)
+
+
+def _position(row: StagedSample) -> tuple[int, int]:
+    return row.record_id, row.ordinal
+
+
+def _by_record(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
+    for _, group in groupby(samples, key=lambda sample: sample.record_id):
+        yield list(group)
+
+
+def begin(settings: Settings, fetched: Sequence[int], rewritten: Sequence[int]) -> None:
+    """Put the patch on record; from the moment ``_SUCCESS.json`` is gone, its export is unfinished until it is done."""
+    staging = open_workspace(settings).staging
+    storage = staging.storage
+    lists = 0
+    for paths in batched(listed(storage), _LISTED_AT_ONCE):
+        storage.write(_list(staging, lists), seal(paths), durable=True)
+        lists += 1
+    patch = Patch(tuple(fetched), tuple(rewritten), lists)
+    storage.write(_record(staging), seal(patch), durable=True)
+    storage.delete([metadata.SUCCESS])
+
+
+def place(staging: Staging) -> None:
+    """Put what was fetched in its place, and void what was made of what was there before; once."""
+    patch, storage = read_patch(staging), staging.storage
+    if patch is None or patch.placed:
+        return
+    patched = beside(staging)
+    for index in patch.fetched:
+        try:
+            marker = patched.read_extract_marker(index)
+            # The samples first, then the marker: between the two the old marker does not fit, and nothing is concluded.
+            sha256 = staging.write_samples(index, patched.read_rows(marker))
+        except StagingError as error:
+            raise StagingError(*error.args, "start anew with on_existing: overwrite") from error
+        staging.write_extract_marker(msgspec.structs.replace(marker, sha256=sha256))
+    void = [staging.write_marker_path(index) for index in patch.rewritten]
+    storage.delete([*void, staging.catalog_path])
+    storage.write(_record(staging), seal(msgspec.structs.replace(patch, placed=True)), durable=True)
+
+
+def remove_unlisted(staging: Staging) -> None:
+    """Remove the files that were listed before the patch and are not any more; nothing when there is none."""
+    patch, storage = read_patch(staging), staging.storage
+    for number in range(patch.lists if patch else 0):
+        path = _list(staging, number)
+        before = unseal(storage.find(path), list[str])
+        if before is None:
+            raise StagingError(path, "is missing or damaged; start anew with on_existing: overwrite")
+        gone = set(before)
+        gone.difference_update(listed(storage))
+        storage.delete(sorted(gone))
+
+
+def forget(staging: Staging) -> None:
+    """The patch is done: take its record away, then what it needed."""
+    patch = read_patch(staging)
+    if patch is None:
+        return
+    staging.storage.delete([_record(staging)])
+    staging.storage.delete(_list(staging, number) for number in range(patch.lists))
+    staging.storage.delete_tree(beside(staging).root)

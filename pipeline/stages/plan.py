@@ -1,0 +1,126 @@
+"""Plan: everything checkable is checked, then the records are listed once and cut into shards.
+
+What is planned is frozen: rows that appear later are out by rule, rows that vanish are reported.
+"""
+
+import hashlib
+
+from pipeline import __version__
+from pipeline.config.class_lock import check_drift, encode_lock, find_lock
+from pipeline.config.export import ExportConfig
+from pipeline.config.side_files import read_side_file
+from pipeline.config.split_file import SplitFile, read_split_file
+from pipeline.errors import ConfigError, DestinationError, StagingError
+from pipeline.executors.base import Executor
+from pipeline.progress import Reporter
+from pipeline.stages.machines import check_machines
+from pipeline.stages.workspace import Workspace
+from pipeline.staging.area import Given, Identity, Plan
+from pipeline.synapse.source import Project
+
+VERSION = __version__
+
+
+def identify(config: ExportConfig, origin: str) -> Identity:
+    """What this export is, before any record is listed."""
+    return Identity(values=config.identity(), origin=origin, version=VERSION)
+
+
+def check(workspace: Workspace) -> Project:
+    """Prove what can be proven before work, cheapest first; writes nothing that stays.
+
+    Raises ConfigError (formats, filter), CredentialsError, PreflightError (project, version) or DestinationError.
+    """
+    _ = workspace.formats
+    project = workspace.source.check()
+    _ = workspace.storage
+    return project
+
+
+def check_destination(workspace: Workspace, executor: Executor) -> None:
+    """Prove that the destination can be written, by everyone who will write there.
+
+    Raises DestinationError, or PreflightError for a machine that lacks something else.
+    """
+    storage = workspace.storage
+    if workspace.config.run.executor != "serial" and storage.url.startswith("memory://"):
+        raise DestinationError(storage.url, "is the memory of one process; use run.executor: serial")
+    storage.probe()
+    if workspace.config.run.executor != "serial":
+        check_machines(workspace, executor)
+
+
+def frozen_plan(workspace: Workspace) -> Plan | None:
+    """The plan an earlier run made, or None when there is none, or not all of what it depends on."""
+    plan = workspace.staging.read_plan()
+    if plan is not None and plan.given.split_file:
+        try:
+            split_file = workspace.staging.read_split_file()
+        except StagingError:
+            return None
+        return plan if split_file.digest == plan.given.split_file else None
+    return plan
+
+
+def read_given(workspace: Workspace, project: Project) -> tuple[Given, SplitFile | None]:
+    """What the catalog will depend on, as it is now; writes nothing.
+
+    Raises ConfigError for a class lock the configuration drifts from, and for files that cannot be read.
+    """
+    config, folder = workspace.config, workspace.settings.search_path
+    lock, split_file = find_lock(config, folder), None
+    if lock is not None:
+        check_drift(lock, config, project.classes)
+    if config.split.by == "file":
+        data = read_side_file(config, config.split.file, folder)
+        if data is None:
+            raise ConfigError("split.file", f"{config.split.file} is not there")
+        split_file = read_split_file(data, config.split)
+    given = Given(
+        classes=project.classes,
+        points=project.points,
+        lock=lock,
+        split_file=split_file.digest if split_file else "",
+        split_keys=len(split_file) if split_file else 0,
+    )
+    return given, split_file
+
+
+def make_plan(workspace: Workspace, export: Identity, project: Project, reporter: Reporter) -> Plan:
+    """List the target's records, cut them into shards, and freeze that with all else that the export depends on.
+
+    Raises ConfigError for a class lock or a file of splits that cannot be used.
+    """
+    given, split_file = read_given(workspace, project)
+    source = workspace.source
+    counted = source.count()
+    reporter.begin("plan", counted)
+    shards = tuple(source.plan(workspace.config.run.shard_size, reporter.advance))
+    reporter.end()
+    records = sum(shard.count for shard in shards)
+    digest = hashlib.sha256(export.key.encode())
+    for shard in shards:
+        digest.update(shard.keys)
+    if given.lock is not None:
+        digest.update(encode_lock(given.lock))
+    digest.update(given.split_file.encode())
+    warnings = [project.warning] if project.warning else []
+    if records != counted:
+        warnings.append(f"the API counted {counted} records, listing them gave {records}")
+    if source.plan_report.duplicates:
+        warnings.append(f"the API listed {source.plan_report.duplicates} rows more than once; each is exported once")
+    plan = Plan(
+        fingerprint=digest.hexdigest(),
+        export=export,
+        project_id=project.id,
+        project_title=project.title,
+        given=given,
+        warnings=tuple(warnings),
+        counted=counted,
+        records=records,
+        shards=shards,
+    )
+    if split_file is not None:
+        workspace.staging.write_split_file(split_file.encode())
+    workspace.staging.write_plan(plan)
+    return plan

@@ -1,0 +1,207 @@
+"""Publish: the books must balance; then the summary, the digests and, last of all, ``_SUCCESS.json``."""
+
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+
+from pipeline import __version__
+from pipeline.config.export import ExportConfig
+from pipeline.destination import metadata
+from pipeline.destination.existing import Success
+from pipeline.errors import LedgerError
+from pipeline.formats import Format, Manifest, Section
+from pipeline.formats.encoding import csv_line
+from pipeline.model.catalog import UNASSIGNED, Catalog
+from pipeline.model.ledger import Ledger, merge_ledgers
+from pipeline.progress import Reporter
+from pipeline.reasons import Reason
+from pipeline.stages.machines import submitted_job
+from pipeline.stages.merge import gather, join
+from pipeline.stages.patch import remove_unlisted
+from pipeline.stages.workspace import Workspace
+from pipeline.staging.area import ManifestMarker, Plan, StagedCatalog, WriteMarker
+from pipeline.storage import STAGING
+
+
+def publish(
+    workspace: Workspace,
+    plan: Plan,
+    staged: StagedCatalog,
+    markers: Sequence[WriteMarker],
+    manifests: Sequence[ManifestMarker],
+    reporter: Reporter,
+    run_id: str,
+) -> Success:
+    """Finish the export; returns its verdict."""
+    ledger = merge_ledgers(marker.ledger for marker in markers)
+    ledger.check()
+    if ledger.records.seen != plan.records:
+        raise LedgerError("records", f"{plan.records} were planned, {ledger.records.seen} are in the books")
+    storage, staging = workspace.storage, workspace.staging
+    reporter.begin("publish", 1, unit="exports")
+    memory = reader_memory(workspace.formats, staged.catalog, manifests)
+    summary = make_summary(workspace.config, plan, staged, ledger, memory, reporter.seconds, run_id)
+    storage.write(metadata.SUMMARY, summary)
+
+    rows = b"".join(metadata.file_line(marker.path, marker.size, marker.sha256) for marker in manifests)
+    sums = b"".join(metadata.checksum_line(marker.path, marker.sha256) for marker in manifests)
+    header = csv_line(metadata.FILE_COLUMNS)
+    file_list = gather(Manifest(metadata.FILES, (Section(metadata.ITEMS, open=header),)), markers)
+    _, list_sha256 = join(staging, file_list, rows)
+    sums += metadata.checksum_line(metadata.FILES, list_sha256)
+    checksums = gather(Manifest(metadata.CHECKSUMS, (Section(metadata.ITEMS),)), markers)
+    _, content = join(staging, checksums, sums)
+    sums += metadata.checksum_line(metadata.SUMMARY, metadata.digest(summary))
+    _, checksums_sha256 = join(staging, checksums, sums)
+
+    originals = ledger.originals.written
+    success = Success(
+        run_id=run_id,
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        export=plan.export,
+        fingerprint=plan.fingerprint,
+        content=content,
+        files=originals + sum(books.files for books in ledger.formats.values()) + len(manifests) + 3,
+        checksums_sha256=checksums_sha256,
+        file_list_sha256=list_sha256,
+        ledger=ledger,
+    )
+    remove_unlisted(staging)
+    storage.sync()
+    storage.write(metadata.SUCCESS, _pretty(success), durable=True)
+    reporter.advance(1)
+    reporter.end()
+    return success
+
+
+def reader_memory(
+    formats: Sequence[Format], catalog: Catalog, manifests: Sequence[ManifestMarker]
+) -> dict[str, dict[str, Any]]:
+    """For each format whose readers load whole files: its largest file, and bytes of memory that loading it takes."""
+    sizes = {marker.path: marker.size for marker in manifests}
+    found: dict[str, dict[str, Any]] = {}
+    for format_ in formats:
+        factor = getattr(format_, "reader_memory", 0)
+        own = [manifest.path for manifest in format_.manifests(catalog)] if factor else []
+        if own:
+            largest = max(own, key=lambda path: sizes[path])
+            found[format_.name] = {"path": largest, "bytes": sizes[largest], "memory": round(sizes[largest] * factor)}
+    return found
+
+
+def make_summary(
+    config: ExportConfig,
+    plan: Plan,
+    staged: StagedCatalog,
+    ledger: Ledger,
+    memory: dict[str, dict[str, Any]],
+    seconds: dict[str, float],
+    run_id: str,
+) -> bytes:
+    """``export_summary.json``: what was exported, from where, what is missing and why, and how long it took.
+
+    ``memory`` is what :func:`reader_memory` predicts.
+    """
+    catalog = staged.catalog
+    return _pretty(
+        {
+            "name": config.name,
+            "description": config.description,
+            "run_id": run_id,
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "target": config.target,
+            "project": {"id": plan.project_id, "title": plan.project_title},
+            "records": {"counted_by_api": plan.counted, "planned": plan.records, **_count(ledger, "records")},
+            "failed_records": ledger.failed_records,
+            "samples": catalog.samples,
+            "annotations": _count(ledger, "annotations"),
+            "originals": _count(ledger, "originals"),
+            "formats": msgspec.to_builtins(ledger.formats),
+            "classes": [
+                {"id": index, "name": name, "source": source}
+                for index, (name, source) in enumerate(zip(catalog.classes, catalog.class_sources, strict=True))
+            ],
+            "splits": catalog.splits,
+            "warnings": [
+                *plan.warnings,
+                *catalog_warnings(config, staged),
+                *original_warnings(ledger),
+                *format_warnings(ledger),
+                *failure_warnings(ledger),
+            ],
+            "reader_memory": memory,
+            "shards": len(plan.shards),
+            "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
+            "versions": {
+                "synapse-export": __version__,
+                **{name: version(name) for name in ("synapse-sdk", "ray", "pyarrow", "numpy", "pycocotools")},
+                "python": platform.python_version(),
+            },
+            "job": submitted_job(),
+            "config": config.model_dump(mode="json"),
+            "fingerprint": plan.fingerprint,
+        }
+    )
+
+
+def catalog_warnings(config: ExportConfig, staged: StagedCatalog) -> list[str]:
+    """What a reader of the dataset may stumble over."""
+    catalog = staged.catalog
+    expected = [name for name, ratio in config.split.ratios.items() if ratio > 0] if config.split.by == "hash" else []
+    warnings = [*catalog.warnings]
+    warnings += [
+        f"split {split!r} has no samples; some readers cannot open an empty split"
+        for split in expected
+        if not catalog.splits.get(split)
+    ]
+    if UNASSIGNED in catalog.splits:
+        why = f"are not in {config.split.file}" if config.split.by == "file" else "have no category"
+        warnings.append(f"{catalog.splits[UNASSIGNED]} samples {why}; they are in split {UNASSIGNED!r}")
+    if catalog.classes and not {"project", "lock"} & set(catalog.class_sources):
+        warnings.append("CLASS_SCHEMA_UNAVAILABLE: the project configures no classes; their order is that of the names")
+    return warnings
+
+
+_FINDINGS = {
+    Reason.EXIF_ORIENTATION: "are stored turned (EXIF): Detectron2, Ultralytics and browsers turn them, torchvision "
+    "and datasets do not; exif: bake makes all readers agree",
+    Reason.SIZE_CORRECTED: "are not of the size their record declares; labels go by the image's own",
+    Reason.IMAGE_UNTERMINATED: "are JPEGs without a proper end; Ultralytics writes such files anew in place",
+}
+
+
+def original_warnings(ledger: Ledger) -> list[str]:
+    """What readers of the images may stumble over."""
+    found = ledger.originals.lossy
+    return [f"{found[reason]} images {text} ({reason})" for reason, text in _FINDINGS.items() if reason in found]
+
+
+def format_warnings(ledger: Ledger) -> list[str]:
+    """What readers of one format may stumble over."""
+    return [
+        f"{name}: {number} images are no .jpg, and torchvision, MMDetection and Detectron2 look for nothing else; "
+        f"images: transcode makes them JPEGs ({Reason.IMAGE_NOT_JPEG})"
+        for name, books in ledger.formats.items()
+        if (number := books.samples.lossy.get(Reason.IMAGE_NOT_JPEG))
+    ]
+
+
+def failure_warnings(ledger: Ledger) -> list[str]:
+    """That something is missing which may be had yet."""
+    if not ledger.failed_records:
+        return []
+    missing = f"{ledger.failed_records} records failed and are not in the dataset, or not with all that belongs to them"
+    return [f"{missing}; synapse-export retry-failed tries them again, with what is kept in {STAGING}/ for that"]
+
+
+def _count(ledger: Ledger, name: str) -> dict[str, Any]:
+    counts: dict[str, Any] = msgspec.to_builtins(getattr(ledger, name))
+    return counts
+
+
+def _pretty(value: Any) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"

@@ -1,0 +1,205 @@
+"""Write: give a shard's samples their numbers and names, copy the originals, render every format. Parallel.
+
+Whole files go to their final place, items of manifests into the shard's pack, from which the merge stage joins
+them. Two attempts of the same shard write the same bytes to the same names, so they may overlap harmlessly.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+import msgspec
+
+from pipeline.config.export import ExportConfig
+from pipeline.config.split_file import SplitFile, split_of
+from pipeline.destination import metadata
+from pipeline.destination.shard_writer import ShardOutput
+from pipeline.errors import StagingError
+from pipeline.executors.base import Executor
+from pipeline.model.catalog import Catalog
+from pipeline.model.naming import proposed_stem_and_suffix
+from pipeline.model.shards import Shard
+from pipeline.progress import Reporter
+from pipeline.records import Failure, NumberedSample, Sample
+from pipeline.stages.extract import ExtractContext, ShardResult, extract_shard, failed_records
+from pipeline.stages.kept_originals import find_copies, keep_copies
+from pipeline.stages.one_by_one import Losses, write_singly
+from pipeline.stages.workspace import Settings, Workspace, open_workspace
+from pipeline.staging.area import ExtractMarker, Offset, Plan, StagedCatalog, Staging, WriteMarker
+from pipeline.staging.samples import SampleFile
+from pipeline.synapse.source import Copied, Wanted
+
+
+class WriteContext(msgspec.Struct, frozen=True):
+    """What all write tasks of a run share; ``careful`` asks for :mod:`pipeline.stages.one_by_one`."""
+
+    settings: Settings
+    fingerprint: str
+    catalog: Catalog
+    catalog_digest: str
+    careful: bool = False
+
+
+class WriteInput(msgspec.Struct, frozen=True):
+    """One shard to write: what comes before it, and which of its stems are taken."""
+
+    shard: Shard
+    before: Offset
+    stems: dict[str, str]
+
+
+def write(
+    settings: Settings, plan: Plan, staged: StagedCatalog, digest: str, executor: Executor, reporter: Reporter
+) -> list[WriteMarker]:
+    """Write every shard that is not written yet; returns the markers of all shards, in order."""
+    workspace = open_workspace(settings)
+    markers = list(workspace.staging.write_markers(plan, digest))
+    inputs = [
+        WriteInput(shard, staged.offsets[shard.index], staged.stems.get(shard.index, {}))
+        for shard, marker in zip(plan.shards, markers, strict=True)
+        if not (marker and _is_intact(marker, workspace))
+    ]
+    waiting = sum(item.shard.count for item in inputs)
+    reporter.begin("write", plan.records, resumed=plan.records - waiting)
+    context = WriteContext(settings, plan.fingerprint, staged.catalog, digest)
+    for result in executor.map(write_shard, context, inputs):
+        reporter.advance(result.records, result.bytes, result.failures)
+    reporter.end()
+    finished = [marker for marker in workspace.staging.write_markers(plan, digest) if marker]
+    if len(finished) != len(plan.shards):
+        raise StagingError(f"{len(plan.shards) - len(finished)} shards", "were written but their markers are gone")
+    return finished
+
+
+def _is_intact(marker: WriteMarker, workspace: Workspace) -> bool:
+    """Whether everything an earlier run wrote for a shard is still there, with the right size."""
+    storage, staging = workspace.storage, workspace.staging
+    if any(failure.transient for failure in marker.failures):
+        return False
+    pack = storage.find(staging.pack_path(marker.index))
+    if pack is None or metadata.digest(pack) != marker.sha256:
+        return False
+    if not all(map(staging.is_spill_intact, {part.file for part in marker.parts if part.file})):
+        return False
+    if storage.is_shared:  # an object that was put is there; a file may be lost in a power cut
+        return True
+    for part in (part for part in marker.parts if part.path == metadata.FILES):
+        own = storage.read_range(part.file, part.start, part.length) if part.file else pack[part.start :][: part.length]
+        rows = csv.reader(io.StringIO(own.decode()))
+        if not all(storage.size(path) == int(size) for path, size, _ in rows):
+            return False
+    return True
+
+
+def write_shard(context: WriteContext, item: WriteInput) -> ShardResult:
+    """Write one shard; its marker comes last. Safe to run twice."""
+    workspace = open_workspace(context.settings)
+    marker, samples = _staged_samples(context, item, workspace)
+    saves_originals = workspace.config.save_original_file
+    numbered = partial(number, samples, item, workspace.config, workspace.split_file)
+    output = ShardOutput(
+        workspace.storage,
+        workspace.formats,
+        context.catalog,
+        marker.ledger,
+        packaging=workspace.config.packaging,
+        staging=workspace.staging,
+        index=item.shard.index,
+    )
+    copies: dict[str, Copied | Failure] = {}
+    if saves_originals:
+        wanted = wanted_originals(numbered(), workspace.config)
+        output.intend([one.path for one in wanted])
+        copies = copy_originals(wanted, item.shard, workspace, context.fingerprint)
+    if context.careful:
+        write_singly(numbered(), output, copies, Losses(workspace.staging, "write", item.shard.index))
+    else:
+        for sample in numbered():
+            output.add(sample, copies.get(sample.original_path))
+    failures = (*marker.failures, *output.failures)
+    output.add_failures(failures)
+    output.flush()
+    output.ledger.failed_records = len(failed_records(failures))
+    parts, chunks = output.parts()
+    workspace.staging.write_write_marker(
+        WriteMarker(
+            fingerprint=context.fingerprint,
+            index=item.shard.index,
+            catalog=context.catalog_digest,
+            sha256=workspace.staging.write_pack(item.shard.index, chunks),
+            parts=parts,
+            ledger=output.ledger,
+            failures=tuple(output.failures),
+        )
+    )
+    return ShardResult(item.shard.count, output.bytes, len(failed_records(output.failures)))
+
+
+def _staged_samples(context: WriteContext, item: WriteInput, workspace: Workspace) -> tuple[ExtractMarker, SampleFile]:
+    staging: Staging = workspace.staging
+    marker = staging.read_extract_marker(item.shard.index)
+    try:
+        return marker, staging.read_samples(marker)
+    except StagingError:
+        # Damaged on disk: extracting the shard again must give the very same samples, or the catalog is void.
+        extract_shard(ExtractContext(context.settings, context.fingerprint), item.shard)
+        return marker, staging.read_samples(marker)
+
+
+def number(
+    samples: Iterable[tuple[Sample, str]], item: WriteInput, config: ExportConfig, split_file: SplitFile | None
+) -> Iterator[NumberedSample]:
+    """The samples of a shard with their ids, splits and final names."""
+    annotation_id = item.before.annotations + 1
+    images = dict(item.before.images)
+    for image_id, (sample, own_stem) in enumerate(samples, start=item.before.samples + 1):
+        stem = item.stems.get(f"{sample.record_id}/{sample.ordinal}", own_stem)
+        suffix = proposed_stem_and_suffix(sample, config.naming)[1]
+        split = split_of(sample, config.split, split_file)
+        position = images.get(split, 0)
+        if sample.has_image:
+            images[split] = position + 1
+        yield NumberedSample(
+            sample=sample,
+            image_id=image_id,
+            annotation_id=annotation_id,
+            split=split,
+            stem=stem,
+            file_name=stem + suffix,
+            position=position,
+        )
+        annotation_id += len(sample.annotations)
+
+
+def wanted_originals(numbered: Iterable[NumberedSample], config: ExportConfig) -> list[Wanted]:
+    """The originals of samples, and where each goes."""
+    policy = config.exif
+    return [
+        Wanted(
+            source.record_id,
+            source.file.spec,
+            sample.original_path,
+            source.file.size,
+            pixels=(source.width, source.height) if source.width and source.height and policy != "ignore" else None,
+            bake=policy == "bake",
+        )
+        for sample in numbered
+        if (source := sample.sample).file is not None
+    ]
+
+
+def copy_originals(
+    wanted: list[Wanted], shard: Shard, workspace: Workspace, fingerprint: str
+) -> dict[str, Copied | Failure]:
+    """Copy the originals of a shard that are not in place; what became of each, by its output path."""
+    storage = workspace.storage
+    if not workspace.config.max_failures:
+        return dict(workspace.source.copy_originals(shard, wanted, storage.write, storage.create))
+    # It may be published with failures and patched later; then only what had failed is fetched.
+    found = find_copies(workspace, fingerprint, shard.index, wanted)
+    missing = [one for one in wanted if one.path not in found]
+    copied = dict(workspace.source.copy_originals(shard, missing, storage.write, storage.create)) if missing else {}
+    copies = {one.path: found[one.path] if one.path in found else copied[one.path] for one in wanted}
+    keep_copies(workspace, fingerprint, shard.index, wanted, copies)
+    return copies

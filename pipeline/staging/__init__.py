@@ -1,0 +1,1 @@
+"""Everything an unfinished export keeps between its stages, below ``_staging/``."""

@@ -1,0 +1,1 @@
+"""Annotation documents of every dialect as samples."""

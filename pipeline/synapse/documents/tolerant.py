@@ -1,0 +1,337 @@
+"""The tolerant reader: annotation documents of every dialect, one annotation at a time.
+
+DM v1 keeps what an annotation is (``annotations``) apart from where it is (``annotationsData``), DM v2 has both in one
+item under ``images[0].bounding_box``, and an older flat form has ``type`` and ``data`` on the annotation. Documents mix
+them, so each annotation is looked at alone: one that cannot be read becomes a Failure, and its neighbours live.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import msgspec
+
+from pipeline.reasons import Reason
+from pipeline.records import Annotation, Failure, Opaque, Relation, Shape, Whole
+from pipeline.synapse.documents import shapes
+from pipeline.synapse.documents.groups import Group, membership
+from pipeline.synapse.documents.shapes import Rejected, class_label, decode, media_kind, natural_key, pixel_size
+
+type Fields = dict[str, msgspec.Raw]
+
+# DM v2's lists of media and the kind of media in each.
+CONTAINERS = {
+    "images": "image",
+    "videos": "video",
+    "pcds": "pcd",
+    "texts": "text",
+    "audios": "audio",
+    "prompts": "prompt",
+    "datas": "data",
+}
+_ALIASES = {"bbox": "bounding_box", "point": "keypoint"}
+_DRAWN = frozenset(("bounding_box", "polygon", "polyline", "keypoint", "segmentation"))
+_WITHOUT_CLASS = frozenset(("relation", "prompt", "answer"))
+_TOOLS = (
+    _DRAWN
+    | _WITHOUT_CLASS
+    | {"classification", "3d_bounding_box", "3d_segmentation", "named_entity", "time_range"}
+)  # fmt: skip
+_NOT_GEOMETRY = frozenset(("id", "tool", "type"))
+
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
+_GROUP = msgspec.json.Decoder(Group)
+
+
+class Media(msgspec.Struct, frozen=True, gc=False):
+    """One media of a document: its key (``image_1``), kind, size in pixels where the document has it, annotations.
+
+    ``kind`` is ``""`` when the key does not begin with a known kind. The failures have no record id yet.
+    """
+
+    key: str
+    kind: str
+    width: int | None
+    height: int | None
+    annotations: tuple[Annotation, ...]
+    failures: tuple[Failure, ...] = ()
+
+
+MOST_FAILURES = 100_000
+"""Annotations of one media that are listed one by one as unreadable; each takes a hundred times its JSON."""
+
+
+def read_fields(raw: "msgspec.Raw | bytes | None") -> Fields | None:
+    """The members of a JSON object, undecoded, or None when it is something else."""
+    try:
+        return _FIELDS.decode(raw) if raw is not None else None
+    except msgspec.DecodeError:
+        return None
+
+
+def read_items(raw: "msgspec.Raw | None") -> list[msgspec.Raw] | None:
+    """The items of a JSON list, undecoded, or None when it is something else."""
+    try:
+        return _ITEMS.decode(raw) if raw is not None else None
+    except msgspec.DecodeError:
+        return None
+
+
+def read_v1(document: Fields) -> tuple[Literal["v1", "flat", "empty"], list[Media], list[Failure]]:
+    """Media of a document with an ``annotations`` object, and the failures that belong to none of them."""
+    annotations, entries, relations, groups, extra = (
+        read_fields(document.get(name)) or {}
+        for name in ("annotations", "annotationsData", "relations", "annotationGroups", "extra")
+    )
+    media: list[Media] = []
+    forms: set[str] = set()
+    for key in dict.fromkeys((*annotations, *(key for key in relations if read_items(relations[key])))):
+        reader = _MediaReader(key, membership(_groups(groups.get(key))))
+        reader.add_entries(entries.pop(key, None))
+        reader.add_annotations(annotations.get(key))
+        forms |= reader.forms
+        reader.add_annotations(relations.get(key), tool="relation")
+        media.append(reader.finish(extra.get(key)))
+    failures: list[Failure] = []
+    for key, raw in entries.items():
+        orphans = _MediaReader(key, {})
+        orphans.add_entries(raw)
+        failures += orphans.finish(None).failures
+    kind: Literal["v1", "flat", "empty"] = "empty"
+    if forms:
+        kind = "flat" if forms == {"type"} else "v1"
+    return kind, media, failures
+
+
+def read_v2(document: Fields, meta: Fields) -> list[Media]:
+    """Media of a DM v2 document; ``meta`` is what a converter kept of the v1 document, or the document itself."""
+    extra = read_fields(meta.get("extra")) or {}
+    original = sorted(read_fields(meta.get("annotations")) or {}, key=natural_key)
+    media: list[Media] = []
+    for container, kind in CONTAINERS.items():
+        items = read_items(document.get(container)) or []
+        keys = [key for key in original if media_kind(key) == kind]
+        if len(keys) != len(items):
+            keys = [f"{kind}_{number}" for number in range(1, len(items) + 1)]
+        for key, raw in zip(keys, items, strict=True):
+            reader = _MediaReader(key, {})
+            tools = read_fields(raw)
+            if tools is None:
+                reader.reject("", Reason.MALFORMED_ANNOTATION, "not an object of annotation lists")
+            for tool, annotations in (tools or {}).items():
+                if tool in _TOOLS or any(read_fields(item) is not None for item in read_items(annotations) or ()):
+                    reader.add_annotations(annotations, tool=tool)
+            media.append(reader.finish(extra.get(key)))
+    return media
+
+
+class TooManyFailures(ValueError):
+    """More of a media cannot be read than is worth listing: it is no document, whatever it looks like."""
+
+
+class _MediaReader:
+    """Reads one media. Whatever it is given ends in ``annotations`` or in ``failures``, exactly once."""
+
+    def __init__(self, key: str, group_of: dict[str, str]) -> None:
+        # Failures with a media are those of an annotation, so it must not be empty.
+        self.key = key or "_"
+        self.kind = media_kind(key)
+        self.group_of = group_of
+        self.entries: dict[str, tuple[Fields, bytes]] = {}
+        self.annotations: dict[str, Annotation | None] = {}
+        self.failures: list[Failure] = []
+        self.forms: set[str] = set()
+
+    def reject(self, identifier: str, reason: Reason, detail: str, outcome: str = "failed") -> None:
+        if len(self.failures) >= MOST_FAILURES:
+            raise TooManyFailures
+        self.failures.append(Failure(0, reason, detail, self.key, identifier, outcome))
+
+    def add_entries(self, raw: msgspec.Raw | None) -> None:
+        items = read_items(raw)
+        if items is None and not _is_null(raw):
+            self.reject("", Reason.ORPHAN_GEOMETRY, "not a list of entries", "skipped")
+        for item in items or ():
+            fields = read_fields(item)
+            identifier = _identifier(fields)
+            if fields is None or not identifier:
+                self.reject("", Reason.ORPHAN_GEOMETRY, "an entry without an id", "skipped")
+                continue
+            if identifier in self.entries:
+                # The last one counts, as in the Synapse SDK.
+                self.reject(identifier, Reason.ORPHAN_GEOMETRY, "a later entry has the same id", "skipped")
+            self.entries[identifier] = (fields, bytes(item))
+
+    def add_annotations(self, raw: msgspec.Raw | None, tool: str = "") -> None:
+        items = read_items(raw)
+        if items is None and not _is_null(raw):
+            self.reject("", Reason.MALFORMED_ANNOTATION, "not a list of annotations")
+        for item in items or ():
+            fields = read_fields(item) or {}
+            self.forms.add(next((form for form in ("tool", "type") if form in fields), "tool"))
+            identifier = _identifier(fields)
+            if not identifier:
+                self.reject("", Reason.MALFORMED_ANNOTATION, "not an object with an id")
+                continue
+            if identifier in self.annotations:
+                # A relation may be kept in both places that the format has for it.
+                known = self.annotations[identifier]
+                twice = tool == "relation" and known is not None and isinstance(known.shape, Relation)
+                outcome = "skipped" if twice else "failed"
+                self.reject(identifier, Reason.DUPLICATE_ANNOTATION, "an earlier one has the same id", outcome)
+                continue
+            self.annotations[identifier] = None
+            entry, entry_json = self.entries.pop(identifier, ({}, b""))
+            try:
+                self.annotations[identifier] = self._annotation(
+                    identifier, tool, _Places(fields, entry, bytes(item), entry_json)
+                )
+            except Rejected as error:
+                self.reject(identifier, *error.args)
+
+    def finish(self, size: msgspec.Raw | None) -> Media:
+        for identifier in self.entries:
+            self.reject(identifier, Reason.ORPHAN_GEOMETRY, "no annotation has this id", "skipped")
+        self.entries = {}
+        return Media(
+            self.key,
+            self.kind,
+            *_size(size),
+            tuple(annotation for annotation in self.annotations.values() if annotation is not None),
+            tuple(self.failures),
+        )
+
+    def _annotation(self, identifier: str, tool: str, places: "_Places") -> Annotation:
+        tool = tool or _text(places.annotation.get("tool")) or _text(places.annotation.get("type"))
+        tool = _ALIASES.get(tool, tool)
+        if not tool:
+            raise Rejected(Reason.MALFORMED_ANNOTATION, "no tool")
+        label, attributes = _classification(places.annotation, required=tool in _TOOLS - _WITHOUT_CLASS)
+        shape = _shape(tool, self.kind, places, attributes)
+        group = self.group_of.get(identifier) or _text(places.annotation.get("group_id"))
+        return Annotation(identifier, tool, label, shape, attributes, group)
+
+
+class _Places(msgspec.Struct):
+    """Where the geometry of one annotation may be: its entry in ``annotationsData``, or the annotation itself."""
+
+    annotation: Fields
+    entry: Fields
+    annotation_json: bytes
+    entry_json: bytes
+
+    def find(self, name: str) -> msgspec.Raw | None:
+        found = self.entry.get(name)
+        if _is_null(found):
+            found = self.annotation.get(name)
+        return None if _is_null(found) else found
+
+    def geometry(self) -> msgspec.Raw:
+        found = self.find("coordinate") or self.find("data")
+        if found is None:
+            raise Rejected(Reason.GEOMETRY_MISSING, "nothing says where it is")
+        return found
+
+
+def _shape(tool: str, kind: str, places: _Places, attributes: dict[str, Any]) -> Shape:
+    if tool == "classification":
+        return Whole()
+    if tool == "relation":
+        return _relation(places)
+    if kind not in ("image", "") or tool not in _DRAWN:
+        return _opaque(tool, places)
+    if tool == "segmentation":
+        return _segmentation(places)
+    value = decode(places.geometry())
+    if tool == "bounding_box":
+        # DM v2 keeps a box's rotation among its attributes.
+        return shapes.box(value, attributes.pop("rotation", None) if "attrs" in places.annotation else None)
+    if tool == "keypoint":
+        visible = attributes.pop("visibility", None)
+        return shapes.point(value, decode(places.annotation.get("visibility")) if visible is None else visible)
+    return shapes.polygon(value) if tool == "polygon" else shapes.polyline(value)
+
+
+def _segmentation(places: _Places) -> Shape:
+    pixels = places.find("pixel_indices")
+    if pixels is None:
+        pixels = places.find("data")
+        if pixels is None and places.find("section") is None:
+            raise Rejected(Reason.GEOMETRY_MISSING, "nothing says where it is")
+        if pixels is None or bytes(pixels).startswith(b"{"):
+            return _opaque("segmentation", places)
+    told = (decode(places.find(name)) for name in ("isCompressed", "compressionFormat", "encoding"))
+    return shapes.mask(bytes(pixels), *told)
+
+
+def _relation(places: _Places) -> Relation:
+    ends = [decode(places.find(name)) for name in ("annotationId", "targetAnnotationId")]
+    if ends == [None, None]:
+        ends = decode(places.geometry())
+    if not isinstance(ends, list) or len(ends) != 2 or not all(isinstance(end, str) and end for end in ends):
+        raise Rejected(Reason.MALFORMED_ANNOTATION, "a relation without two ends")
+    return Relation(*ends)
+
+
+def _opaque(tool: str, places: _Places) -> Opaque:
+    if places.entry.keys() - _NOT_GEOMETRY:
+        return Opaque(places.entry_json)
+    found = places.find("data")
+    if found is not None:
+        return Opaque(bytes(found))
+    if tool in _TOOLS:
+        raise Rejected(Reason.GEOMETRY_MISSING, "nothing says where it is")
+    return Opaque(places.annotation_json)
+
+
+def _classification(annotation: Fields, *, required: bool) -> tuple[str, dict[str, Any]]:
+    """The class and everything else that was chosen, of an object or a plain string, and DM v2's ``attrs``."""
+    try:
+        code = decode(annotation.get("classification"))
+        listed = decode(annotation.get("attrs"))
+    except Rejected as error:
+        raise Rejected(Reason.MALFORMED_ANNOTATION, "an attribute that is a number out of range") from error
+    attributes: dict[str, Any] = {}
+    if isinstance(code, dict):
+        attributes = code
+        code = attributes.pop("class", None)
+    for attribute in listed if isinstance(listed, list) else () if listed is None else (None,):
+        if not isinstance(attribute, dict) or not isinstance(attribute.get("name"), str):
+            raise Rejected(Reason.MALFORMED_ANNOTATION, "attrs is not a list of names and values")
+        attributes[attribute["name"]] = attribute.get("value")
+    label = class_label(code) if isinstance(code, str) else ""
+    if not label and (required or code not in (None, "")):
+        raise Rejected(Reason.INVALID_CLASS_NAME, "no class, or controls in it")
+    if not shapes.check_attributes(attributes):
+        raise Rejected(Reason.MALFORMED_ANNOTATION, "an attribute that is a number out of range")
+    return label, attributes
+
+
+def _groups(raw: msgspec.Raw | None) -> Iterator[Group]:
+    """The groups that can be read; keypoints of the others stay without one, which formats report."""
+    for item in read_items(raw) or ():
+        try:
+            yield _GROUP.decode(item)
+        except msgspec.DecodeError:
+            continue
+
+
+def _size(raw: msgspec.Raw | None) -> tuple[int | None, int | None]:
+    fields = read_fields(raw) or {}
+    try:
+        return pixel_size(decode(fields.get("width"))), pixel_size(decode(fields.get("height")))
+    except Rejected:
+        return None, None
+
+
+def _identifier(fields: Fields | None) -> str:
+    raw = (fields or {}).get("id")
+    return _text(raw) or (bytes(raw).decode() if raw is not None and bytes(raw).isdigit() else "")
+
+
+def _text(raw: msgspec.Raw | None) -> str:
+    return str(decode(raw)) if raw is not None and bytes(raw).startswith(b'"') else ""
+
+
+def _is_null(raw: msgspec.Raw | None) -> bool:
+    return raw is None or bytes(raw) == b"null"

@@ -1,0 +1,1 @@
+"""HTTP under the rules of the SDK: one client session, bounded and restricted to known hosts."""

@@ -1,0 +1,1 @@
+"""Listings of the API: filters, pages, rows, and the plan of shards over them."""

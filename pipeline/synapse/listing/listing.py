@@ -1,0 +1,222 @@
+"""How the three lists are asked: which requests give which records, and what to do when an answer is too large.
+
+``task`` and ``assignment`` have range filters on their unique key; ``ground_truth`` has none, and is asked by ids (of
+events or of their models, whichever the backend understands), or, where it ignores those, by the addresses of the pages
+that were found when the plan was made.
+"""
+
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from itertools import batched
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from pipeline.errors import BackendError
+from pipeline.model.shards import Shard, unpack_keys
+from pipeline.synapse.http.concurrency import Lease
+from pipeline.synapse.http.transport import PAGE, Transport
+from pipeline.synapse.listing.rows import Row, decode_page
+
+LARGEST_PAGE = 1000
+"""Rows the API gives in one page at most."""
+
+LARGEST_SHARED_PAGE = 128 * 2**20
+"""Bytes of a page of several rows; where rows are that large, fewer are asked for at a time."""
+
+# Ids in one request: at seven digits and an encoded comma each, half of what a query may hold.
+_MOST_IDS = 500
+_SELECTIONS = ("id", "id__in", "ids")
+_BOUNDS = ("id__gt", "id__gte", "id__lt", "id__lte")
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """One of the lists: where it is, its unique key, and which fields hold files."""
+
+    path: str
+    key: str
+    key_fields: str
+    file_fields: str
+    expand: str = ""
+
+
+ENDPOINTS: Mapping[str, Endpoint] = {
+    "task": Endpoint("sdk/tasks/", "id", "id", "id,data_unit,files_manifest", expand="data_unit"),
+    "assignment": Endpoint("sdk/assignments/", "id", "id", "id,file,files_manifest"),
+    "ground_truth": Endpoint(
+        "sdk/ground_truth_events/",
+        "pgh_id",
+        "id,pgh_id,ground_truth_dataset",
+        "id,pgh_id,data_unit,files,files_manifest",
+    ),
+}
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Records to be listed by one request (and its ``next`` pages).
+
+    ``keys`` ascend; ``models`` are aligned with them, when it is those that ``ids=`` selects by; ``start`` is the
+    address of the page on which the highest key was found when the plan was made, for lists without an ids filter.
+    """
+
+    keys: tuple[int, ...]
+    models: tuple[int, ...] = ()
+    start: str = ""
+    page_size: int = 100
+
+    @property
+    def rows(self) -> int:
+        """How many rows one answer may have."""
+        return min(len(self.keys), self.page_size)
+
+
+class Listing:
+    """One target's list under one (checked) filter; ``expand`` is a field wanted in full besides the endpoint's own."""
+
+    def __init__(
+        self,
+        client: Transport,
+        target: str,
+        filter: Mapping[str, str],  # noqa: A002  the configuration's word
+        page_size: int,
+        expand: str = "",
+    ) -> None:
+        self.client = client
+        self.target = target
+        self.endpoint = ENDPOINTS[target]
+        self.filter = dict(filter)
+        self.page_size = page_size
+        self.expand = self.endpoint.expand or expand
+        self.has_range = target != "ground_truth"
+        self.project = int(filter["project"]) if "project" in filter else None
+
+    async def count(self) -> int:
+        """How many records there are now, by the server's own count."""
+        params = {**self.filter, "fields": self.endpoint.key_fields, "page_size": "1"}
+        page = await self.client.fetch_page(self.endpoint.path, params, decode_page)
+        if page.count is None:
+            raise BackendError(self.endpoint.path, "the API does not say how many records there are")
+        return page.count
+
+    async def probe(self) -> None:
+        """Ask for next to nothing: raises TransientError when it is the server that is in trouble, not one record."""
+        params = {**self.filter, "fields": self.endpoint.key_fields, "page_size": "1"}
+        await self.client.fetch_page(self.endpoint.path, params, decode_page)
+
+    def walk_params(self, page_size: int) -> dict[str, str]:
+        """The cheapest request that lists every record, newest first."""
+        return {
+            **self.filter,
+            "fields": self.endpoint.key_fields,
+            "ordering": f"-{self.endpoint.key}",
+            "pagination": "cursor",
+            "page_size": str(page_size),
+        }
+
+    def bounded(self, low: int | None, high: int | None) -> dict[str, str]:
+        """Parameters for keys from ``low`` to below ``high``, within the filter's own bounds."""
+        bounds: dict[str, str] = {}
+        if low is not None:
+            bounds["id__gte"] = str(max(low, int(self.filter.get("id__gte", low))))
+        if high is not None:
+            bounds["id__lt"] = str(min(high, int(self.filter.get("id__lt", high))))
+        return bounds
+
+    def batches(self, shard: Shard, only: Iterable[int] | None = None) -> list[Batch]:
+        """Requests that together list the shard's records, or ``only`` those among them."""
+        keys = unpack_keys(shard.keys)
+        wanted = set(keys.tolist() if only is None else only)
+        if shard.cursors and not shard.models:
+            batches = (self.only(batch, wanted) for batch in self._by_cursor(keys.tolist(), shard))
+            return [batch for batch in batches if batch.keys]
+        chosen = [position for position, key in enumerate(keys.tolist()) if key in wanted]
+        models = unpack_keys(shard.models)[chosen] if shard.models else None
+        keys = keys[chosen]
+        size = min(self.page_size, _MOST_IDS) if self._asks_ids else self.page_size
+        found: list[Batch] = []
+        for positions in batched(range(len(keys)), size):
+            part = slice(positions[0], positions[-1] + 1)
+            of_part = () if models is None else tuple(models[part].tolist())
+            found.append(Batch(tuple(keys[part].tolist()), of_part, page_size=self.page_size))
+        return found
+
+    def _by_cursor(self, keys: Sequence[int], shard: Shard) -> list[Batch]:
+        """The keys of each planned page, with the page's address; a page that lost rows is read a little further."""
+        given = dict(parse_qsl(shard.cursors[0].partition("?")[2])).get("page_size", "")
+        if not given.isdigit() or int(given) * len(shard.cursors) < shard.count:
+            return [Batch(tuple(keys), start=shard.cursors[0], page_size=self.page_size)]
+        parts = list(batched(keys[::-1], int(given)))
+        return [
+            Batch(tuple(reversed(part)), start=start, page_size=self.page_size)
+            for part, start in zip(parts, shard.cursors, strict=False)
+        ]
+
+    @property
+    def _asks_ids(self) -> bool:
+        """Whether records are asked for one by one: there are no ranges, or they would mostly hold other records."""
+        return not self.has_range or any(name in self.filter for name in _SELECTIONS)
+
+    def request(self, batch: Batch, fields: str = "") -> tuple[str, dict[str, str]]:
+        """Address and parameters that list ``batch``: whole rows with fresh URLs, or only some ``fields`` of them."""
+        params = {"ordering": f"-{self.endpoint.key}", "pagination": "cursor", "page_size": str(batch.page_size)}
+        params |= {"fields": fields} if fields else {"response_mode": "presigned"}
+        if self.expand:
+            params["expand"] = self.expand
+        if batch.start:
+            return batch.start, params
+        own = {key: value for key, value in self.filter.items() if key not in (*_SELECTIONS, *_BOUNDS)}
+        if self._asks_ids:
+            own["ids"] = ",".join(map(str, dict.fromkeys(batch.models or batch.keys)))
+        else:
+            own |= {"id__gte": str(batch.keys[0]), "id__lte": str(batch.keys[-1])}
+        return self.endpoint.path, {**own, **params}
+
+    async def pages(
+        self, batch: Batch, pending: set[int], fields: str = "", *, rank: int = PAGE, lease: Lease | None = None
+    ) -> AsyncGenerator[list[Row]]:
+        """Rows of ``pending`` keys, page by page; the caller removes from ``pending`` what it takes.
+
+        Ends when nothing is pending or the list is at its end. Rows that nobody planned are left out.
+        """
+        address, params = self.request(batch, fields)
+        limit = LARGEST_SHARED_PAGE if batch.rows > 1 else None
+        while True:
+            page = await self.client.fetch_page(address, params, decode_page, lease, rank=rank, limit=limit)
+            following, rows = page.next, [row for row in page.results if row.key in pending]
+            passed = bool(batch.start) and min((row.key for row in page.results), default=0) < min(pending)
+            del page
+            yield rows
+            if following is None or passed or not pending:
+                return
+            address, params = following, {}
+
+    async def row(self, batch: Batch, key: int, fields: str = "", *, rank: int = PAGE) -> Row | None:
+        """One record's row as it is now, or None when the API no longer lists it."""
+        pending = {key}
+        found = None
+        async with aclosing(self.pages(self.only(batch, pending), pending, fields, rank=rank)) as pages:
+            async for rows in pages:
+                if rows:
+                    found = rows[0]
+                    break
+        return found
+
+    def only(self, batch: Batch, keys: set[int]) -> Batch:
+        """The part of ``batch`` with these keys."""
+        chosen = [position for position, key in enumerate(batch.keys) if key in keys]
+        return msgspec.structs.replace(
+            batch,
+            keys=tuple(batch.keys[position] for position in chosen),
+            models=tuple(batch.models[position] for position in chosen) if batch.models else (),
+        )
+
+    def smaller(self, batch: Batch, pending: set[int]) -> list[Batch]:
+        """Requests for less at a time that list the same ``pending`` records; none when it cannot be less."""
+        if batch.start:
+            size = batch.page_size // 2
+            return [msgspec.structs.replace(self.only(batch, pending), page_size=size)] if size else []
+        if len(pending) < 2:
+            return []
+        ordered = sorted(pending)
+        middle = len(ordered) // 2
+        return [self.only(batch, set(half)) for half in (ordered[:middle], ordered[middle:])]

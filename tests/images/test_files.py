@@ -1,0 +1,164 @@
+"""Headers are read without decoding, and a picture that is changed stays the picture it was."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.images import files as pictures
+from pipeline.images.files import (
+    Header,
+    PictureError,
+    as_jpeg,
+    indexed_png,
+    is_unterminated,
+    read_header,
+    upright,
+    without_orientation,
+)
+
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+
+
+def quarters(size=(64, 32)):
+    """Red, green, blue and white quarters, so that every way to turn it looks different."""
+    image = Image.new("RGB", size)
+    width, height = size
+    for number, colour in enumerate((RED, GREEN, BLUE, WHITE)):
+        left, top = number % 2 * width // 2, number // 2 * height // 2
+        image.paste(colour, (left, top, left + width // 2, top + height // 2))
+    return image
+
+
+def encoded(image, form="JPEG", orientation=0, **options):
+    stream = io.BytesIO()
+    if orientation:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        exif[0x010E] = "a street"
+        options["exif"] = exif
+    image.save(stream, form, **options)
+    return stream.getvalue()
+
+
+def corner_colours(data):
+    with Image.open(io.BytesIO(data)) as image:
+        pixels, (width, height) = image.convert("RGB"), image.size
+        corners = ((3, 3), (width - 4, 3), (3, height - 4), (width - 4, height - 4))
+        return [tuple(round(value / 255) * 255 for value in pixels.getpixel(corner)) for corner in corners]
+
+
+# Orientation and the corner colours (left to right, top to bottom) that a viewer shows; EXIF 2.3, table of tag 0x0112.
+SHOWN = {
+    1: [RED, GREEN, BLUE, WHITE],
+    2: [GREEN, RED, WHITE, BLUE],
+    3: [WHITE, BLUE, GREEN, RED],
+    4: [BLUE, WHITE, RED, GREEN],
+    5: [RED, BLUE, GREEN, WHITE],
+    6: [BLUE, RED, WHITE, GREEN],
+    7: [WHITE, GREEN, BLUE, RED],
+    8: [GREEN, WHITE, RED, BLUE],
+}
+
+
+@pytest.mark.parametrize("orientation", SHOWN)
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_a_picture_is_turned_as_viewers_turn_it(form, orientation):
+    data = encoded(quarters(), form, orientation)
+    header = read_header(data)
+    assert header == Header(64, 32, orientation)
+    assert header.upright_size == ((32, 64) if orientation >= 5 else (64, 32))
+    turned = upright(data)
+    assert corner_colours(turned) == SHOWN[orientation]
+    assert read_header(turned) == Header(*header.upright_size)
+    assert Image.open(io.BytesIO(turned)).format == form
+
+
+def test_a_tiff_is_measured_as_its_decoder_turns_it():
+    assert read_header(encoded(quarters(), "TIFF", 6)) == Header(32, 64)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_only_the_orientation_goes_when_pixels_stay_as_they_are(form):
+    data = encoded(quarters(), form, 6)
+    kept = without_orientation(data)
+    assert read_header(kept) == Header(64, 32)
+    assert corner_colours(kept) == SHOWN[1]
+    with Image.open(io.BytesIO(kept)) as image:
+        assert image.getexif()[0x010E] == "a street"
+
+
+def test_a_jpeg_keeps_its_quantisation_when_pixels_stay():
+    data = encoded(quarters(), orientation=6, quality=37)
+    kept = Image.open(io.BytesIO(without_orientation(data)))
+    assert kept.quantization == Image.open(io.BytesIO(data)).quantization
+
+
+def test_the_colour_profile_stays():
+    data = encoded(quarters(), orientation=3, icc_profile=b"profile" * 20)
+    for changed in (upright(data), without_orientation(data), as_jpeg(data)):
+        assert Image.open(io.BytesIO(changed)).info["icc_profile"] == b"profile" * 20
+
+
+def test_the_same_picture_gives_the_same_bytes():
+    data = encoded(quarters(), orientation=8)
+    assert upright(data) == upright(data)
+    assert as_jpeg(data) == as_jpeg(data)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "LA", "1", "CMYK"])
+def test_any_picture_becomes_an_rgb_jpeg(mode):
+    form = "TIFF" if mode == "CMYK" else "PNG"
+    with Image.open(io.BytesIO(as_jpeg(encoded(quarters().convert(mode), form)))) as image:
+        assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (64, 32))
+
+
+def test_transparency_becomes_white():
+    assert corner_colours(as_jpeg(encoded(Image.new("RGBA", (16, 16), (0, 0, 0, 0)), "PNG"))) == [WHITE] * 4
+
+
+@pytest.mark.parametrize("change", [upright, without_orientation, as_jpeg])
+@pytest.mark.parametrize("data", [b"", b"no picture", encoded(quarters())[:300], encoded(quarters(), "PNG")[:90]])
+def test_what_cannot_be_decoded_is_refused(change, data):
+    with pytest.raises(PictureError, match="cannot be decoded"):
+        change(data)
+
+
+def test_a_picture_larger_than_the_limit_is_refused_before_it_is_decoded(monkeypatch):
+    monkeypatch.setattr(pictures, "MAX_DECODED", 64 * 32 - 1)
+    with pytest.raises(PictureError, match="more than"):
+        as_jpeg(encoded(quarters()))
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 77])
+def test_an_orientation_that_is_none_is_upright(orientation):
+    assert read_header(encoded(quarters(), orientation=orientation)) == Header(64, 32)
+
+
+def test_damaged_metadata_is_no_reason_to_fail():
+    data = encoded(quarters(), orientation=6).replace(b"MM\0*", b"MM\0*\xff"[:4] + b"", 1)
+    cut = data[:30] + b"\xff" * 8 + data[38:]
+    assert read_header(cut) in (None, Header(64, 32), Header(64, 32, 6))
+
+
+@pytest.mark.parametrize(
+    ("head", "tail", "expected"),
+    [
+        (b"\xff\xd8\xff", b"\xff\xd9", False),
+        (b"\xff\xd8\xff", b"\0\0", True),
+        (b"\xff\xd8\xff", b"\xd9", True),
+        (b"\x89PN", b"\0\0", False),
+    ],
+)
+def test_only_a_jpeg_has_an_end_mark(head, tail, expected):
+    assert is_unterminated(head, tail) is expected
+
+
+def test_an_indexed_png_holds_indices_and_palette():
+    indices = np.arange(6, dtype=np.uint8).reshape(2, 3)[:, ::-1]
+    palette = bytes(range(256)) * 3
+    with Image.open(io.BytesIO(indexed_png(indices, palette))) as image:
+        assert (image.mode, image.size) == ("P", (3, 2))
+        assert np.asarray(image).tolist() == indices.tolist()
+        assert bytes(image.getpalette()[:18]) == palette[:18]
