@@ -26,7 +26,7 @@ class Albums:
     def manifests(self, catalog):
         for split in catalog.splits:
             yield Manifest(f"album/{split}.bin", (Section("pages", b"<album>", b"", b"</album>"),))
-            yield Manifest(f"album/{split}.txt", (Section("lines"),), transform="tests.test_output:shouted")
+            yield Manifest(f"album/{split}.txt", (Section("lines"),), transform="tests.destination.test_shard_writer:shouted")
 
     def render(self, sample, catalog):
         if not sample.sample.has_image:
@@ -47,7 +47,7 @@ def shouted(chunks):
         yield chunk.replace(b" ", b" IMAGE ")
 
 
-ALBUMS = ["tests.test_output:Albums"]
+ALBUMS = ["tests.destination.test_shard_writer:Albums"]
 
 
 def rows(path):
@@ -241,5 +241,5 @@ class Impostor(Albums):
 
 def test_two_formats_that_write_the_same_file_stop_the_export_before_anything_is_written(tidy, tmp_path):
     with pytest.raises(FormatError, match=r"annotations\.csv, which is also written by csv"):
-        export(tidy, tmp_path, formats=["csv", "tests.test_output:Impostor"])
+        export(tidy, tmp_path, formats=["csv", "tests.destination.test_shard_writer:Impostor"])
     assert {path.name for path in tmp_path.iterdir()} == {"_staging"}
