@@ -180,7 +180,7 @@ def _formats(options: argparse.Namespace) -> int:
         if not equals:
             raise ConfigError(option, "write options as name=value")
         chosen[name] = read_value(value, option)
-    report.print_fates(load_format(options.format, chosen), console)
+    report.print_support(load_format(options.format, chosen), console)
     return 0
 
 

@@ -3,8 +3,6 @@
 import os
 import shutil
 import sys
-from dataclasses import fields, is_dataclass
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -13,23 +11,10 @@ from pipeline.commands.forecast import forecast
 from pipeline.config.export import ExportConfig
 from pipeline.destination import metadata
 from pipeline.destination.existing import State
-from pipeline.formats import FORMATS, Format, load_format, load_formats
-from pipeline.formats.support import fates_of
+from pipeline.formats import BaseFormat, list_formats, load_formats
 from pipeline.model.ledger import Count, Ledger
 from pipeline.progress import printable
 from pipeline.run import Result
-
-_READERS = {
-    "coco": "pycocotools: COCO('{url}/annotations/instances_{split}.json'), images in {url}/images/{split}",
-    "csv": "pandas: read_csv('{url}/annotations.csv', keep_default_na=False, na_values=[''])",
-    "imagefolder": "Hugging Face: load_dataset('imagefolder', data_dir='{url}/images')",
-    "parquet": "DuckDB: select * from read_parquet('{url}/parquet/*/*.parquet')",
-    "synapse_json": "one document per record in {url}/json/",
-    "voc": "torchvision: VOCDetection('{url}', image_set='{split}')",
-    "webdataset": "webdataset: WebDataset('{url}/webdataset/{split}-000000.tar').decode('pil')",
-    "yolo": "Ultralytics: yolo {task} train data={url}/{folder}data.yaml",
-}
-
 
 # How an export is brought to the machine that trains: most readers know nothing of object stores.
 _FETCHERS = {"s3": "aws s3 sync {url} {folder}", "gs": "gcloud storage rsync --recursive {url} {folder}"}
@@ -69,12 +54,9 @@ def print_result(result: Result, config: ExportConfig, console: Console, source:
         _say(console, f"  to read it, bring it to a disk: {_FETCHERS[protocol].format(url=result.url, folder=folder)}")
     split = next(iter(splits), "train")
     loaded = load_formats((entry.name, entry.options) for entry in config.formats)
-    for entry, format_ in zip(config.formats, loaded, strict=True):
-        if text := _READERS.get(entry.name):
-            below = getattr(format_, "folder", "")
-            task = getattr(format_, "task", "")
-            own = {"folder": f"{below}/" if below else "", "task": task}
-            _say(console, f"  {text.format(url=folder, split=split, **own)}")
+    for format_ in loaded:
+        if text := format_.how_to_read(folder, split):
+            _say(console, f"  {text}")
     _say(console, f"  books and reasons: {result.url}/{metadata.SUMMARY}")
     _say(console, f"next: {_program()} verify {place} --full")
     _say(console, f"content {success.content[:16]}: the same for the same data and configuration")
@@ -107,22 +89,21 @@ def print_forecast(config: ExportConfig, search_path: str, console: Console) -> 
 
 def print_formats(console: Console) -> None:
     """Every format by name, what it is, and its options with their defaults."""
-    for name in sorted(FORMATS):
-        loaded: Any = load_format(name)
-        _say(console, f"{name}: {(loaded.__doc__ or '').strip().splitlines()[0].replace('``', '')}")
-        options = fields(loaded) if is_dataclass(loaded) else ()
-        if options:
-            _say(console, f"  options: {', '.join(f'{option.name}={option.default!r}' for option in options)}")
+    for found in list_formats():
+        package = f" (of the package {found.package})" if found.package else ""
+        _say(console, f"{found.name}{package}: {found.problem or found.summary}")
+        if found.options:
+            _say(console, f"  options: {', '.join(found.options)}")
     _say(console, f"what becomes of each kind of annotation: {_program()} formats NAME [OPTION=VALUE ...]")
 
 
-def print_fates(format_: Format, console: Console) -> None:
+def print_support(format_: BaseFormat, console: Console) -> None:
     """What becomes of each kind of annotation in a format, as it declares."""
-    fates = fates_of(format_)
-    if not fates:
+    support = format_.support()
+    if not support:
         _say(console, f"{format_.name} does not declare what it loses; a dry run counts it: {_program()} plan my.yaml")
-    for kind, fate in fates.items():
-        text = " ".join(filter(None, (fate.outcome, fate.reason, fate.how and f"({fate.how})")))
+    for kind, found in support.items():
+        text = " ".join(filter(None, (found.outcome, found.reason, found.how and f"({found.how})")))
         _say(console, f"{kind.value + ':':34} {text}")
 
 

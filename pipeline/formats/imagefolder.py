@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from pipeline.formats import Entry, Loss, Manifest, Section
+from pipeline.formats import BaseFormat, Entry, Loss, Manifest, Section
 from pipeline.formats.images import Rectangle, image_size, is_outside, is_turned, mask_rle, place, without_image
-from pipeline.formats.support import KEPT, Fate, Kind
+from pipeline.formats.support import KEPT, Kind, Support
 from pipeline.images.geometry import corners, enclosing, polygon_area
 from pipeline.model.catalog import Catalog
 from pipeline.reasons import Reason
@@ -36,11 +36,10 @@ class _Objects:
 
 
 @dataclass(frozen=True)
-class ImageFolder:
+class ImageFolder(BaseFormat):
     """``images/<split>/metadata.parquet``: a row per usable image, with its objects as parallel lists."""
 
     name: ClassVar[str] = "imagefolder"
-    needs_payload: ClassVar[bool] = False
     needs_originals: ClassVar[bool] = True
 
     def manifests(self, catalog: Catalog) -> Iterable[Manifest]:
@@ -82,28 +81,32 @@ class ImageFolder:
         }
         return [Entry(_path(sample.split), _encode(row) + b"\n", _IMAGES), *losses]
 
-    def fates(self) -> Mapping[Kind, Fate]:
+    def support(self) -> Mapping[Kind, Support]:
         """Boxes, outlines and masks are kept, each with its upright box; lines and points have no place."""
-        cut = Fate("lossy", Reason.CLIPPED_TO_IMAGE, "its box is cut")
-        outside = Fate("skipped", Reason.OUTSIDE_IMAGE)
-        unsupported = Fate("skipped", Reason.UNSUPPORTED_ANNOTATION_TYPE)
-        mask = Fate(how="as COCO RLE")
+        cut = Support("lossy", Reason.CLIPPED_TO_IMAGE, "its box is cut")
+        outside = Support("skipped", Reason.OUTSIDE_IMAGE)
+        unsupported = Support("skipped", Reason.UNSUPPORTED_ANNOTATION_TYPE)
+        mask = Support(how="as COCO RLE")
         return dict.fromkeys(Kind, unsupported) | {
             Kind.BOX: KEPT,
-            Kind.TURNED_BOX: Fate("lossy", Reason.ROTATION_ENCLOSED, "polygon of its corners and the box around it"),
-            Kind.BOX_OVER_EDGE: Fate("lossy", Reason.CLIPPED_TO_IMAGE, "cut"),
+            Kind.TURNED_BOX: Support("lossy", Reason.ROTATION_ENCLOSED, "polygon of its corners and the box around it"),
+            Kind.BOX_OVER_EDGE: Support("lossy", Reason.CLIPPED_TO_IMAGE, "cut"),
             Kind.BOX_OUTSIDE: outside,
             Kind.POLYGON: KEPT,
             Kind.POLYGON_OVER_EDGE: cut,
             Kind.POLYGON_OUTSIDE: outside,
-            Kind.FLAT_POLYGON: Fate("skipped", Reason.INVALID_POLYGON),
+            Kind.FLAT_POLYGON: Support("skipped", Reason.INVALID_POLYGON),
             Kind.MASK: mask,
             Kind.MASK_WITH_HOLE: mask,
             Kind.MASK_IN_PARTS: mask,
-            Kind.WHOLE: Fate(how="in `labels`"),
+            Kind.WHOLE: Support(how="in `labels`"),
             Kind.ATTRIBUTES: KEPT,
-            Kind.DROPPED_CLASS: Fate("skipped", Reason.CLASS_DROPPED),
+            Kind.DROPPED_CLASS: Support("skipped", Reason.CLASS_DROPPED),
         }
+
+    def how_to_read(self, url: str, split: str) -> str:  # noqa: ARG002  # datasets finds the splits by their folders
+        """Hugging Face ``datasets``."""
+        return f"Hugging Face: load_dataset('imagefolder', data_dir='{url}/images')"
 
 
 def _add(

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pipeline.formats import Entry, Loss, Manifest
-from pipeline.formats.support import KEPT, Fate, Kind
+from pipeline.formats import BaseFormat, Entry, Loss, Manifest
+from pipeline.formats.support import KEPT, Kind, Support
 from pipeline.model.catalog import Catalog
 from pipeline.records import NumberedSample
 
 
 @dataclass(frozen=True)
-class SynapseJson:
+class SynapseJson(BaseFormat):
     """``json/<stem>.json`` per record: ``{"data": <document>, "files": <file infos without URLs>, "id": <record>}``.
 
     It holds every annotation of every media of the record, of dropped classes too, so it never reports a loss. The
@@ -37,6 +37,10 @@ class SynapseJson:
         )
         return (Entry(f"json/{sample.stem}.json", document),)
 
-    def fates(self) -> Mapping[Kind, Fate]:
+    def support(self) -> Mapping[Kind, Support]:
         """Everything is kept."""
         return dict.fromkeys(Kind, KEPT)
+
+    def how_to_read(self, url: str, split: str) -> str:  # noqa: ARG002  # records of all splits are in one folder
+        """Where the documents are."""
+        return f"one document per record in {url}/json/"

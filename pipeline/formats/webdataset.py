@@ -7,14 +7,15 @@ header, its bytes (put there by whoever joins) and its padding are items of the 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import msgspec
+from msgspec import Meta
 
-from pipeline.formats import Entry, Loss, Manifest, Section
+from pipeline.formats import BaseFormat, Entry, Loss, Manifest, Section
 from pipeline.formats.images import files_of, image_size, without_image
-from pipeline.formats.support import Fate, Kind
-from pipeline.formats.tables.rows import check_count, media_of, rows_of, table_fates
+from pipeline.formats.support import Kind, Support
+from pipeline.formats.tables.rows import media_of, rows_of, table_support
 from pipeline.formats.tar import END, padding, plain_header
 from pipeline.model.catalog import Catalog
 from pipeline.records import NumberedSample
@@ -25,20 +26,13 @@ _encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True)
-class WebDataset:
-    """``webdataset/<split>-<number>.tar``, each of ``images_per_tar`` images with their annotations.
+class WebDataset(BaseFormat):
+    """``webdataset/<split>-<number>.tar``, each of ``images_per_tar`` images with their annotations."""
 
-    Raises ValueError for anything but a whole number from 1.
-    """
-
-    images_per_tar: int = 1000
+    images_per_tar: Annotated[int, Meta(ge=1)] = 1000
 
     name: ClassVar[str] = "webdataset"
-    needs_payload: ClassVar[bool] = False
     needs_originals: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        check_count("images_per_tar", self.images_per_tar)
 
     def manifests(self, catalog: Catalog) -> Iterable[Manifest]:
         """The tar files of every split."""
@@ -66,9 +60,13 @@ class WebDataset:
             *losses,
         ]
 
-    def fates(self) -> Mapping[Kind, Fate]:
+    def support(self) -> Mapping[Kind, Support]:
         """Everything is kept."""
-        return table_fates()
+        return table_support()
+
+    def how_to_read(self, url: str, split: str) -> str:
+        """The webdataset package, with images decoded by Pillow."""
+        return f"webdataset: WebDataset('{url}/{_path(split, 0)}').decode('pil')"
 
 
 def suffix_of(file_name: str) -> str:

@@ -13,7 +13,7 @@ from pipeline.config.export import ExportConfig
 from pipeline.destination import metadata
 from pipeline.destination.existing import Success
 from pipeline.errors import LedgerError
-from pipeline.formats import Format, Manifest, Section
+from pipeline.formats import BaseFormat, Manifest, Section
 from pipeline.formats.encoding import csv_line
 from pipeline.model.catalog import UNASSIGNED, Catalog
 from pipeline.model.ledger import Ledger, merge_ledgers
@@ -79,13 +79,13 @@ def publish(
 
 
 def reader_memory(
-    formats: Sequence[Format], catalog: Catalog, manifests: Sequence[ManifestMarker]
+    formats: Sequence[BaseFormat], catalog: Catalog, manifests: Sequence[ManifestMarker]
 ) -> dict[str, dict[str, Any]]:
     """For each format whose readers load whole files: its largest file, and bytes of memory that loading it takes."""
     sizes = {marker.path: marker.size for marker in manifests}
     found: dict[str, dict[str, Any]] = {}
     for format_ in formats:
-        factor = getattr(format_, "reader_memory", 0)
+        factor = format_.reader_memory
         own = [manifest.path for manifest in format_.manifests(catalog)] if factor else []
         if own:
             largest = max(own, key=lambda path: sizes[path])

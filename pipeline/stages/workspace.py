@@ -16,7 +16,7 @@ from pipeline.config.export import ExportConfig, expand_variables
 from pipeline.config.split_file import SplitFile
 from pipeline.errors import ConfigError
 from pipeline.executors.memory import give_back_memory
-from pipeline.formats import Format, load_formats
+from pipeline.formats import BaseFormat, load_formats
 from pipeline.staging.area import Staging
 from pipeline.storage import Storage, open_access, open_storage
 from pipeline.synapse.client import SynapseClient
@@ -70,12 +70,12 @@ class Workspace:
         return open_storage(config.path, expand_variables(config.storage_options, "storage_options"))
 
     @cached_property
-    def formats(self) -> tuple[Format, ...]:
+    def formats(self) -> tuple[BaseFormat, ...]:
         """The requested formats, with their options. Raises ConfigError."""
         formats = load_formats((entry.name, entry.options) for entry in self.config.formats)
         if not self.config.save_original_file:
             for format_ in formats:
-                if getattr(format_, "needs_originals", False):
+                if format_.needs_originals:
                     raise ConfigError("formats", f"{format_.name} holds the images, so save_original_file must be true")
         return formats
 

@@ -8,8 +8,7 @@ import msgspec
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.formats import FORMATS, Entry, Loss, load_format
-from pipeline.formats.support import KEPT, Fate, Kind, loss_table
+from pipeline.formats import FORMATS, Entry, Kind, Loss, Support, load_format
 from tests.formats.sample_set import catalog_of, samples
 
 # The annotation of the sample set that stands for each kind.
@@ -85,8 +84,7 @@ VARIANTS = [
 
 def declared(name, options):
     format_ = load_format(name, options)
-    assert hasattr(format_, "fates"), f"{name} does not declare fates(): what becomes of each kind of annotation"
-    return format_, dict(format_.fates())
+    return format_, dict(format_.support())
 
 
 def alone(identity, **attributes):
@@ -101,15 +99,15 @@ def alone(identity, **attributes):
     raise AssertionError(f"no annotation of the sample set is called {identity}")
 
 
-def rendered(format_, kind, catalog, fates):
+def rendered(format_, kind, catalog, support):
     """What becomes of the annotation that stands for a kind: outcomes and reasons of its losses."""
     if kind is Kind.ATTRIBUTES:
-        drawn = next(kind for kind in WITH_ATTRIBUTES if fates[kind].outcome != "skipped")
+        drawn = next(kind for kind in WITH_ATTRIBUTES if support[kind].outcome != "skipped")
         sample = alone(identity := STANDS_FOR[drawn], colour="red")
     else:
         sample = alone(identity := STANDS_FOR[kind])
     results = list(format_.render(sample, catalog))
-    if fates[kind].outcome != "skipped":
+    if support[kind].outcome != "skipped":
         assert any(isinstance(result, Entry) for result in results), f"nothing is written of a {kind}"
     return {
         (loss.outcome, str(loss.reason))
@@ -118,57 +116,29 @@ def rendered(format_, kind, catalog, fates):
     }
 
 
-def as_losses(fate):
-    return {(fate.outcome, str(fate.reason))} if fate.outcome != "kept" else set()
+def as_losses(declaration):
+    return {(declaration.outcome, str(declaration.reason))} if declaration.outcome != "kept" else set()
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
-def test_a_format_declares_a_fate_for_every_kind(name, options):
-    _, fates = declared(name, options)
-    assert set(fates) == set(Kind)
-    for fate in fates.values():
-        assert (fate.outcome == "kept") == (not fate.reason)
+def test_a_format_declares_what_becomes_of_every_kind(name, options):
+    _, support = declared(name, options)
+    assert set(support) == set(Kind)
+    for declaration in support.values():
+        assert (declaration.outcome == "kept") == (not declaration.reason)
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
 @pytest.mark.parametrize("masks", ["instance", "semantic", "exclude"])
 def test_what_is_declared_is_what_happens(name, options, masks):
-    format_, fates = declared(name, options)
+    format_, support = declared(name, options)
     for kind in MASKS:
-        if fates[kind].reason == "UNSUPPORTED_ANNOTATION_TYPE" or name in UNTOUCHED:
+        if support[kind].reason == "UNSUPPORTED_ANNOTATION_TYPE" or name in UNTOUCHED:
             continue
         if masks == "exclude":
-            fates[kind] = Fate("skipped", "SEGMENTATION_EXCLUDED")
+            support[kind] = Support("skipped", "SEGMENTATION_EXCLUDED")
         elif masks == "semantic" and name in WITHOUT_STUFF:
-            fates[kind] = Fate("skipped", "SEMANTIC_SEGMENTATION_UNSUPPORTED")
+            support[kind] = Support("skipped", "SEMANTIC_SEGMENTATION_UNSUPPORTED")
     catalog = catalog_of(samples(), masks=masks)
-    found = {kind: rendered(format_, kind, catalog, fates) for kind in Kind}
-    assert found == {kind: as_losses(fate) for kind, fate in fates.items()}
-
-
-def test_the_table_has_a_row_for_each_kind_and_a_column_for_each_format():
-    formats = [load_format(name) for name in ("coco", "synapse_json")]
-    header, rule, *rows = loss_table(formats).splitlines()
-    assert header == "| annotation | `coco` | `synapse_json` |"
-    assert rule == "| --- | --- | --- |"
-    assert [row.split(" | ")[0] for row in rows] == [f"| {kind.value}" for kind in Kind]
-    assert "| box | kept | kept |" in rows
-    assert "| turned box | lossy `ROTATION_ENCLOSED`: polygon of its corners and the box around it | kept |" in rows
-
-
-class Undeclared:
-    name = "mine"
-
-
-def test_a_format_that_declares_nothing_is_in_the_table_all_the_same():
-    rows = loss_table([Undeclared()]).splitlines()
-    assert rows[2] == "| box | not declared |"
-
-
-class Mute(Undeclared):
-    def fates(self):
-        return {Kind.BOX: KEPT}
-
-
-def test_a_kind_that_is_not_declared_is_not_taken_for_kept():
-    assert loss_table([Mute()]).splitlines()[2:4] == ["| box | kept |", "| turned box | not declared |"]
+    found = {kind: rendered(format_, kind, catalog, support) for kind in Kind}
+    assert found == {kind: as_losses(declaration) for kind, declaration in support.items()}

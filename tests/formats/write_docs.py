@@ -7,8 +7,7 @@
 
 from pathlib import Path
 
-from pipeline.formats import load_format
-from pipeline.formats.support import loss_table
+from pipeline.formats import Kind, load_format
 
 PAGE = Path(__file__).parents[2] / "docs" / "formats.md"
 START, END = "<!-- losses -->\n", "<!-- end of losses -->\n"
@@ -24,6 +23,22 @@ TABLES = (
     ),
     (("csv", {}), ("parquet", {}), ("webdataset", {}), ("synapse_json", {})),
 )
+
+
+def loss_table(formats):
+    """A Markdown table, without a last line break: a row for each kind of annotation, a column for each format."""
+    columns = [(format_.name, format_.support()) for format_ in formats]
+    rows = [["annotation", *(f"`{name}`" for name, _ in columns)], ["---"] * (len(columns) + 1)]
+    rows += [[kind.value, *(cell(support.get(kind)) for _, support in columns)] for kind in Kind]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+
+
+def cell(support):
+    """One cell of the table: the outcome, the reason, and how the annotation is written."""
+    if support is None:
+        return "not declared"
+    outcome = f"{support.outcome} `{support.reason}`" if support.reason else support.outcome
+    return f"{outcome}: {support.how}" if support.how else outcome
 
 
 def with_tables(page):

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
+from msgspec import Meta
 
-from pipeline.formats import Entry, Loss, Manifest, Section
+from pipeline.formats import BaseFormat, Entry, Loss, Manifest, Section
 from pipeline.formats.coco.keypoints import Category, Person, category_of, file_kinds, people_of
 from pipeline.formats.encoding import ascii_json, without_nulls
 from pipeline.formats.images import (
@@ -19,7 +20,7 @@ from pipeline.formats.images import (
     place,
     without_image,
 )
-from pipeline.formats.support import KEPT, Fate, Kind
+from pipeline.formats.support import KEPT, Kind, Support
 from pipeline.images.geometry import corners, enclosing, polygon_area
 from pipeline.model.catalog import Catalog
 from pipeline.reasons import Reason
@@ -63,7 +64,7 @@ class _Annotation(msgspec.Struct, gc=False, omit_defaults=True):
 
 
 @dataclass(frozen=True)
-class Coco:
+class Coco(BaseFormat):
     """``annotations/*_<split>.json`` and ``classes.json``, as pycocotools and what builds on it read them.
 
     Boxes, polygons and masks are in ``instances``, the objects of each skeleton in ``<skeleton>_keypoints``, and with
@@ -71,23 +72,15 @@ class Coco:
 
     ``box_segmentation`` is what a plain box has as its segmentation: ``empty`` (``[]``) or its ``rectangle`` as a
     polygon, for training code that needs a mask for every object. ``shard_images`` cuts every file into files of at
-    most so many images; 0 is one file per split. Raises ValueError for anything else.
+    most so many images; 0 is one file per split.
     """
 
     box_segmentation: BoxSegmentation = "empty"
-    shard_images: int = 0
+    shard_images: Annotated[int, Meta(ge=0)] = 0
 
     name: ClassVar[str] = "coco"
-    needs_payload: ClassVar[bool] = False
     reader_memory: ClassVar[float] = 6.4
     """Bytes that pycocotools takes for a byte of JSON, as measured (``docs/formats/coco.md``)."""
-
-    def __post_init__(self) -> None:
-        choices = get_args(BoxSegmentation)
-        if self.box_segmentation not in choices:
-            raise ValueError(f"box_segmentation must be one of {', '.join(choices)}, not {self.box_segmentation!r}")
-        if type(self.shard_images) is not int or self.shard_images < 0:
-            raise ValueError(f"shard_images must be a whole number from 0, not {self.shard_images!r}")
 
     def manifests(self, catalog: Catalog) -> Iterable[Manifest]:
         """The files of every split, all categories in each, and the list of classes."""
@@ -161,32 +154,36 @@ class Coco:
             results += self._items("stuff", sample, image, stuff)
         return results + losses
 
-    def fates(self) -> Mapping[Kind, Fate]:
+    def support(self) -> Mapping[Kind, Support]:
         """What becomes of each kind of annotation, with ``masks: instance``; options make no difference."""
-        outside = Fate("skipped", Reason.OUTSIDE_IMAGE)
-        unsupported = Fate("skipped", Reason.UNSUPPORTED_ANNOTATION_TYPE)
+        outside = Support("skipped", Reason.OUTSIDE_IMAGE)
+        unsupported = Support("skipped", Reason.UNSUPPORTED_ANNOTATION_TYPE)
         return {
             Kind.BOX: KEPT,
-            Kind.TURNED_BOX: Fate("lossy", Reason.ROTATION_ENCLOSED, "polygon of its corners and the box around it"),
-            Kind.BOX_OVER_EDGE: Fate("lossy", Reason.CLIPPED_TO_IMAGE, "cut"),
+            Kind.TURNED_BOX: Support("lossy", Reason.ROTATION_ENCLOSED, "polygon of its corners and the box around it"),
+            Kind.BOX_OVER_EDGE: Support("lossy", Reason.CLIPPED_TO_IMAGE, "cut"),
             Kind.BOX_OUTSIDE: outside,
             Kind.POLYGON: KEPT,
-            Kind.POLYGON_OVER_EDGE: Fate(how="with its points outside"),
+            Kind.POLYGON_OVER_EDGE: Support(how="with its points outside"),
             Kind.POLYGON_OUTSIDE: outside,
-            Kind.FLAT_POLYGON: Fate("skipped", Reason.INVALID_POLYGON),
+            Kind.FLAT_POLYGON: Support("skipped", Reason.INVALID_POLYGON),
             Kind.MASK: KEPT,
-            Kind.MASK_WITH_HOLE: Fate(how="with its holes"),
-            Kind.MASK_IN_PARTS: Fate(how="one object"),
+            Kind.MASK_WITH_HOLE: Support(how="with its holes"),
+            Kind.MASK_IN_PARTS: Support(how="one object"),
             Kind.POLYLINE: unsupported,
-            Kind.SKELETON_POINT: Fate(how="in the file of its skeleton"),
-            Kind.UNGROUPED_POINT: Fate("skipped", Reason.KEYPOINT_GROUP_INVALID),
-            Kind.UNKNOWN_POINT: Fate("skipped", Reason.KEYPOINT_PROFILE_UNSUPPORTED),
+            Kind.SKELETON_POINT: Support(how="in the file of its skeleton"),
+            Kind.UNGROUPED_POINT: Support("skipped", Reason.KEYPOINT_GROUP_INVALID),
+            Kind.UNKNOWN_POINT: Support("skipped", Reason.KEYPOINT_PROFILE_UNSUPPORTED),
             Kind.WHOLE: unsupported,
             Kind.RELATION: unsupported,
             Kind.OPAQUE: unsupported,
-            Kind.ATTRIBUTES: Fate(how="not those of keypoints"),
-            Kind.DROPPED_CLASS: Fate("skipped", Reason.CLASS_DROPPED),
+            Kind.ATTRIBUTES: Support(how="not those of keypoints"),
+            Kind.DROPPED_CLASS: Support("skipped", Reason.CLASS_DROPPED),
         }
+
+    def how_to_read(self, url: str, split: str) -> str:
+        """pycocotools, and where the images are."""
+        return f"pycocotools: COCO('{url}/{self._path('instances', split, 0)}'), images in {url}/images/{split}"
 
     def _items(
         self, kind: str, sample: NumberedSample, image: bytes, annotations: Sequence[_Annotation | Person]

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import msgspec
 
-from pipeline.formats import Entry, Loss, Manifest, Section
+from pipeline.formats import BaseFormat, Entry, Loss, Manifest, Section
 from pipeline.formats.encoding import csv_line
-from pipeline.formats.support import Fate, Kind
-from pipeline.formats.tables.rows import COLUMNS, Rle, Row, check_switch, media_of, rows_of, table_fates, text_of
+from pipeline.formats.support import Kind, Support
+from pipeline.formats.tables.rows import COLUMNS, Rle, Row, media_of, rows_of, table_support, text_of
 from pipeline.model.catalog import Catalog
 from pipeline.records import NumberedSample
 
@@ -20,20 +20,16 @@ _encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True)
-class Csv:
+class Csv(BaseFormat):
     """``annotations.csv``, all splits and all media in one table.
 
     With ``empty_images`` a sample without annotations has one row, with the columns of the annotation empty, so that
-    images without objects are not forgotten. Raises ValueError for anything but true and false.
+    images without objects are not forgotten.
     """
 
     empty_images: bool = True
 
     name: ClassVar[str] = "csv"
-    needs_payload: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        check_switch("empty_images", self.empty_images)
 
     def manifests(self, catalog: Catalog) -> Iterable[Manifest]:  # noqa: ARG002  # the protocol's signature
         """The one file, opened by its header."""
@@ -50,9 +46,13 @@ class Csv:
         lines = [media + csv_line(map(_cell, msgspec.structs.astuple(row))) for row in rows]
         return [Entry(PATH, b"".join(lines), _ROWS), *losses]
 
-    def fates(self) -> Mapping[Kind, Fate]:
+    def support(self) -> Mapping[Kind, Support]:
         """Everything is kept."""
-        return table_fates()
+        return table_support()
+
+    def how_to_read(self, url: str, split: str) -> str:  # noqa: ARG002  # one table for all splits
+        """Pandas; empty cells are missing values, and no text is."""
+        return f"pandas: read_csv('{url}/{PATH}', keep_default_na=False, na_values=[''])"
 
 
 def _cell(value: object) -> object:

@@ -8,23 +8,22 @@ tables made here too.
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+from msgspec import Meta
 
-from pipeline.formats import Entry, Loss, Manifest, Section
+from pipeline.formats import BaseFormat, Entry, Loss, Manifest, Section
 from pipeline.formats.images import files_of
-from pipeline.formats.support import Fate, Kind
+from pipeline.formats.support import Kind, Support
 from pipeline.formats.tables.rows import (
     COLUMNS,
     Row,
-    check_count,
-    check_switch,
     media_of,
     rows_of,
-    table_fates,
+    table_support,
     text_of,
 )
 from pipeline.model.catalog import Catalog
@@ -58,21 +57,16 @@ type _ToBatch = Callable[[list[Any]], pa.RecordBatch]
 
 
 @dataclass(frozen=True)
-class Parquet:
+class Parquet(BaseFormat):
     """``parquet/split=<split>/part-<number>.parquet``, each of ``images_per_file`` images, and ``parquet_other/``.
 
-    ``empty_images`` as in ``csv``. Raises ValueError for anything but a whole number from 1, and true or false.
+    ``empty_images`` as in ``csv``.
     """
 
-    images_per_file: int = 100_000
+    images_per_file: Annotated[int, Meta(ge=1)] = 100_000
     empty_images: bool = True
 
     name: ClassVar[str] = "parquet"
-    needs_payload: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        check_count("images_per_file", self.images_per_file)
-        check_switch("empty_images", self.empty_images)
 
     def manifests(self, catalog: Catalog) -> Iterable[Manifest]:
         """The files of every split, and the one for samples without a usable image."""
@@ -97,9 +91,13 @@ class Parquet:
         values = [[*map(_value, msgspec.structs.astuple(row))] for row in rows]
         return [Entry(path, _encode((list(media.values()), values)) + b"\n", _ROWS), *losses]
 
-    def fates(self) -> Mapping[Kind, Fate]:
+    def support(self) -> Mapping[Kind, Support]:
         """Everything is kept."""
-        return table_fates()
+        return table_support()
+
+    def how_to_read(self, url: str, split: str) -> str:  # noqa: ARG002  # all splits are one table to DuckDB
+        """DuckDB, which reads all files as one table."""
+        return f"DuckDB: select * from read_parquet('{url}/parquet/*/*.parquet')"  # noqa: S608  # shown, not run
 
 
 def to_parquet(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -5,13 +5,12 @@ image that a box could leave.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
 from pipeline.formats import Loss
 from pipeline.formats.images import mask_rle
-from pipeline.formats.support import KEPT, Fate, Kind
+from pipeline.formats.support import KEPT, Kind, Support
 from pipeline.images.geometry import enclosing, polygon_area
 from pipeline.model.catalog import Catalog
 from pipeline.reasons import Reason
@@ -171,26 +170,14 @@ def text_of(raw: msgspec.Raw) -> str:
     return bytes(raw).decode()
 
 
-def check_count(name: str, value: Any) -> None:
-    """Raises ValueError for an option that is no whole number from 1."""
-    if type(value) is not int or value < 1:
-        raise ValueError(f"{name} must be a whole number from 1, not {value!r}")
-
-
-def check_switch(name: str, value: Any) -> None:
-    """Raises ValueError for an option that is neither true nor false."""
-    if type(value) is not bool:
-        raise ValueError(f"{name} must be true or false, not {value!r}")
-
-
-def table_fates() -> Mapping[Kind, Fate]:
-    """What becomes of each kind of annotation in a table: only dropped classes are not there."""
-    fates = dict.fromkeys(Kind, KEPT)
-    fates[Kind.TURNED_BOX] = Fate(how="with its rotation")
-    fates[Kind.OPAQUE] = Fate(how="as JSON")
-    fates[Kind.DROPPED_CLASS] = Fate("skipped", Reason.CLASS_DROPPED)
+def table_support() -> Mapping[Kind, Support]:
+    """Return what becomes of each kind of annotation in a table: only dropped classes are left out."""
+    found = dict.fromkeys(Kind, KEPT)
+    found[Kind.TURNED_BOX] = Support(how="with its rotation")
+    found[Kind.OPAQUE] = Support(how="as JSON")
+    found[Kind.DROPPED_CLASS] = Support("skipped", Reason.CLASS_DROPPED)
     for kind in (Kind.BOX_OVER_EDGE, Kind.POLYGON_OVER_EDGE):
-        fates[kind] = Fate(how="not cut")
+        found[kind] = Support(how="not cut")
     for kind in (Kind.MASK, Kind.MASK_WITH_HOLE, Kind.MASK_IN_PARTS):
-        fates[kind] = Fate(how="as COCO RLE")
-    return fates
+        found[kind] = Support(how="as COCO RLE")
+    return found

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal
 
-from pipeline.formats import Entry, Loss, Manifest, Section
+from msgspec import Meta
+
+from pipeline.formats import BaseFormat, Entry, Loss, Manifest, Section
 from pipeline.formats.images import image_size, without_image
-from pipeline.formats.support import KEPT, Fate, Kind
+from pipeline.formats.support import KEPT, Kind, Support
 from pipeline.formats.voc.image import VocImage
 from pipeline.formats.voc.lists import class_lists, label_map, lists
 from pipeline.formats.voc.planes import PALETTE
@@ -19,48 +21,37 @@ from pipeline.records import Mask, NumberedSample
 
 Images = Literal["keep", "transcode"]
 
-_YEARS = range(2007, 2013)
 _JPEG_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif"))
 
 
 @dataclass(frozen=True)
-class Voc:
+class Voc(BaseFormat):
     """``VOCdevkit/VOC2012/``, as the readers of Pascal VOC expect it.
 
     ``year`` names the folder: torchvision takes 2007 to 2012. ``images`` are copied as they are (``keep``; a JPEG is
     called ``.jpg`` whatever it was called) or those that are no JPEG are made one (``transcode``). ``class_sets`` adds
-    the lists of which images show which class: classes times images lines. Raises ValueError for anything else.
+    the lists of which images show which class: classes times images lines.
     """
 
-    year: int = 2012
+    year: Annotated[int, Meta(ge=2007, le=2012)] = 2012
     images: Images = "keep"
     class_sets: bool = False
 
     name: ClassVar[str] = "voc"
-    needs_payload: ClassVar[bool] = False
 
-    def __post_init__(self) -> None:
-        if type(self.year) is not int or self.year not in _YEARS:
-            raise ValueError(f"year must be a whole number from {_YEARS[0]} to {_YEARS[-1]}, not {self.year!r}")
-        choices = get_args(Images)
-        if self.images not in choices:
-            raise ValueError(f"images must be one of {', '.join(choices)}, not {self.images!r}")
-        if type(self.class_sets) is not bool:
-            raise ValueError(f"class_sets must be true or false, not {self.class_sets!r}")
-
-    def fates(self) -> Mapping[Kind, Fate]:
+    def support(self) -> Mapping[Kind, Support]:
         """What becomes of each kind of annotation, with ``masks: instance``."""
-        unsupported = Fate("skipped", Reason.UNSUPPORTED_ANNOTATION_TYPE)
-        painted = Fate(how="painted, and the box around it")
+        unsupported = Support("skipped", Reason.UNSUPPORTED_ANNOTATION_TYPE)
+        painted = Support(how="painted, and the box around it")
         return {
             Kind.BOX: KEPT,
-            Kind.TURNED_BOX: Fate("lossy", Reason.ROTATION_ENCLOSED, "the box around it"),
-            Kind.BOX_OVER_EDGE: Fate("lossy", Reason.CLIPPED_TO_IMAGE, "cut, and marked as truncated"),
-            Kind.BOX_OUTSIDE: Fate("skipped", Reason.OUTSIDE_IMAGE),
+            Kind.TURNED_BOX: Support("lossy", Reason.ROTATION_ENCLOSED, "the box around it"),
+            Kind.BOX_OVER_EDGE: Support("lossy", Reason.CLIPPED_TO_IMAGE, "cut, and marked as truncated"),
+            Kind.BOX_OUTSIDE: Support("skipped", Reason.OUTSIDE_IMAGE),
             Kind.POLYGON: painted,
-            Kind.POLYGON_OVER_EDGE: Fate("lossy", Reason.CLIPPED_TO_IMAGE, "painted, cut and marked as truncated"),
-            Kind.POLYGON_OUTSIDE: Fate("skipped", Reason.OUTSIDE_IMAGE),
-            Kind.FLAT_POLYGON: Fate("skipped", Reason.INVALID_POLYGON),
+            Kind.POLYGON_OVER_EDGE: Support("lossy", Reason.CLIPPED_TO_IMAGE, "painted, cut and marked as truncated"),
+            Kind.POLYGON_OUTSIDE: Support("skipped", Reason.OUTSIDE_IMAGE),
+            Kind.FLAT_POLYGON: Support("skipped", Reason.INVALID_POLYGON),
             Kind.MASK: painted,
             Kind.MASK_WITH_HOLE: painted,
             Kind.MASK_IN_PARTS: painted,
@@ -68,14 +59,19 @@ class Voc:
             Kind.SKELETON_POINT: unsupported,
             Kind.UNGROUPED_POINT: unsupported,
             Kind.UNKNOWN_POINT: unsupported,
-            Kind.WHOLE: Fate(how="1 in the lists of its class") if self.class_sets else unsupported,
+            Kind.WHOLE: Support(how="1 in the lists of its class") if self.class_sets else unsupported,
             Kind.RELATION: unsupported,
             Kind.OPAQUE: unsupported,
-            Kind.ATTRIBUTES: Fate(
+            Kind.ATTRIBUTES: Support(
                 "lossy", Reason.CUSTOM_ATTRIBUTES_DROPPED, "only pose, truncated, difficult and occluded"
             ),
-            Kind.DROPPED_CLASS: Fate("skipped", Reason.CLASS_DROPPED),
+            Kind.DROPPED_CLASS: Support("skipped", Reason.CLASS_DROPPED),
         }
+
+    def how_to_read(self, url: str, split: str) -> str:
+        """Torchvision, which takes the year 2012 unless told otherwise."""
+        year = "" if self.year == 2012 else f"year='{self.year}', "
+        return f"torchvision: VOCDetection('{url}', {year}image_set='{split}')"
 
     def manifests(self, catalog: Catalog) -> Iterable[Manifest]:
         """The lists of images, and the classes with their colours."""

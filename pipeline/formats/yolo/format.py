@@ -1,38 +1,46 @@
 """YOLO as Ultralytics reads it: one text file of rows per image, one task per tree. See ``docs/formats/yolo.md``."""
 
-import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, get_args
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pipeline.formats import Entry, Loss, Manifest, Section
+from msgspec import Meta
+
+from pipeline.formats import BaseFormat, Entry, Loss, Manifest, OptionError, Section
 from pipeline.formats.images import Size, image_size, without_image
-from pipeline.formats.support import Fate, Kind
-from pipeline.formats.yolo import support as yolo_fates
+from pipeline.formats.support import Kind, Support
 from pipeline.formats.yolo.files import NO_SKELETON, classes_txt, data_yaml, ndjson_head, ndjson_line
 from pipeline.formats.yolo.outlines import Boxes, Outlines, segment_rows
 from pipeline.formats.yolo.pose import chosen_skeleton, pose_rows
 from pipeline.formats.yolo.rows import Rows, detect_rows, obb_rows
+from pipeline.formats.yolo.support import DETECT, OBB, POSE, segment_support
 from pipeline.model.catalog import Catalog
 from pipeline.records import NumberedSample, Sample
 
 Task = Literal["detect", "segment", "pose", "obb"]
+Folder = Annotated[str, Meta(pattern=r"^([a-z][a-z0-9_]{0,62})?\Z", description="a plain word of a-z, 0-9 and _")]
+Pixels = Annotated[float, Meta(ge=0, description="a number of pixels from 0")]
 
 IMAGE_SUFFIXES = frozenset(
     ("avif", "bmp", "dng", "heic", "heif", "jp2", "jpeg", "jpg", "mpo", "png", "tif", "tiff", "webp")
 )
 """What Ultralytics takes for an image, by its name (``ultralytics.data.utils.IMG_FORMATS``)."""
 
-RESERVED_FOLDERS = frozenset(
-    ("annotations", "csv", "files", "imagefolder", "images", "json", "labels", "metadata", "parquet", "parquet_other",
-     "vocdevkit", "webdataset")
-)  # fmt: skip
-"""Folders of the export itself and of other formats."""
+RESERVED_FOLDERS: Mapping[str, str] = {
+    **dict.fromkeys(("files", "images", "metadata"), "the export itself"),
+    "annotations": "the format coco",
+    "csv": "the format csv",
+    "imagefolder": "the format imagefolder",
+    "json": "the format synapse_json",
+    "labels": "a YOLO tree without a folder",
+    "parquet": "the format parquet",
+    "parquet_other": "the format parquet",
+    "vocdevkit": "the format voc",
+    "webdataset": "the format webdataset",
+}
+"""Folders that other files of the export are in, in small letters for disks that ignore case, and whose they are."""
 
-_FOLDER = re.compile(r"[a-z][a-z0-9_]{0,62}")
-_CHOICES = {"task": get_args(Task), "outlines": get_args(Outlines), "boxes": get_args(Boxes)}
 # The one value of another option without which an option would do nothing.
 _ONLY_WITH = {
     "outlines": ("task", "segment"),
@@ -45,60 +53,53 @@ _IMAGES = "images"
 
 
 @dataclass(frozen=True)
-class Yolo:
+class Yolo(BaseFormat):
     """``labels/<split>/<stem>.txt``, ``data.yaml`` and ``classes.txt``, at the root or in a ``folder`` of their own.
 
     ``task`` is what the rows hold. Task segment has ``outlines`` (what a mask with holes or of several parts becomes),
     ``boxes`` (left out or drawn) and ``simplify`` (how many pixels the outline of a mask may move), task pose has
     ``skeleton`` (its name; the first one by default). ``ndjson`` adds ``dataset.ndjson``, with images at ``base_url``.
-    Raises ValueError for anything else, and for an option that would do nothing.
     """
 
     task: Task = "detect"
-    folder: str = ""
+    folder: Folder = ""
     outlines: Outlines = "bridge"
     boxes: Boxes = "skip"
-    simplify: float = 0.0
-    skeleton: str = ""
+    simplify: Pixels = 0.0
+    skeleton: Annotated[str, Meta(description="a name")] = ""
     ndjson: bool = False
     base_url: str = ""
 
-    needs_payload: ClassVar[bool] = False
-
     def __post_init__(self) -> None:
-        for option, choices in _CHOICES.items():
-            if getattr(self, option) not in choices:
-                raise ValueError(f"{option} must be one of {', '.join(choices)}, not {getattr(self, option)!r}")
-        if not isinstance(self.folder, str) or (self.folder and not _FOLDER.fullmatch(self.folder)):
-            raise ValueError(f"folder must be a plain word of a-z, 0-9 and _, not {self.folder!r}")
+        """Check the options. Raises OptionError for a wrong value, and for an option that would do nothing."""
+        super().__post_init__()
         if self.folder in RESERVED_FOLDERS:
-            raise ValueError(f"folder {self.folder!r} is used by something else")
-        if type(self.simplify) not in (int, float) or not 0 <= self.simplify < math.inf:
-            raise ValueError(f"simplify must be a number of pixels from 0, not {self.simplify!r}")
-        if not isinstance(self.skeleton, str):
-            raise ValueError(f"skeleton must be a name, not {self.skeleton!r}")
-        if type(self.ndjson) is not bool:
-            raise ValueError(f"ndjson must be true or false, not {self.ndjson!r}")
-        if self.base_url != "" and not _is_public_address(self.base_url):
-            raise ValueError("base_url must be an http(s) address without a query (signatures expire) or a password")
+            raise OptionError("folder", f"{self.folder!r} is the folder of {RESERVED_FOLDERS[self.folder]}")
+        if self.base_url and not _is_public_address(self.base_url):
+            text = "must be an http(s) address without a query (signatures expire) or a password"
+            raise OptionError("base_url", text)
         for option, (other, needed) in _ONLY_WITH.items():
             if getattr(self, option) != getattr(Yolo, option) and getattr(self, other) != needed:
-                raise ValueError(f"{option} needs {other}: {str(needed).lower()}")
+                raise OptionError(option, f"needs {other}: {str(needed).lower()}")
 
     @property
     def name(self) -> str:
         """``yolo`` for the tree at the root of the export, else ``yolo_<folder>``."""
         return f"yolo_{self.folder}" if self.folder else "yolo"
 
-    def apart(self) -> "Yolo":
-        """The same in a folder named after its task, unless it has one."""
+    def in_own_folder(self) -> Self:
+        """Return the same format in a folder named after its task, unless it has one."""
         return self if self.folder else replace(self, folder=self.task)
 
-    def fates(self) -> Mapping[Kind, Fate]:
+    def support(self) -> Mapping[Kind, Support]:
         """What becomes of each kind of annotation, with ``masks: instance``."""
         if self.task == "segment":
-            return yolo_fates.segment(self.outlines, self.boxes)
-        return {"detect": yolo_fates.DETECT, "pose": yolo_fates.POSE, "obb": yolo_fates.OBB}[self.task]
+            return segment_support(self.outlines, self.boxes)
+        return {"detect": DETECT, "pose": POSE, "obb": OBB}[self.task]
+
+    def how_to_read(self, url: str, split: str) -> str:  # noqa: ARG002  # data.yaml names the splits
+        """The command that trains on the tree."""
+        return f"Ultralytics: yolo {self.task} train data={url}/{self._path('data.yaml')}"
 
     def manifests(self, catalog: Catalog) -> Iterable[Manifest]:
         """``data.yaml`` and ``classes.txt``, which depend on no sample, and ``dataset.ndjson``.
@@ -145,9 +146,7 @@ class Yolo:
         return f"{self.folder}/{path}" if self.folder else path
 
 
-def _is_public_address(address: object) -> bool:
-    if not isinstance(address, str):
-        return False
+def _is_public_address(address: str) -> bool:
     parts = urlsplit(address)
     is_plain = not (parts.query or parts.fragment or "@" in parts.netloc)
     return is_plain and parts.scheme in ("http", "https") and bool(parts.netloc)

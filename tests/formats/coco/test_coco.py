@@ -203,5 +203,5 @@ def test_only_known_options_are_accepted():
     with pytest.raises(ConfigError, match="rectangle"):
         load_format("coco", {"box_segmentation": None})
     for value in (-1, 1.5, True, "100"):
-        with pytest.raises(ConfigError, match="shard_images must be a whole number from 0"):
+        with pytest.raises(ConfigError, match=r"formats\.coco\.shard_images: must be a whole number from 0"):
             load_format("coco", {"shard_images": value})

@@ -194,8 +194,8 @@ def test_ids_that_look_like_something_else_stay_what_they_are(stem):
         ({"year": 2013}, "from 2007 to 2012, not 2013"),
         ({"year": "2012"}, "from 2007 to 2012, not '2012'"),
         ({"year": True}, "from 2007 to 2012, not True"),
-        ({"images": "copy"}, "images must be one of keep, transcode, not 'copy'"),
-        ({"class_sets": "no"}, "class_sets must be true or false, not 'no'"),
+        ({"images": "copy"}, "images: must be one of keep, transcode, not 'copy'"),
+        ({"class_sets": "no"}, "class_sets: must be true or false, not 'no'"),
     ],
 )
 def test_only_known_options_are_accepted(options, message):

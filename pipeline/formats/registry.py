@@ -1,0 +1,182 @@
+"""Formats by name: those built in, those that installed packages register, and those named by their class."""
+
+import importlib
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import msgspec
+
+from pipeline.errors import ConfigError
+from pipeline.formats.options import OptionError, option_defaults
+from pipeline.formats.protocol import BaseFormat, Entry, Format, Loss, Manifest
+from pipeline.model.catalog import Catalog
+from pipeline.records import NumberedSample
+
+FORMATS: Mapping[str, str] = {
+    "coco": "pipeline.formats.coco.format:Coco",
+    "csv": "pipeline.formats.tables.csv:Csv",
+    "imagefolder": "pipeline.formats.imagefolder:ImageFolder",
+    "parquet": "pipeline.formats.tables.parquet:Parquet",
+    "synapse_json": "pipeline.formats.synapse_json:SynapseJson",
+    "voc": "pipeline.formats.voc.format:Voc",
+    "webdataset": "pipeline.formats.webdataset:WebDataset",
+    "yolo": "pipeline.formats.yolo.format:Yolo",
+}
+"""The built-in formats. They are imported when they are asked for."""
+
+ENTRY_POINTS = "synapse_export.formats"
+"""The group of entry points (name = ``package.module:Class``) by which an installed package registers a format."""
+
+
+class FormatInfo(msgspec.Struct, frozen=True):
+    """A format that can be asked for by name.
+
+    ``package`` is the installed package that registers it, ``""`` for a built-in one. ``problem`` says why it cannot be
+    loaded; ``summary`` and ``options`` (``name=default`` each) are empty then.
+    """
+
+    name: str
+    package: str = ""
+    summary: str = ""
+    options: tuple[str, ...] = ()
+    problem: str = ""
+
+
+def list_formats() -> list[FormatInfo]:
+    """Return every format by name: the built-in ones, then those of installed packages, also the broken ones."""
+    found = [_describe(name, "", partial(_import_class, name, dotted)) for name, dotted in sorted(FORMATS.items())]
+    return found + [_describe(point.name, _package(point), partial(_load_class, point.name)) for point in _plugins()]
+
+
+def load_formats(entries: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[BaseFormat, ...]:
+    """Load all formats of an export, each under a name of its own.
+
+    Raises ConfigError as :func:`load_format` does, and when two formats would have the same name.
+    """
+    loaded: dict[str, BaseFormat] = {}
+    for name, options in entries:
+        format_ = load_format(name, options)
+        if format_.name in loaded:
+            format_ = format_.in_own_folder()
+        if format_.name in loaded:
+            raise ConfigError("formats", f"{format_.name!r} is asked for twice")
+        loaded[format_.name] = format_
+    return tuple(loaded.values())
+
+
+def load_format(name: str, options: Mapping[str, Any] | None = None) -> BaseFormat:
+    """Load the format called ``name`` (built in or of an installed package, or ``package.module:Class``).
+
+    Raises ConfigError when there is no such format, when it cannot be loaded or is not a format, when an installed
+    package claims a built-in name, and for an unknown or wrong option.
+    """
+    factory = _load_class(name)
+    known = option_defaults(factory)
+    for option in options or {}:
+        if option not in known:
+            hint = f"known: {', '.join(known)}" if known else "it has none"
+            raise ConfigError(f"formats.{name}.{option}", f"unknown option; {hint}")
+    try:
+        loaded = factory(**(options or {}))
+    except OptionError as error:
+        raise ConfigError(f"formats.{name}.{error.option}", error.problem) from error
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"formats.{name}", str(error)) from error
+    if isinstance(loaded, BaseFormat):
+        return loaded
+    if isinstance(loaded, Format):
+        return CompletedFormat(loaded)
+    raise ConfigError(f"formats.{name}", "is not a format: name, needs_payload, render and manifests are required")
+
+
+@dataclass(frozen=True)
+class CompletedFormat(BaseFormat):
+    """A format that is not a :class:`BaseFormat`, with the defaults of one for the members that it does not have."""
+
+    format: Format
+
+    def __post_init__(self) -> None:
+        """Leave the options to the format itself."""
+
+    @property
+    def name(self) -> str:
+        """The format's own name."""
+        return self.format.name
+
+    @property
+    def needs_payload(self) -> bool:
+        """The format's own answer."""
+        return self.format.needs_payload
+
+    @property
+    def needs_originals(self) -> bool:
+        """The format's own answer, if it has one."""
+        return bool(getattr(self.format, "needs_originals", False))
+
+    @property
+    def reader_memory(self) -> float:
+        """The format's own number, if it has one."""
+        return float(getattr(self.format, "reader_memory", 0.0))
+
+    def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:
+        """Return the bytes and the losses of one sample."""
+        return self.format.render(sample, catalog)
+
+    def manifests(self, catalog: Catalog) -> Iterable[Manifest]:
+        """Return the files joined from all shards."""
+        return self.format.manifests(catalog)
+
+
+def _load_class(name: str) -> Any:
+    points = [point for point in _plugins() if point.name == name]
+    packages = ", ".join(map(_package, points))
+    if name in FORMATS:
+        if points:
+            text = f"{packages} registers a format of this name, which is built in: uninstall it, or have it renamed"
+            raise ConfigError(f"formats.{name}", text)
+        return _import_class(name, FORMATS[name])
+    if len(points) > 1:
+        raise ConfigError(f"formats.{name}", f"several packages register it ({packages}): uninstall all but one")
+    if points:
+        return _import_class(f"{name!r} of the package {packages}", points[0].value)
+    if ":" in name:
+        return _import_class(repr(name), name)
+    known = ", ".join(sorted({*FORMATS, *(point.name for point in _plugins())}))
+    raise ConfigError("formats", f"unknown format {name!r}; known: {known}, or 'package.module:Class'")
+
+
+def _import_class(subject: str, dotted: str) -> Any:
+    module, _, attribute = dotted.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # whatever a module of another package raises when it is imported
+        raise ConfigError("formats", f"cannot load {subject}: {type(error).__name__}: {error}") from error
+
+
+def _plugins() -> tuple[EntryPoint, ...]:
+    return _plugins_on(tuple(sys.path))
+
+
+@lru_cache(maxsize=1)
+def _plugins_on(path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """Return what packages on the import path register; reading it takes about 10 ms, so it is done once."""
+    del path
+    return tuple(sorted(entry_points(group=ENTRY_POINTS), key=lambda point: (point.name, _package(point))))
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else point.module
+
+
+def _describe(name: str, package: str, load: Callable[[], Any]) -> FormatInfo:
+    try:
+        factory = load()
+    except ConfigError as error:
+        return FormatInfo(name, package, problem=str(error))
+    summary = (factory.__doc__ or "").strip().partition("\n")[0].replace("``", "")
+    options = option_defaults(factory)
+    return FormatInfo(name, package, summary, tuple(f"{option}={default!r}" for option, default in options.items()))
