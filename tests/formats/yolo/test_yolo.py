@@ -196,7 +196,7 @@ def test_the_numbers_of_classes_are_those_of_the_catalog():
         ({"folder": "Boxes"}, "folder must be a plain word"),
         ({"folder": "a" * 64}, "folder must be a plain word"),
         ({"folder": 1}, "folder must be a plain word"),
-        ({"folder": "images"}, "folder 'images' is used"),
+        ({"folder": "images"}, "folder 'images' is the folder of the export itself"),
         ({"task": "segment", "simplify": -1}, "simplify must be a number of pixels from 0, not -1"),
         ({"task": "segment", "simplify": float("nan")}, "simplify must be a number"),
         ({"task": "segment", "simplify": float("inf")}, "simplify must be a number"),
