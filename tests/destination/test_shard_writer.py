@@ -26,7 +26,9 @@ class Albums:
     def manifests(self, catalog):
         for split in catalog.splits:
             yield Manifest(f"album/{split}.bin", (Section("pages", b"<album>", b"", b"</album>"),))
-            yield Manifest(f"album/{split}.txt", (Section("lines"),), transform="tests.destination.test_shard_writer:shouted")
+            yield Manifest(
+                f"album/{split}.txt", (Section("lines"),), transform="tests.destination.test_shard_writer:shouted"
+            )
 
     def render(self, sample, catalog):
         if not sample.sample.has_image:

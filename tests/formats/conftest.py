@@ -3,7 +3,6 @@
 import pytest
 
 pytest.register_assert_rewrite(
-    "tests.formats.cases",
     "tests.formats.imagefolder_grammar",
     "tests.formats.tar_grammar",
     *(

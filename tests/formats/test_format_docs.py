@@ -12,10 +12,9 @@ import pytest
 from PIL import Image
 
 from pipeline.formats import FORMATS, Entry, load_format
-from tests.formats.cases import ROOT, join
-from tests.formats.sample_set import catalog_of, samples
+from pipeline.formats.testing import catalog_of, join_samples, samples
 from tests.formats.test_support import variants
-from tests.formats.write_docs import PAGE, with_tables
+from tests.formats.write_docs import PAGE, ROOT, with_tables
 
 PAGES = ROOT / "docs" / "formats"
 # Not worth starting in a test of the documentation.
@@ -83,7 +82,7 @@ def paths_of(name):
     """All paths that a format writes, with any options."""
     for options in variants(name):
         for masks in ("instance", "semantic"):
-            yield from join(load_format(name, options), samples(), catalog_of(samples(), masks=masks))
+            yield from join_samples(load_format(name, options), samples(), catalog_of(samples(), masks=masks))
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -104,7 +103,7 @@ def test_every_file_in_the_tree_is_written(name):
 def write_export(name, folder):
     """An export of the sample set with pictures for originals."""
     format_, catalog = load_format(name, OPTIONS.get(name)), catalog_of(samples())
-    tree = join(format_, samples(), catalog)
+    tree = join_samples(format_, samples(), catalog)
     for sample in samples():
         if sample.sample.has_image:
             picture = Image.new("RGB", (sample.sample.width, sample.sample.height))

@@ -11,14 +11,13 @@ from msgspec import Meta
 
 from pipeline.errors import ConfigError
 from pipeline.formats import FORMATS, BaseFormat, Entry, Loss, Manifest, Section, load_format
-from tests.formats.cases import FormatCases, join, join_shards
-from tests.formats.sample_set import catalog_of, samples
+from pipeline.formats.testing import FormatCases, catalog_of, join_samples, join_shards, samples
 
 
 def test_paths_of_all_formats_are_disjoint_also_on_case_blind_disks():
     owner = {}
     for name in FORMATS:
-        for path in join(load_format(name), samples(), catalog_of(samples())):
+        for path in join_samples(load_format(name), samples(), catalog_of(samples())):
             folded = unicodedata.normalize("NFC", path).casefold()
             assert folded not in owner, f"{name} and {owner[folded]} both write {path}"
             owner[folded] = name
@@ -26,7 +25,7 @@ def test_paths_of_all_formats_are_disjoint_also_on_case_blind_disks():
 
 
 def test_no_file_of_one_format_is_a_folder_of_another():
-    paths = {path for name in FORMATS for path in join(load_format(name), samples(), catalog_of(samples()))}
+    paths = {path for name in FORMATS for path in join_samples(load_format(name), samples(), catalog_of(samples()))}
     assert not {path for path in paths if any(other.startswith(f"{path}/") for other in paths)}
 
 
@@ -140,7 +139,7 @@ def test_a_format_tells_how_to_read_it_and_where(name):
     catalog = catalog_of(samples())
     line = load_format(name).how_to_read("some/where", "val")
     (path,) = re.findall(r"some/where([^' ,]*)", line)[:1]
-    paths = [*join(load_format(name), samples(), catalog), *(sample.original_path for sample in samples())]
+    paths = [*join_samples(load_format(name), samples(), catalog), *(sample.original_path for sample in samples())]
     pattern = re.escape(path.strip("/")).replace(r"\*", "[^/]*")
     assert any(re.match(pattern, other) for other in paths), line
 
@@ -181,7 +180,7 @@ def test_a_format_with_the_required_members_only_gets_the_defaults():
         "smallest", False, False, 0,
     )  # fmt: skip
     assert (format_.support(), format_.how_to_read("x", "train")) == ({}, "")
-    assert join(format_, samples()[:2], catalog_of(samples())) == {"count.txt": b"1\n1\n"}
+    assert join_samples(format_, samples()[:2], catalog_of(samples())) == {"count.txt": b"1\n1\n"}
     assert format_.in_own_folder() == format_
 
 

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 
 from pipeline.formats import Entry, Loss
 from pipeline.formats.imagefolder import ImageFolder
+from pipeline.formats.testing import FormatCases, catalog_of, find_losses, join_samples, samples
+from pipeline.formats.testing.shapes import box, polygon
 from pipeline.records import Annotation, Box, Mask, Polygon, Whole
-from tests.formats.cases import FormatCases, join, losses
 from tests.formats.imagefolder_grammar import OBJECTS, check_imagefolder, read_metadata
-from tests.formats.sample_set import box, catalog_of, polygon, samples
 from tests.formats.tables.cases import ANNOTATIONS, bad_masks, sample_with
 from tests.formats.write_golden import golden
 
@@ -21,7 +21,7 @@ TRAIN = "images/train/metadata.parquet"
 
 def row_of(*annotations, **changes):
     sample, catalog = sample_with(*annotations, **changes)
-    tree = join(ImageFolder(), [sample], catalog)
+    tree = join_samples(ImageFolder(), [sample], catalog)
     (row,) = check_imagefolder(tree)
     found = [result for result in ImageFolder().render(sample, catalog) if isinstance(result, Loss)]
     return row, [(loss.annotation_id, loss.outcome, loss.reason) for loss in found]
@@ -63,7 +63,7 @@ class TestImageFolder(FormatCases):
     def test_a_split_without_objects_has_the_types_of_the_others(self):
         empty = [sample for sample in self.samples() if sample.stem == "empty"]
         catalog = self.catalog()
-        schemas = [read_metadata(data)[1] for data in join(self.format, empty, catalog).values()]
+        schemas = [read_metadata(data)[1] for data in join_samples(self.format, empty, catalog).values()]
         assert [schema == read_metadata(self.tree()[TRAIN])[1] for schema in schemas] == [True] * 3
 
     def test_numbers_are_those_of_coco(self):
@@ -75,7 +75,7 @@ class TestImageFolder(FormatCases):
     def test_losses_are_these(self):
         found = {
             (loss.annotation_id, loss.outcome, loss.reason)
-            for _, of_sample in losses(self.format, self.samples()[:9], self.catalog())
+            for _, of_sample in find_losses(self.format, self.samples()[:9], self.catalog())
             for loss in of_sample
             if loss.annotation_id
         }
@@ -130,7 +130,7 @@ def test_a_mask_that_cannot_be_drawn_is_skipped(case):
 )
 def test_masks_are_left_out_when_they_are_not_of_instances(masks, reason):
     catalog = catalog_of(samples(), masks=masks)
-    found = [loss for _, of_sample in losses(ImageFolder(), samples(), catalog) for loss in of_sample]
+    found = [loss for _, of_sample in find_losses(ImageFolder(), samples(), catalog) for loss in of_sample]
     assert [loss.reason for loss in found].count(reason) == 6
 
 

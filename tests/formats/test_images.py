@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from pipeline.formats.images import clip_ring, image_size, is_outside, is_turned, place, without_image
+from pipeline.formats.testing import samples
 from pipeline.images.geometry import polygon_area
 from pipeline.records import Box
-from tests.formats.sample_set import samples
 
 
 def test_a_box_inside_comes_back_with_its_very_numbers():

@@ -4,8 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.formats.keypoints import MISSING, Instance, object_rectangle, skeleton_instances
+from pipeline.formats.testing import catalog_of, samples
+from pipeline.formats.testing.annotations import ARROW, DROPPED, PERSON
+from pipeline.formats.testing.shapes import point
 from pipeline.records import Annotation, Box, Point
-from tests.formats.sample_set import ARROW, DROPPED, PERSON, catalog_of, point, samples
 
 PEOPLE = next(item for item in samples() if item.stem == "people")
 

@@ -7,8 +7,8 @@ import pytest
 
 from pipeline.config.export import parse_config
 from pipeline.formats import load_format
-from tests.formats.cases import ROOT, FormatCases, join, losses, strict_json
-from tests.formats.sample_set import catalog_of, samples
+from pipeline.formats.testing import FormatCases, catalog_of, find_losses, join_samples, samples, strict_json
+from tests.formats.write_docs import ROOT
 
 DOC = (ROOT / "docs" / "own-format.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", DOC, re.MULTILINE | re.DOTALL)
@@ -43,7 +43,9 @@ class TestOwnFormat(FormatCases):
 
     def test_it_reports_what_it_cannot_hold(self):
         found = {
-            loss.annotation_id: loss.reason for _, of in losses(self.format, samples(), self.catalog()) for loss in of
+            loss.annotation_id: loss.reason
+            for _, of in find_losses(self.format, samples(), self.catalog())
+            for loss in of
         }
         assert found["p1"] == "UNSUPPORTED_ANNOTATION_TYPE"
         assert found["t1"] == "UNSUPPORTED_ANNOTATION_TYPE"
@@ -58,7 +60,7 @@ def test_the_lines_of_configuration_load_it():
 
 
 def test_the_option_is_an_option():
-    tree = join(load_format("my_formats:BoxLines", {"corners": True}), samples(), catalog_of(samples()))
+    tree = join_samples(load_format("my_formats:BoxLines", {"corners": True}), samples(), catalog_of(samples()))
     assert b'"box":[1.0,2.0,4.0,6.0]' in tree["boxes/train.jsonl"]
 
 

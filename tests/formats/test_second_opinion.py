@@ -10,9 +10,10 @@ from synapse_sdk.utils.converters.dm.types import build_export_contract
 
 from pipeline.formats import Entry
 from pipeline.formats.coco.format import Coco
+from pipeline.formats.testing import catalog_of, samples
+from pipeline.formats.testing.shapes import mask, ring
 from pipeline.records import Annotation, Box, Mask, Point, Polygon
 from tests.formats.coco.grammar import annotations_of
-from tests.formats.sample_set import catalog_of, mask, ring, samples
 
 WIDTH, HEIGHT = 100, 50
 CLASSES = ("bus", "car", "road")

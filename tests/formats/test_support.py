@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import ConfigError
 from pipeline.formats import FORMATS, Entry, Kind, Loss, Support, load_format
-from tests.formats.sample_set import catalog_of, samples
+from pipeline.formats.testing import catalog_of, samples
 
 # The annotation of the sample set that stands for each kind.
 STANDS_FOR = {

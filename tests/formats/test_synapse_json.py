@@ -1,7 +1,7 @@
 import msgspec
 
 from pipeline.formats.synapse_json import SynapseJson
-from tests.formats.cases import FormatCases, losses, strict_json
+from pipeline.formats.testing import FormatCases, find_losses, strict_json
 from tests.formats.write_golden import golden
 
 
@@ -43,7 +43,7 @@ class TestSynapseJson(FormatCases):
         assert strict_json(entry.data) == {"data": None, "files": {}, "id": 1}
 
     def test_nothing_is_ever_lost(self):
-        assert not [loss for _, found in losses(self.format, self.samples(), self.catalog()) for loss in found]
+        assert not [loss for _, found in find_losses(self.format, self.samples(), self.catalog()) for loss in found]
 
     def test_dropped_classes_are_kept(self):
         assert strict_json(self.tree()["json/dropped.v2.json"])["data"]["annotations"]["image_1"][0] == {"id": "d1"}

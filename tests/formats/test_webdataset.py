@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError
 from pipeline.formats import Entry, Loss, load_format
+from pipeline.formats.testing import FormatCases, find_losses, join_samples, original_of, strict_json
 from pipeline.formats.webdataset import WebDataset, suffix_of
 from pipeline.records import Original
-from tests.formats.cases import FormatCases, join, losses, original_of, strict_json
 from tests.formats.tables.cases import ANNOTATIONS, TEXT, check_against_source, check_row, sample_with
 from tests.formats.tables.grammar import ANNOTATION, COLUMNS, MEDIA, check_rows
 from tests.formats.tar_grammar import IMAGES, tar_samples
@@ -88,7 +88,7 @@ class TestWebDataset(FormatCases):
         catalog = self.catalog()
         found = {
             (loss.annotation_id, loss.reason)
-            for _, of_sample in losses(self.format, self.usable(), catalog)
+            for _, of_sample in find_losses(self.format, self.usable(), catalog)
             for loss in of_sample
         }
         assert found == {("d1", "CLASS_DROPPED"), ("d2", "CLASS_DROPPED")}
@@ -116,7 +116,7 @@ class TestSmallFiles(FormatCases):
 def test_any_annotation_comes_back_as_it_was(annotations, size):
     sample, catalog = sample_with(*annotations)
     sample = msgspec.structs.replace(sample, original=Original(size, "0" * 64))
-    (document,) = documents(join(WebDataset(), [sample], catalog)).values()
+    (document,) = documents(join_samples(WebDataset(), [sample], catalog)).values()
     rows = rows_of(document)
     assert len(rows) == len(annotations)
     for number, (row, annotation) in enumerate(zip(rows, annotations, strict=True), start=sample.annotation_id):
@@ -155,7 +155,7 @@ def test_an_image_that_was_not_copied_is_left_out():
 def test_names_of_other_scripts_are_in_the_document_only():
     sample, catalog = sample_with()
     named = msgspec.structs.replace(sample, stem="도로 사진", file_name="도로 사진.v2.jpg")
-    (data,) = join(WebDataset(), [named], catalog).values()
+    (data,) = join_samples(WebDataset(), [named], catalog).values()
     ((key, parts),) = tar_samples(data).items()
     assert key == "000000002"
     assert json.loads(parts["json"])["file_name"] == "images/train/도로 사진.v2.jpg"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pipeline.formats import Kind, load_format
 
-PAGE = Path(__file__).parents[2] / "docs" / "formats.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "formats.md"
 START, END = "<!-- losses -->\n", "<!-- end of losses -->\n"
 
 # Each table: formats with the options they are shown with.

@@ -9,8 +9,7 @@ import shutil
 from pathlib import Path
 
 from pipeline.formats import FORMATS, load_format
-from tests.formats.cases import join
-from tests.formats.sample_set import catalog_of, samples
+from pipeline.formats.testing import catalog_of, join_samples, samples
 
 GOLDEN = Path(__file__).parent / "golden"
 OTHERS = {f"yolo_{task}": ("yolo", {"task": task, "folder": task}) for task in ("segment", "pose", "obb")}
@@ -25,7 +24,7 @@ def golden(name):
 def main():
     for name, (format_, options) in ({name: (name, {}) for name in FORMATS} | OTHERS).items():
         shutil.rmtree(GOLDEN / name, ignore_errors=True)
-        for path, data in join(load_format(format_, options), samples(), catalog_of(samples())).items():
+        for path, data in join_samples(load_format(format_, options), samples(), catalog_of(samples())).items():
             target = GOLDEN / name / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)

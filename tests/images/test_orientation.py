@@ -4,11 +4,12 @@ import msgspec
 import numpy as np
 import pytest
 
+from pipeline.formats.testing import samples
+from pipeline.formats.testing.shapes import mask, ring
 from pipeline.images.files import Header
 from pipeline.images.masks import bitmap
 from pipeline.images.orientation import is_drawn_as_stored, is_wrong_size, resized
 from pipeline.records import Annotation
-from tests.formats.sample_set import mask, ring, samples
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,9 @@ from pycocotools.coco import COCO
 
 from pipeline.formats import Loss
 from pipeline.formats.coco.format import Coco
+from pipeline.formats.testing import FormatCases, catalog_of, find_losses, samples
 from pipeline.records import Point
-from tests.formats.cases import FormatCases, losses
 from tests.formats.coco.grammar import NAME, annotations_of, check_tree
-from tests.formats.sample_set import catalog_of, samples
 
 
 def kind_of(path):
@@ -55,7 +54,7 @@ class CocoCases(FormatCases):
     def test_written_annotations_have_the_ids_the_catalog_gave_them(self):
         skipped = {
             (sample.image_id, loss.annotation_id)
-            for sample, found in losses(self.format, self.samples(), self.catalog())
+            for sample, found in find_losses(self.format, self.samples(), self.catalog())
             for loss in found
             if loss.outcome == "skipped"
         }

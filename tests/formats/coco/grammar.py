@@ -4,7 +4,7 @@ import json
 import re
 
 from pipeline.formats import Entry
-from tests.formats.cases import strict_json
+from pipeline.formats.testing import strict_json
 
 # Splits may have any of these characters, and numbers at the end when files are cut by images.
 NAME = re.compile(r"annotations/(?P<kind>instances|stuff|[^/]+_keypoints)_(?P<split>[a-z][a-z0-9_-]*)\.json")

@@ -9,10 +9,10 @@ from pycocotools import mask as coco_mask
 from pipeline.errors import ConfigError
 from pipeline.formats import load_format
 from pipeline.formats.coco.format import Coco
+from pipeline.formats.testing import catalog_of, find_losses, join_samples, samples
+from pipeline.formats.testing.shapes import bitmap_of
 from pipeline.records import Mask
-from tests.formats.cases import join, losses
 from tests.formats.coco.cases import CocoCases, annotations_in, loaded
-from tests.formats.sample_set import bitmap_of, catalog_of, samples
 from tests.formats.write_golden import golden
 
 # pycocotools 2.0.11 decodes through an old form of numpy's array protocol.
@@ -34,7 +34,7 @@ class TestCoco(CocoCases):
         assert [(item["id"], item["name"]) for item in listed] == list(enumerate(classes, start=1))
 
     def test_an_export_without_samples_has_a_train_file_with_every_section(self):
-        tree = join(Coco(), [], catalog_of([]))
+        tree = join_samples(Coco(), [], catalog_of([]))
         content = json.loads(tree["annotations/instances_train.json"])
         assert (content["images"], content["annotations"]) == ([], [])
         assert [category["name"] for category in content["categories"]] == ["car", "bus"]
@@ -42,7 +42,7 @@ class TestCoco(CocoCases):
     def test_losses_are_these(self):
         found = {
             (loss.annotation_id, loss.outcome, loss.reason)
-            for _, of_sample in losses(self.format, self.samples(), self.catalog())
+            for _, of_sample in find_losses(self.format, self.samples(), self.catalog())
             for loss in of_sample
             if loss.annotation_id
         }
@@ -64,7 +64,7 @@ class TestCoco(CocoCases):
     def test_a_sample_without_an_image_is_reported_as_a_whole(self):
         whole = {
             sample.sample.record_id: loss.reason
-            for sample, found in losses(self.format, self.samples(), self.catalog())
+            for sample, found in find_losses(self.format, self.samples(), self.catalog())
             for loss in found
             if not loss.annotation_id
         }
@@ -109,7 +109,7 @@ class TestCocoOfFewImages(CocoCases):
         }
 
     def test_the_files_together_are_the_file_of_the_split(self):
-        whole = join(Coco(), self.samples(), self.catalog())
+        whole = join_samples(Coco(), self.samples(), self.catalog())
         for kind in ("instances", "person_keypoints", "arrow_keypoints"):
             parts = [json.loads(self.tree()[f"annotations/{kind}_train_{number:05}.json"]) for number in range(3)]
             expected = json.loads(whole[f"annotations/{kind}_train.json"])
@@ -119,7 +119,7 @@ class TestCocoOfFewImages(CocoCases):
                 assert part["categories"] == expected["categories"]
 
     def test_a_split_without_images_has_one_file(self):
-        tree = join(self.format, [], catalog_of([], skeletons=()))
+        tree = join_samples(self.format, [], catalog_of([], skeletons=()))
         assert set(tree) == {"annotations/instances_train_00000.json", "classes.json"}
 
 
@@ -151,7 +151,9 @@ class TestCocoWithStuff(CocoCases):
             assert stuff["images"] == instances["images"]
 
     def test_a_mask_is_the_same_as_an_instance_would_be(self):
-        instances = dict_of(annotations_in(join(self.format, self.samples(), catalog_of(self.samples())), "instances"))
+        instances = dict_of(
+            annotations_in(join_samples(self.format, self.samples(), catalog_of(self.samples())), "instances")
+        )
         stuff = dict_of(annotations_in(self.tree(), "stuff"))
         assert len(stuff) == 6
         assert all(instances[number] == annotation for number, annotation in stuff.items())
@@ -163,7 +165,7 @@ def dict_of(found):
 
 def test_there_is_no_file_of_stuff_without_masks_of_stuff():
     for masks in ("instance", "exclude"):
-        tree = join(Coco(), samples(), catalog_of(samples(), masks=masks))
+        tree = join_samples(Coco(), samples(), catalog_of(samples(), masks=masks))
         assert not [path for path in tree if "stuff" in path]
 
 

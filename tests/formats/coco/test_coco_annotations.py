@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
 from pipeline.formats.coco.format import Coco
+from pipeline.formats.testing import samples
+from pipeline.formats.testing.shapes import box, mask, polygon
 from pipeline.records import Annotation, Box, Mask
 from tests.formats.coco.cases import rendered, results_of
 from tests.formats.coco.grammar import annotations_of, check_annotation
-from tests.formats.sample_set import box, mask, polygon, samples
 
 # pycocotools 2.0.11 decodes through an old form of numpy's array protocol.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from pipeline.formats.coco.format import Coco
 from pipeline.formats.coco.keypoints import file_kinds
+from pipeline.formats.testing import catalog_of, join_samples, samples
+from pipeline.formats.testing.annotations import ARROW, PERSON
+from pipeline.formats.testing.shapes import point
 from pipeline.model.catalog import Skeleton
 from pipeline.records import Annotation, Box
-from tests.formats.cases import join
 from tests.formats.coco.cases import CocoCases, annotations_in, loaded, losses_in, results_of
 from tests.formats.coco.grammar import annotations_of, check_tree
-from tests.formats.sample_set import ARROW, PERSON, catalog_of, point, samples
 
 PERSON_FILE = "annotations/person_keypoints_val.json"
 
@@ -60,7 +61,7 @@ def people(*annotations, kind="person_keypoints", **options):
 
 
 def test_the_category_lists_points_and_lines_from_one():
-    content = json.loads(join(Coco(), samples(), catalog_of(samples()))[PERSON_FILE])
+    content = json.loads(join_samples(Coco(), samples(), catalog_of(samples()))[PERSON_FILE])
     assert content["categories"] == [
         {
             "id": 1,
@@ -73,7 +74,7 @@ def test_the_category_lists_points_and_lines_from_one():
 
 
 def test_every_usable_image_of_the_split_is_listed():
-    tree = join(Coco(), samples(), catalog_of(samples()))
+    tree = join_samples(Coco(), samples(), catalog_of(samples()))
     for split in ("train", "val", "test"):
         listed = [
             json.loads(tree[f"annotations/{kind}_{split}.json"])["images"]
@@ -139,7 +140,7 @@ def test_attributes_of_keypoints_are_lost_and_reported():
 
 
 def test_pycocotools_draws_the_lines_between_visible_points(tmp_path):
-    tree = join(Coco(), samples(), catalog_of(samples()))
+    tree = join_samples(Coco(), samples(), catalog_of(samples()))
     for dataset in loaded(tree, tmp_path, "person_keypoints", "arrow_keypoints"):
         for annotation in dataset.anns.values():
             # What showAnns does to an annotation before it draws.
@@ -167,7 +168,7 @@ def named(*names):
 )  # fmt: skip
 def test_names_of_skeletons_become_names_of_files(names, kinds):
     assert list(file_kinds(named(*names))) == kinds
-    check_tree(join(Coco(), samples(), named(*names)))
+    check_tree(join_samples(Coco(), samples(), named(*names)))
 
 
 def test_no_file_of_a_skeleton_takes_the_place_of_another():
@@ -189,7 +190,7 @@ def test_all_files_have_names_of_their_own(names, splits):
 
 
 def test_annotations_of_all_kinds_of_files_have_ids_of_their_own():
-    tree = join(Coco(), samples(), catalog_of(samples(), masks="semantic"))
+    tree = join_samples(Coco(), samples(), catalog_of(samples(), masks="semantic"))
     identities = [annotation["id"] for _, annotation in annotations_in(tree)]
     assert len(set(identities)) == len(identities)
     assert {kind for kind, _ in annotations_in(tree)} == {"instances", "stuff", "person_keypoints", "arrow_keypoints"}

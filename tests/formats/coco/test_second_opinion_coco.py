@@ -17,10 +17,12 @@ from synapse_sdk.utils.converters.dm.types import (
 from pipeline.formats import Loss
 from pipeline.formats.coco.format import Coco
 from pipeline.formats.coco.keypoints import category_of
+from pipeline.formats.testing import catalog_of, samples
+from pipeline.formats.testing.annotations import ARROW
+from pipeline.formats.testing.shapes import mask
 from pipeline.model.skeletons import PERSON_EDGES, PERSON_POINTS, make_skeleton
 from pipeline.records import Annotation, Box, Point, Polygon
 from tests.formats.coco.grammar import annotations_of
-from tests.formats.sample_set import ARROW, catalog_of, mask, samples
 from tests.formats.test_second_opinion import CLASSES, HEIGHT, WIDTH, document
 
 PERSON_17 = make_skeleton("person", PERSON_POINTS, PERSON_EDGES)

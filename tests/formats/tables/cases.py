@@ -8,10 +8,11 @@ import numpy as np
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
+from pipeline.formats.testing import samples
+from pipeline.formats.testing.shapes import bitmap_of, mask
 from pipeline.model.catalog import ShardSummary, build_catalog, normalise_label
 from pipeline.records import Annotation, Box, Mask, Opaque, Point, Polygon, Polyline, Relation, Whole
-from tests.formats.cases import ROOT
-from tests.formats.sample_set import bitmap_of, mask, samples
+from tests.formats.write_docs import ROOT
 
 WIDTH, HEIGHT = 64, 48
 

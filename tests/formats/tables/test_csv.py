@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from pipeline.errors import ConfigError
 from pipeline.formats import Entry, Loss, load_format
 from pipeline.formats.tables.csv import Csv
+from pipeline.formats.testing import FormatCases, catalog_of, find_losses, join_samples, samples
 from pipeline.records import Annotation, Box
-from tests.formats.cases import FormatCases, join, losses
-from tests.formats.sample_set import catalog_of, samples
 from tests.formats.tables.cases import (
     ANNOTATIONS,
     bad_masks,
@@ -31,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 def rows_of(*annotations, **changes):
     sample, catalog = sample_with(*annotations, **changes)
-    return read_csv(join(Csv(), [sample], catalog)["annotations.csv"])
+    return read_csv(join_samples(Csv(), [sample], catalog)["annotations.csv"])
 
 
 class TestCsv(FormatCases):
@@ -61,7 +60,7 @@ class TestCsv(FormatCases):
     def test_only_dropped_classes_are_lost(self):
         found = {
             (loss.annotation_id, loss.outcome, loss.reason)
-            for _, of_sample in losses(self.format, self.samples(), self.catalog())
+            for _, of_sample in find_losses(self.format, self.samples(), self.catalog())
             for loss in of_sample
         }
         assert found == {("d1", "skipped", "CLASS_DROPPED"), ("d2", "skipped", "CLASS_DROPPED")}
@@ -127,7 +126,7 @@ def test_an_image_of_which_everything_is_dropped_is_an_image_without_annotations
 
 def test_without_copies_the_name_is_bare():
     sample, catalog = sample_with()
-    (row,) = read_csv(join(Csv(), [msgspec.structs.replace(sample, original=None)], catalog)["annotations.csv"])
+    (row,) = read_csv(join_samples(Csv(), [msgspec.structs.replace(sample, original=None)], catalog)["annotations.csv"])
     assert row["file_name"] == "empty.png"
 
 
@@ -149,7 +148,7 @@ def test_a_mask_of_an_image_of_unknown_size_is_skipped():
 @pytest.mark.parametrize(("masks", "lost"), [("instance", 0), ("semantic", 0), ("exclude", 6)])
 def test_masks_are_excluded_only_when_asked_for(masks, lost):
     catalog = catalog_of(samples(), masks=masks)
-    found = [loss for _, of_sample in losses(Csv(), samples(), catalog) for loss in of_sample]
+    found = [loss for _, of_sample in find_losses(Csv(), samples(), catalog) for loss in of_sample]
     assert [loss.reason for loss in found].count("SEGMENTATION_EXCLUDED") == lost
 
 
@@ -177,7 +176,7 @@ def plain(row):
 @given(ANNOTATIONS)
 def test_any_annotation_comes_back_as_it_was(annotations):
     sample, catalog = sample_with(*annotations)
-    data = join(Csv(), [sample], catalog)["annotations.csv"]
+    data = join_samples(Csv(), [sample], catalog)["annotations.csv"]
     rows = read_csv(data)
     check_rows(rows)
     kept = list(enumerate(annotations, start=sample.annotation_id))

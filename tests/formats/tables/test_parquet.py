@@ -13,9 +13,8 @@ from pipeline.errors import ConfigError
 from pipeline.formats import load_format
 from pipeline.formats.tables import parquet
 from pipeline.formats.tables.parquet import OTHER, Parquet, to_parquet
+from pipeline.formats.testing import FormatCases, catalog_of, empty_catalog, find_losses, join_samples
 from pipeline.records import Annotation, Box
-from tests.formats.cases import FormatCases, join, losses
-from tests.formats.sample_set import catalog_of, empty_catalog
 from tests.formats.tables.cases import (
     ANNOTATIONS,
     check_against_source,
@@ -95,7 +94,7 @@ class TestParquet(FormatCases):
             assert chunk.indices.to_pylist() == table(data)["class_index"].to_pylist(), path
 
     def test_an_empty_file_has_the_schema_of_a_full_one(self):
-        empty = join(self.format, [], catalog_of([]))
+        empty = join_samples(self.format, [], catalog_of([]))
         full = self.tree()
         assert set(empty) == {TRAIN, OTHER}
         for path, data in empty.items():
@@ -103,22 +102,24 @@ class TestParquet(FormatCases):
             assert table(data).schema == table(full[path]).schema
 
     def test_without_classes_it_is_loadable(self):
-        assert table(join(self.format, [], empty_catalog())[TRAIN]).num_rows == 0
+        assert table(join_samples(self.format, [], empty_catalog())[TRAIN]).num_rows == 0
 
     def test_a_split_of_which_no_image_is_usable_is_in_the_other_file(self):
         video = [sample for sample in self.samples() if sample.stem == "clip"]
-        tree = join(self.format, video, catalog_of(video))
+        tree = join_samples(self.format, video, catalog_of(video))
         assert table(tree[OTHER])["split"].to_pylist() == ["val"]
         assert table(tree[TRAIN]).num_rows == 0
 
     def test_an_image_whose_copy_failed_is_in_the_other_file(self):
         first, *rest = self.samples()
         failed = msgspec.structs.replace(first, original=None, sample=msgspec.structs.replace(first.sample, file=None))
-        tree = join(self.format, [failed, *rest], self.catalog())
+        tree = join_samples(self.format, [failed, *rest], self.catalog())
         assert first.image_id in table(tree[OTHER])["image_id"].to_pylist()
 
     def test_only_dropped_classes_are_lost(self):
-        found = [loss for _, of_sample in losses(self.format, self.samples(), self.catalog()) for loss in of_sample]
+        found = [
+            loss for _, of_sample in find_losses(self.format, self.samples(), self.catalog()) for loss in of_sample
+        ]
         assert {(loss.annotation_id, loss.reason) for loss in found} == {(i, "CLASS_DROPPED") for i in ("d1", "d2")}
 
     def test_the_loading_example_runs(self, tmp_path, monkeypatch):
@@ -157,7 +158,7 @@ class TestSmallFiles(FormatCases):
 @given(ANNOTATIONS)
 def test_any_annotation_comes_back_as_it_was(annotations):
     sample, catalog = sample_with(*annotations)
-    found = rows(join(Parquet(), [sample], catalog))
+    found = rows(join_samples(Parquet(), [sample], catalog))
     check_rows(found)
     if not annotations:
         assert [row["annotation_id"] for row in found] == [None]

@@ -3,10 +3,10 @@
 import msgspec
 import numpy as np
 
+from pipeline.formats.testing import catalog_of, find_losses, join_samples, samples
+from pipeline.formats.testing.shapes import mask
 from pipeline.formats.voc.format import Voc
 from pipeline.records import Annotation
-from tests.formats.cases import join, losses
-from tests.formats.sample_set import catalog_of, mask, samples
 from tests.formats.voc.grammar import check_voc_tree
 
 WIDTH, HEIGHT = 60, 40
@@ -23,8 +23,8 @@ def read(*annotations, voc=Voc(), width=WIDTH, height=HEIGHT, **options):  # noq
     """The image as a reader sees it, and what was lost: ``(annotation id, outcome, reason)``."""
     sample = sample_with(*annotations, width=width, height=height)
     catalog = catalog_of([sample], **({"configured": ("car", "bus", "road"), "rename": {}} | options))
-    image = check_voc_tree(join(voc, [sample], catalog)).images["photo"]
-    ((_, found),) = losses(voc, [sample], catalog)
+    image = check_voc_tree(join_samples(voc, [sample], catalog)).images["photo"]
+    ((_, found),) = find_losses(voc, [sample], catalog)
     return image, [(loss.annotation_id, loss.outcome, str(loss.reason)) for loss in found]
 
 

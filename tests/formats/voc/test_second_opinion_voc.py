@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from synapse_sdk.utils.converters.dm.types import build_export_contract
 from synapse_sdk.utils.converters.pascal.from_dm import FromDMToPascalConverter, voc_palette
 
+from pipeline.formats.testing import catalog_of, find_losses, join_samples, samples
+from pipeline.formats.testing.shapes import mask
 from pipeline.formats.voc.format import Voc
 from pipeline.formats.voc.planes import PALETTE
 from pipeline.records import Annotation, Box, Polygon
-from tests.formats.cases import join, losses
-from tests.formats.sample_set import catalog_of, mask, samples
 from tests.formats.test_second_opinion import document
 from tests.formats.voc.grammar import check_voc_tree
 
@@ -44,8 +44,8 @@ def ours(drawn, masks="instance"):
     source = msgspec.structs.replace(sample.sample, annotations=drawn, width=WIDTH, height=HEIGHT)
     sample = msgspec.structs.replace(sample, sample=source, stem="photo", file_name="photo.jpg")
     catalog = catalog_of([sample], configured=CLASSES, masks=masks)
-    ((_, found),) = losses(Voc(), [sample], catalog)
-    tree = check_voc_tree(join(Voc(), [sample], catalog))
+    ((_, found),) = find_losses(Voc(), [sample], catalog)
+    tree = check_voc_tree(join_samples(Voc(), [sample], catalog))
     return tree.images["photo"], [(loss.annotation_id, loss.outcome, str(loss.reason)) for loss in found]
 
 

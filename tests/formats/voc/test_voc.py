@@ -13,14 +13,15 @@ from PIL import Image
 
 from pipeline.errors import ConfigError
 from pipeline.formats import Entry, load_format
+from pipeline.formats.testing import FormatCases, catalog_of, join_samples, samples
+from pipeline.formats.testing.shapes import bitmap_of, box
 from pipeline.formats.voc.format import Voc
 from pipeline.formats.voc.planes import PALETTE
 from pipeline.model.naming import safe_leaf
 from pipeline.records import Annotation, Whole
-from tests.formats.cases import ROOT, FormatCases, join
-from tests.formats.sample_set import bitmap_of, box, catalog_of, samples
 from tests.formats.voc.cases import HOME, sample_with
 from tests.formats.voc.grammar import check_voc_tree, voc_colours
+from tests.formats.write_docs import ROOT
 from tests.formats.write_golden import golden
 
 
@@ -131,7 +132,7 @@ def test_another_picture_keeps_its_name_or_becomes_a_jpeg(name):
 
 def test_an_image_that_was_not_copied_is_not_there():
     sample = msgspec.structs.replace(sample_with(), original=None)
-    tree = join(Voc(), [sample], catalog_of([sample]))
+    tree = join_samples(Voc(), [sample], catalog_of([sample]))
     check_voc_tree(tree, images=False)
     assert ET.fromstring(tree[f"{HOME}/Annotations/photo.xml"]).findtext("filename") == "photo.jpg"
 
@@ -146,7 +147,7 @@ def test_lists_of_classes_say_which_images_show_one():
         box("c", "bus", 1.0, 1.0, 5.0, 5.0, difficult=True),
         Annotation("d", "classification", "sunny", Whole()),
     )
-    tree = join(Voc(class_sets=True), [sample], catalog_of([sample], configured=("car", "bus", "road", "a/b")))
+    tree = join_samples(Voc(class_sets=True), [sample], catalog_of([sample], configured=("car", "bus", "road", "a/b")))
     for name, value in {"car": " 1", "bus": " 0", "road": "-1", "sunny": " 1", "class4": "-1"}.items():
         assert tree[f"{HOME}/ImageSets/Main/{name}_train.txt"].decode() == f"photo {value}\n"
 
@@ -155,20 +156,20 @@ def test_the_list_of_a_class_never_takes_the_name_of_a_list_of_images():
     sample = msgspec.structs.replace(sample_with(), split="car_train")
     other = msgspec.structs.replace(sample_with(), split="train", stem="other", image_id=99)
     catalog = catalog_of([sample, other], configured=("car", "Car_train"))
-    found = check_voc_tree(join(Voc(class_sets=True), [sample, other], catalog))
+    found = check_voc_tree(join_samples(Voc(class_sets=True), [sample, other], catalog))
     assert found.main["car_train"] == ["photo"]
 
 
 def test_a_split_that_is_called_trainval_is_a_list_of_its_own():
     sample = msgspec.structs.replace(sample_with(), split="trainval")
     other = msgspec.structs.replace(sample_with(), stem="other")
-    tree = join(Voc(), [sample, other], catalog_of([sample, other]))
+    tree = join_samples(Voc(), [sample, other], catalog_of([sample, other]))
     assert tree[f"{HOME}/ImageSets/Main/trainval.txt"] == b"photo\n"
 
 
 def test_samples_of_no_split_are_not_trained_on():
     sample = msgspec.structs.replace(sample_with(), split="unassigned")
-    tree = join(Voc(), [sample], catalog_of([sample]))
+    tree = join_samples(Voc(), [sample], catalog_of([sample]))
     assert [path for path in tree if "/Main/" in path] == [f"{HOME}/ImageSets/Main/unassigned.txt"]
 
 
@@ -212,7 +213,7 @@ def test_the_page_shows_how_to_load_it(tmp_path, monkeypatch, capsys):
     (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     picture = io.BytesIO()
     Image.new("RGB", (8, 8)).save(picture, "JPEG")
-    for path, data in join(Voc(images="transcode"), samples(), catalog_of(samples())).items():
+    for path, data in join_samples(Voc(images="transcode"), samples(), catalog_of(samples())).items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(picture.getvalue() if "JPEGImages" in path else data)
     monkeypatch.chdir(tmp_path)

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.formats.testing import catalog_of, join_samples
+from pipeline.formats.testing.shapes import box, mask, polygon
 from pipeline.formats.voc.format import Voc
 from pipeline.model.catalog import normalise_label
 from pipeline.records import Annotation, Box, Mask, Polygon, Whole
-from tests.formats.cases import join
-from tests.formats.sample_set import box, catalog_of, mask, polygon
 from tests.formats.voc.cases import HEIGHT, HOME, WIDTH, painted, read, rectangle, sample_with
 from tests.formats.voc.grammar import check_voc_tree
 
@@ -139,7 +139,9 @@ def test_a_class_that_is_merely_unusual_keeps_its_name(name):
 
 def test_classes_that_would_get_one_name_get_two():
     sample = sample_with()
-    found = check_voc_tree(join(Voc(), [sample], catalog_of([sample], configured=("a_b", "a:b", "a_b_2", "_2"))))
+    found = check_voc_tree(
+        join_samples(Voc(), [sample], catalog_of([sample], configured=("a_b", "a:b", "a_b_2", "_2")))
+    )
     assert found.labels == ["background", "a_b", "a_b_2", "a_b_2_3", "_2"]
 
 
@@ -166,7 +168,7 @@ def test_markup_in_a_name_is_text():
 def test_any_class_names_make_a_label_map_and_lists_of_classes(names):
     sample = sample_with()
     catalog = catalog_of([sample], configured=names)
-    found = check_voc_tree(join(Voc(class_sets=True), [sample], catalog))
+    found = check_voc_tree(join_samples(Voc(class_sets=True), [sample], catalog))
     assert len(found.labels) == len(catalog.classes) + 1
 
 
@@ -205,7 +207,7 @@ def test_a_mask_that_is_painted_over_is_reported_and_keeps_its_box():
 
 def test_an_image_without_masks_has_no_planes():
     sample = sample_with(box("b", "car", 1.0, 1.0, 5.0, 5.0))
-    tree = join(Voc(), [sample], catalog_of([sample]))
+    tree = join_samples(Voc(), [sample], catalog_of([sample]))
     assert not [path for path in tree if "/Segmentation" in path and path.endswith(".png")]
     assert tree[f"{HOME}/ImageSets/Segmentation/train.txt"] == b""
 

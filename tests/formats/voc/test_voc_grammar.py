@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.formats.testing import catalog_of, join_samples
+from pipeline.formats.testing.shapes import box
 from pipeline.formats.voc.format import Voc
-from tests.formats.cases import join
-from tests.formats.sample_set import box, catalog_of
 from tests.formats.voc.cases import HOME, rectangle, sample_with
 from tests.formats.voc.grammar import check_voc_tree, voc_colours
 
@@ -18,7 +18,7 @@ CLASSES, OBJECTS = f"{HOME}/SegmentationClass/photo.png", f"{HOME}/SegmentationO
 
 def tree():
     sample = sample_with(rectangle("m", "car", 5, 5, 25, 20), box("b", "bus", 1.0, 1.0, 5.0, 5.0, occluded=True))
-    return join(Voc(), [sample], catalog_of([sample]))
+    return join_samples(Voc(), [sample], catalog_of([sample]))
 
 
 def picture(index, *, mode="P", size=(60, 40), palette=None):

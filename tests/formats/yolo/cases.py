@@ -3,10 +3,9 @@
 import msgspec
 
 from pipeline.formats import Entry, Loss
+from pipeline.formats.testing import FormatCases, catalog_of, join_samples, samples
 from pipeline.formats.yolo.format import Yolo
 from pipeline.model.catalog import ShardSummary, build_catalog
-from tests.formats.cases import FormatCases, join
-from tests.formats.sample_set import catalog_of, samples
 from tests.formats.yolo.grammar import check_data_yaml, check_labels, check_ndjson, check_yolo_tree, label_path
 
 CATALOG = build_catalog(ShardSummary(1, 1, {"car": 1}, {"train": 1}), name="one class")
@@ -85,6 +84,6 @@ class YoloCases(FormatCases):
 
     def test_without_copies_of_originals_no_image_is_asked_for(self):
         without = [msgspec.structs.replace(sample, original=None) for sample in self.samples()]
-        assert set(join(self.format, without, catalog_of(without))) == {
+        assert set(join_samples(self.format, without, catalog_of(without))) == {
             path for path in self.tree() if not path.startswith(f"{self.root()}images/")
         }

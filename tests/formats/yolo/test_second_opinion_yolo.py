@@ -10,12 +10,12 @@ from synapse_sdk.utils.converters.dm.types import build_export_contract
 from synapse_sdk.utils.converters.yolo.from_dm import FromDMToYOLOConverter
 
 from pipeline.formats import Entry, Loss
+from pipeline.formats.testing import catalog_of, join_samples, samples
+from pipeline.formats.testing.shapes import mask
 from pipeline.formats.yolo.format import Yolo
 from pipeline.images.geometry import polygon_area
 from pipeline.model.skeletons import PERSON_EDGES, PERSON_FLIP, PERSON_POINTS, make_skeleton
 from pipeline.records import Annotation, Box, Point, Polygon
-from tests.formats.cases import join
-from tests.formats.sample_set import catalog_of, mask, samples
 from tests.formats.test_second_opinion import CLASSES, HEIGHT, WIDTH, annotations, document
 
 PERSON_17 = make_skeleton("person", PERSON_POINTS, PERSON_EDGES, PERSON_FLIP)
@@ -125,7 +125,7 @@ def test_each_task_takes_its_own_of_a_mixed_image():
 
 def test_settings_of_pose_are_the_same():
     catalog = catalog_of(samples(), skeletons=(PERSON_17,))
-    written = yaml.safe_load(join(Yolo(task="pose"), [], catalog)["data.yaml"])
+    written = yaml.safe_load(join_samples(Yolo(task="pose"), [], catalog)["data.yaml"])
     said = yaml.safe_load(FromDMToYOLOConverter.dataset_yaml("pose", ["person"]))
     for key in ("nc", "kpt_shape", "flip_idx"):
         assert written[key] == said[key]

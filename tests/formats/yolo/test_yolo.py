@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError
 from pipeline.formats import FORMATS, Entry, Loss, load_format, load_formats
+from pipeline.formats.testing import catalog_of, find_losses, join_samples, samples
+from pipeline.formats.testing.annotations import MASKS, PEOPLE
+from pipeline.formats.testing.shapes import box
 from pipeline.formats.yolo.format import RESERVED_FOLDERS, Yolo
 from pipeline.model.catalog import ShardSummary, build_catalog
 from pipeline.records import Annotation, Box
-from tests.formats.cases import join, losses
-from tests.formats.sample_set import MASKS, PEOPLE, box, catalog_of, samples
 from tests.formats.write_golden import golden
 from tests.formats.yolo.cases import CATALOG, YoloCases, rows_and_losses, sample_with
 from tests.formats.yolo.grammar import check_data_yaml
@@ -31,7 +32,7 @@ class TestYolo(YoloCases):
     def test_losses_are_these(self):
         found = {
             (loss.annotation_id, loss.outcome, loss.reason)
-            for _, of_sample in losses(self.format, self.samples(), self.catalog())
+            for _, of_sample in find_losses(self.format, self.samples(), self.catalog())
             for loss in of_sample
             if loss.annotation_id
         }
@@ -132,7 +133,7 @@ def test_whatever_the_box_the_row_is_valid_or_the_loss_is_reported(boxes, width)
 
 def data_yaml(splits, **options):
     summary = ShardSummary(sum(splits.values()), 1, {"car": 1}, splits)
-    text = join(Yolo(), [], build_catalog(summary, name="x", **options))["data.yaml"].decode()
+    text = join_samples(Yolo(), [], build_catalog(summary, name="x", **options))["data.yaml"].decode()
     return check_data_yaml(text)[0], text
 
 
@@ -175,12 +176,12 @@ def test_a_split_with_an_awkward_name_is_quoted():
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip), min_size=1))
 def test_any_class_name_survives_yaml(names):
     catalog = build_catalog(ShardSummary(), name="x", order=names)
-    text = join(Yolo(), [], catalog)["data.yaml"].decode()
+    text = join_samples(Yolo(), [], catalog)["data.yaml"].decode()
     assert yaml.safe_load(text)["names"] == dict(enumerate(catalog.classes))
 
 
 def test_the_numbers_of_classes_are_those_of_the_catalog():
-    tree, catalog = join(Yolo(), samples(), catalog_of(samples())), catalog_of(samples())
+    tree, catalog = join_samples(Yolo(), samples(), catalog_of(samples())), catalog_of(samples())
     assert tree["labels/train/dropped.v2.txt"].startswith(b"%d " % catalog.classes.index("car"))
     assert tree["classes.txt"].decode().splitlines()[: len(catalog.classes)][:2] == ["car", "bus"]
 
@@ -225,7 +226,11 @@ def test_an_option_that_is_wrong_or_does_nothing_is_refused(options, message):
 
 def test_no_folder_is_one_that_another_format_writes_to():
     formats = [load_format(name) for name in FORMATS if name != "yolo"]
-    taken = {path.split("/")[0].lower() for other in formats for path in join(other, samples(), catalog_of(samples()))}
+    taken = {
+        path.split("/")[0].lower()
+        for other in formats
+        for path in join_samples(other, samples(), catalog_of(samples()))
+    }
     assert {name for name in taken if "." not in name} <= set(RESERVED_FOLDERS)
 
 

@@ -5,9 +5,10 @@ import json
 import msgspec
 import pytest
 
+from pipeline.formats.testing import catalog_of, join_samples, samples
+from pipeline.formats.testing.annotations import ARROW, PERSON
+from pipeline.formats.testing.shapes import box
 from pipeline.formats.yolo.format import Yolo
-from tests.formats.cases import join
-from tests.formats.sample_set import ARROW, PERSON, box, catalog_of, samples
 from tests.formats.yolo.cases import YoloCases, sample_with
 from tests.formats.yolo.grammar import ANNOTATIONS, check_ndjson
 from tests.formats.yolo.test_yolo_pose import PoseCases
@@ -30,7 +31,7 @@ class TestYoloPoseWithNdjson(PoseCases):
 def lines_of(*numbered, catalog=None, **options):
     format_ = Yolo(ndjson=True, **options)
     numbered = numbered or samples()
-    text = join(format_, numbered, catalog or catalog_of(numbered))[format_._path("dataset.ndjson")].decode()
+    text = join_samples(format_, numbered, catalog or catalog_of(numbered))[format_._path("dataset.ndjson")].decode()
     return check_ndjson(text, format_.task)
 
 
@@ -60,7 +61,7 @@ def test_every_usable_image_has_a_line_in_the_order_of_records():
 
 @pytest.mark.parametrize("task", ANNOTATIONS)
 def test_the_rows_are_those_of_the_label_files(task):
-    tree = join(Yolo(task=task, ndjson=True), samples(), catalog_of(samples()))
+    tree = join_samples(Yolo(task=task, ndjson=True), samples(), catalog_of(samples()))
     images = check_ndjson(tree["dataset.ndjson"].decode(), task)[1]
     rows = {sample.file_name: tree.get(f"labels/{sample.split}/{sample.stem}.txt") for sample in samples()}
     for image in images:
@@ -113,9 +114,9 @@ def test_the_split_that_stands_in_for_train_is_called_train():
 
 
 def test_without_the_option_there_is_no_such_file():
-    assert not [path for path in join(Yolo(), samples(), catalog_of(samples())) if "ndjson" in path]
+    assert not [path for path in join_samples(Yolo(), samples(), catalog_of(samples())) if "ndjson" in path]
 
 
 def test_the_file_of_an_export_without_samples_is_its_first_line():
-    text = join(Yolo(ndjson=True), [], catalog_of([]))["dataset.ndjson"].decode()
+    text = join_samples(Yolo(ndjson=True), [], catalog_of([]))["dataset.ndjson"].decode()
     assert json.loads(text)["type"] == "dataset"

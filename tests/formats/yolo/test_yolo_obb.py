@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.formats.testing.shapes import box, polygon
 from pipeline.formats.yolo.format import Yolo
 from pipeline.images.geometry import corners, polygon_area
 from pipeline.records import Annotation, Box
-from tests.formats.sample_set import box, polygon
 from tests.formats.write_golden import golden
 from tests.formats.yolo.cases import YoloCases, rows_and_losses
 

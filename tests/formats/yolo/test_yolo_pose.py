@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError
+from pipeline.formats.testing import catalog_of, find_losses, join_samples, samples
+from pipeline.formats.testing.annotations import ARROW, DROPPED, PERSON
+from pipeline.formats.testing.shapes import box, point
 from pipeline.formats.yolo.format import Yolo
 from pipeline.model.catalog import Skeleton
-from tests.formats.cases import join, losses
-from tests.formats.sample_set import ARROW, DROPPED, PERSON, box, catalog_of, point, samples
 from tests.formats.write_golden import golden
 from tests.formats.yolo.cases import YoloCases, rows_and_losses, sample_with
 from tests.formats.yolo.grammar import check_data_yaml
@@ -48,7 +49,7 @@ class TestYoloPose(PoseCases):
         (people,) = (sample for sample in self.samples() if sample.stem == "people")
         found = {
             (loss.annotation_id, loss.outcome, str(loss.reason))
-            for _, of_sample in losses(self.format, [people], self.catalog())
+            for _, of_sample in find_losses(self.format, [people], self.catalog())
             for loss in of_sample
         }
         assert found == {
@@ -228,7 +229,7 @@ def test_a_skeleton_that_is_not_there_is_refused_with_those_that_are():
 
 def test_without_a_known_mirror_image_ultralytics_is_told_of_none():
     catalog = catalog_of(samples(), skeletons=(Skeleton("person", PERSON.points),))
-    text = join(Yolo(task="pose"), [], catalog)["data.yaml"].decode()
+    text = join_samples(Yolo(task="pose"), [], catalog)["data.yaml"].decode()
     assert "flip_idx" not in check_data_yaml(text, task="pose")[0]
 
 

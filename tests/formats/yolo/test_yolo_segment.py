@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.formats.testing.annotations import MASKS
+from pipeline.formats.testing.shapes import box, mask, polygon, rectangles
 from pipeline.formats.yolo.format import Yolo
 from pipeline.images.geometry import corners, polygon_area
 from pipeline.images.outlines import MAX_CORNERS
 from pipeline.model.catalog import ShardSummary, build_catalog
 from pipeline.records import Annotation, Box, Mask, Polygon
-from tests.formats.sample_set import MASKS, box, mask, polygon, rectangles
 from tests.formats.write_golden import golden
 from tests.formats.yolo.cases import CATALOG, YoloCases, rows_and_losses
 
