@@ -8,11 +8,13 @@ from pipeline.formats.options import OptionError
 from pipeline.formats.protocol import BaseFormat, Entry, Format, Loss, Manifest, Section
 from pipeline.formats.registry import FORMATS, FormatInfo, list_formats, load_format, load_formats
 from pipeline.formats.support import KEPT, Kind, Support
+from pipeline.model.catalog import Catalog
 
 __all__ = [
     "FORMATS",
     "KEPT",
     "BaseFormat",
+    "Catalog",
     "Entry",
     "Format",
     "FormatInfo",

@@ -3,14 +3,12 @@
 import pickle
 import re
 import unicodedata
-from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from dataclasses import dataclass
 
 import pytest
-from msgspec import Meta
 
 from pipeline.errors import ConfigError
-from pipeline.formats import FORMATS, BaseFormat, Entry, Loss, Manifest, Section, load_format
+from pipeline.formats import FORMATS, Entry, Loss, Manifest, Section, load_format
 from pipeline.formats.testing import FormatCases, catalog_of, join_samples, join_shards, samples
 
 
@@ -149,82 +147,3 @@ def test_how_to_read_follows_the_options():
     assert "year='2007'" in load_format("voc", {"year": 2007}).how_to_read("x", "val")
     pose = load_format("yolo", {"task": "pose", "folder": "people"})
     assert pose.how_to_read("x", "val") == "Ultralytics: yolo pose train data=x/people/data.yaml"
-
-
-class Smallest:
-    """Only what a format must have; ``scale`` is an option of a type that only its class knows."""
-
-    name = "smallest"
-    needs_payload = False
-
-    def manifests(self, catalog):
-        return [Manifest("count.txt", (Section("lines"),))]
-
-    def render(self, sample, catalog):
-        return [Entry("count.txt", b"1\n", "lines")]
-
-
-@dataclass(frozen=True)
-class Plain(Smallest):
-    scale: int = 1
-    needs_originals = True
-
-    def __post_init__(self):
-        if self.scale == "big":
-            raise ValueError("scale must not be big")
-
-
-def test_a_format_with_the_required_members_only_gets_the_defaults():
-    format_ = load_format(f"{__name__}:Smallest")
-    assert (format_.name, format_.needs_payload, format_.needs_originals, format_.reader_memory) == (
-        "smallest", False, False, 0,
-    )  # fmt: skip
-    assert (format_.support(), format_.how_to_read("x", "train")) == ({}, "")
-    assert join_samples(format_, samples()[:2], catalog_of(samples())) == {"count.txt": b"1\n1\n"}
-    assert format_.in_own_folder() == format_
-
-
-def test_a_plain_dataclass_checks_its_options_itself():
-    format_ = load_format(f"{__name__}:Plain", {"scale": "small"})
-    assert format_.needs_originals
-    assert pickle.loads(pickle.dumps(format_)) == format_
-    with pytest.raises(ConfigError, match=f"formats.{__name__}:Plain: scale must not be big"):
-        load_format(f"{__name__}:Plain", {"scale": "big"})
-    with pytest.raises(ConfigError, match="unknown option; known: scale"):
-        load_format(f"{__name__}:Plain", {"size": 1})
-
-
-@dataclass(frozen=True)
-class Declared(BaseFormat, Smallest):
-    """A format whose options are declarations."""
-
-    mode: Literal["fast", "exact"] = "fast"
-    parts: tuple[int, ...] = ()
-    share: Annotated[float, Meta(ge=0, le=1)] = 0.5
-    colours: dict[str, str] = field(default_factory=dict)
-
-    name = "declared"
-    manifests = Smallest.manifests
-    render = Smallest.render
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"mode": "slow"}, "mode: must be one of fast, exact, not 'slow'"),
-        ({"mode": None}, "mode: must be one of fast, exact, not None"),
-        ({"share": 1.5}, "share: must be a number from 0 to 1, not 1.5"),
-        ({"share": float("nan")}, "share: must be a number from 0 to 1, not nan"),
-        ({"parts": [1, "two"]}, "parts: is not valid: Expected `int`, got `str`"),
-        ({"colour": "red"}, "colour: unknown option; known: mode, parts, share, colours"),
-    ],
-)
-def test_options_of_a_base_format_are_checked_by_their_annotations(options, message):
-    with pytest.raises(ConfigError, match=re.escape(f"formats.{__name__}:Declared.{message}")):
-        load_format(f"{__name__}:Declared", options)
-
-
-def test_options_get_the_type_of_their_annotation():
-    loaded = load_format(f"{__name__}:Declared", {"parts": [1, 2], "share": 1})
-    assert loaded == Declared(parts=(1, 2), share=1.0)
-    assert isinstance(loaded.share, float)
