@@ -8,7 +8,7 @@ the root of the export, the archives give the files that ``packaging: files`` wr
 from collections.abc import Iterator
 
 from pipeline.formats import Manifest, Section
-from pipeline.formats.tar import END
+from pipeline.formats.tar import ARCHIVE_END
 from pipeline.model.catalog import Catalog
 from pipeline.records import NumberedSample
 
@@ -24,7 +24,7 @@ def package_of(sample: NumberedSample) -> str:
 def manifests(catalog: Catalog) -> Iterator[Manifest]:
     """Every archive of an export; one in which nothing is is not written."""
     for number in range(-(-catalog.samples // SAMPLES_PER_PACKAGE)):
-        yield Manifest(_path(number), (Section(MEMBERS, close=END),), optional=True)
+        yield Manifest(_path(number), (Section(MEMBERS, close=ARCHIVE_END),), optional=True)
 
 
 def _path(number: int) -> str:

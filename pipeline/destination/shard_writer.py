@@ -185,7 +185,7 @@ class ShardOutput:
         copy = sample.original if entry.original else None
         content = _Copy(sample.original_path, copy.size) if copy else entry.data
         size = _length(content)
-        for item in (tar.header(entry.path, size), content, tar.padding(size)):
+        for item in (tar.make_header(entry.path, size), content, tar.make_padding(size)):
             self._append(package, packages.MEMBERS, item)
 
     def _item(self, entry: Entry, sample: NumberedSample, format_: Format) -> "bytes | _Copy":

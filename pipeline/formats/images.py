@@ -20,7 +20,7 @@ type Ring = Sequence[float]
 type Rectangle = tuple[float, float, float, float]
 """An upright rectangle in pixels: ``x, y, width, height``."""
 
-type Placed = tuple[float, float, float, float, tuple[Reason, ...]]
+type PlacedBox = tuple[float, float, float, float, tuple[Reason, ...]]
 """An upright rectangle inside an image, ``x, y, width, height`` in pixels, and what was changed to get it there."""
 
 
@@ -42,7 +42,7 @@ def without_image(sample: Sample) -> list[Loss]:
     return [Loss(identity, "skipped", reason) for identity in ("", *(item.id for item in sample.annotations))]
 
 
-def mask_rle(mask: Mask, size: Size) -> Rle | None:
+def encode_mask(mask: Mask, size: Size) -> Rle | None:
     """A mask as COCO writes it; None when it is empty or cannot be one of an image of this size."""
     try:
         rle = coco_rle(mask.runs, *size)
@@ -51,12 +51,12 @@ def mask_rle(mask: Mask, size: Size) -> Rle | None:
     return rle if rle.area else None
 
 
-def files_of(images: int, images_per_file: int) -> int:
+def count_files(images: int, images_per_file: int) -> int:
     """How many files hold ``images`` images, ``images_per_file`` in each: at least one."""
     return max(1, -(-images // images_per_file))
 
 
-def place(box: Box, width: int, height: int) -> Placed | None:
+def place_box(box: Box, width: int, height: int) -> PlacedBox | None:
     """The upright rectangle that stands for a box in an image of ``width`` x ``height`` pixels.
 
     A turned box becomes its enclosing rectangle, and what lies outside the image is cut off. None when nothing is

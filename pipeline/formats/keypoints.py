@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from pipeline.formats import Loss
-from pipeline.formats.images import Rectangle, place
+from pipeline.formats.images import Rectangle, place_box
 from pipeline.images.geometry import enclosing
 from pipeline.model.catalog import Catalog, Skeleton
 from pipeline.reasons import Reason
@@ -45,7 +45,7 @@ class Instance(msgspec.Struct, frozen=True, gc=False):
         return sum(visibility > 0 for _, _, visibility in self.points)
 
 
-def skeleton_instances(sample: Sample, catalog: Catalog) -> tuple[list[Instance], list[Loss]]:
+def find_instances(sample: Sample, catalog: Catalog) -> tuple[list[Instance], list[Loss]]:
     """The objects of a sample in the order of their first keypoints, and every keypoint that is in none of them.
 
     A group is of the first skeleton that has all its classes, each at most once; points may be missing, but not all.
@@ -68,7 +68,7 @@ def skeleton_instances(sample: Sample, catalog: Catalog) -> tuple[list[Instance]
             boxes.setdefault(annotation.group, []).append((shape, position))
     instances: list[Instance] = []
     for group, members in groups.items():
-        instance = _instance(members, boxes.get(group, ()), catalog.skeletons)
+        instance = _make_instance(members, boxes.get(group, ()), catalog.skeletons)
         if isinstance(instance, Instance):
             instances.append(instance)
         else:
@@ -76,30 +76,30 @@ def skeleton_instances(sample: Sample, catalog: Catalog) -> tuple[list[Instance]
     return instances, losses
 
 
-def object_rectangle(instance: Instance, width: int, height: int) -> Rectangle | None:
+def find_rectangle(instance: Instance, width: int, height: int) -> Rectangle | None:
     """Where an object is in an image of ``width`` x ``height`` pixels; None when all of it lies outside.
 
-    That is its box as :func:`place` puts it into the image. Without one (or with one outside) it is the rectangle
+    That is its box as :func:`place_box` puts it into the image. Without one (or with one outside) it is the rectangle
     around the points that are not missing, not cut at the border, each side at least :data:`SHORTEST_SIDE`.
     """
-    placed = place(instance.box, width, height) if instance.box else None
+    placed = place_box(instance.box, width, height) if instance.box else None
     if placed:
         return placed[:4]
     flat = [number for x, y, visibility in instance.points if visibility for number in (x, y)]
     left, top, across, down = enclosing(flat)
-    left, across = _widened(left, across)
-    top, down = _widened(top, down)
+    left, across = _widen(left, across)
+    top, down = _widen(top, down)
     if not (left < width and top < height and left + across > 0 and top + down > 0):
         return None
     return left, top, across, down
 
 
-def _widened(start: float, length: float) -> tuple[float, float]:
+def _widen(start: float, length: float) -> tuple[float, float]:
     missing = SHORTEST_SIDE - length
     return (start - missing / 2, SHORTEST_SIDE) if missing > 0 else (start, length)
 
 
-def _instance(
+def _make_instance(
     members: Sequence[_Member], boxes: Sequence[tuple[Box, int]], skeletons: Sequence[Skeleton]
 ) -> Instance | Reason:
     points: dict[str, Keypoint] = {}

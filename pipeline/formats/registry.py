@@ -17,14 +17,14 @@ from pipeline.model.catalog import Catalog
 from pipeline.records import NumberedSample
 
 FORMATS: Mapping[str, str] = {
-    "coco": "pipeline.formats.coco.format:Coco",
+    "coco": "pipeline.formats.coco:Coco",
     "csv": "pipeline.formats.tables.csv:Csv",
     "imagefolder": "pipeline.formats.imagefolder:ImageFolder",
     "parquet": "pipeline.formats.tables.parquet:Parquet",
     "synapse_json": "pipeline.formats.synapse_json:SynapseJson",
-    "voc": "pipeline.formats.voc.format:Voc",
+    "voc": "pipeline.formats.voc:Voc",
     "webdataset": "pipeline.formats.webdataset:WebDataset",
-    "yolo": "pipeline.formats.yolo.format:Yolo",
+    "yolo": "pipeline.formats.yolo:Yolo",
 }
 """The built-in formats. They are imported when they are asked for."""
 

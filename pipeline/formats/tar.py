@@ -2,29 +2,29 @@
 
 import tarfile
 
-BLOCK = 512
-END = bytes(2 * BLOCK)
+BLOCK_BYTES = 512
+ARCHIVE_END = bytes(2 * BLOCK_BYTES)
 """Two blocks of zeros end an archive (POSIX.1, "ustar Interchange Format")."""
 
 
-def plain_header(name: str, size: int) -> bytes:
+def make_plain_header(name: str, size: int) -> bytes:
     """A ustar header: time 0, owner 0, mode 0644. Raises ValueError from 8 GiB, the most it can say, and for names
     that are not ASCII or too long.
     """
-    return _member(name, size).tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
+    return _make_member(name, size).tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
 
 
-def header(name: str, size: int) -> bytes:
+def make_header(name: str, size: int) -> bytes:
     """A header for any path and size: with an extended one before it (POSIX.1-2001, "pax") where ustar is too small."""
-    return _member(name, size).tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
+    return _make_member(name, size).tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
 
 
-def padding(size: int) -> bytes:
+def make_padding(size: int) -> bytes:
     """What fills a member of ``size`` bytes up to whole blocks."""
-    return bytes(-size % BLOCK)
+    return bytes(-size % BLOCK_BYTES)
 
 
-def _member(name: str, size: int) -> tarfile.TarInfo:
+def _make_member(name: str, size: int) -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)
     member.size = size
     return member

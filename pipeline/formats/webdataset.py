@@ -13,10 +13,10 @@ import msgspec
 from msgspec import Meta
 
 from pipeline.formats import BaseFormat, Entry, Loss, Manifest, Section
-from pipeline.formats.images import files_of, image_size, without_image
+from pipeline.formats.annotation_rows import describe_media, make_rows, table_support
+from pipeline.formats.images import count_files, image_size, without_image
 from pipeline.formats.support import Kind, Support
-from pipeline.formats.tables.rows import media_of, rows_of, table_support
-from pipeline.formats.tar import END, padding, plain_header
+from pipeline.formats.tar import ARCHIVE_END, make_padding, make_plain_header
 from pipeline.model.catalog import Catalog
 from pipeline.records import NumberedSample
 
@@ -37,26 +37,26 @@ class WebDataset(BaseFormat):
     def manifests(self, catalog: Catalog) -> Iterable[Manifest]:
         """The tar files of every split."""
         for split, images in catalog.splits.items():
-            for number in range(files_of(images, self.images_per_tar)):
-                yield Manifest(_path(split, number), (Section(_MEMBERS, close=END),))
+            for number in range(count_files(images, self.images_per_tar)):
+                yield Manifest(_path(split, number), (Section(_MEMBERS, close=ARCHIVE_END),))
 
     def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:
         """Two members: ``<key>.<suffix>``, the image, and ``<key>.json``. The key is the image id."""
         source = sample.sample
         if image_size(source) is None or sample.original is None:
             return without_image(source)
-        rows, losses = rows_of(sample, catalog)
-        document = b'%b,"annotations":%b}' % (_encode(media_of(sample))[:-1], _encode(rows))
+        rows, losses = make_rows(sample, catalog)
+        document = b'%b,"annotations":%b}' % (_encode(describe_media(sample))[:-1], _encode(rows))
         path = _path(sample.split, sample.position // self.images_per_tar)
         # An original name may hold dots, and readers end the key at the first one: "v1.2_a.jpg" and "v1.3_b.jpg" would
         # be one sample. It may also be longer or less ASCII than a tar header can say.
         key = f"{sample.image_id:09d}"
         size = sample.original.size
-        annotations = plain_header(f"{key}.json", len(document)) + document + padding(len(document))
+        annotations = make_plain_header(f"{key}.json", len(document)) + document + make_padding(len(document))
         return [
-            Entry(path, plain_header(f"{key}.{suffix_of(sample.file_name)}", size), _MEMBERS),
+            Entry(path, make_plain_header(f"{key}.{choose_suffix(sample.file_name)}", size), _MEMBERS),
             Entry(path, section=_MEMBERS, original=True),
-            Entry(path, padding(size) + annotations, _MEMBERS),
+            Entry(path, make_padding(size) + annotations, _MEMBERS),
             *losses,
         ]
 
@@ -69,7 +69,7 @@ class WebDataset(BaseFormat):
         return f"webdataset: WebDataset('{url}/{_path(split, 0)}').decode('pil')"
 
 
-def suffix_of(file_name: str) -> str:
+def choose_suffix(file_name: str) -> str:
     """The suffix of an image in a tar file: readers choose by it how to decode a member.
 
     All names of JPEG are one, ``jpg``, and what is no known suffix of an image is ``bin``, which stays bytes: others

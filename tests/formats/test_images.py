@@ -3,18 +3,18 @@ import math
 import msgspec
 import pytest
 
-from pipeline.formats.images import clip_ring, image_size, is_outside, is_turned, place, without_image
+from pipeline.formats.images import clip_ring, image_size, is_outside, is_turned, place_box, without_image
 from pipeline.formats.testing import samples
 from pipeline.images.geometry import polygon_area
 from pipeline.records import Box
 
 
 def test_a_box_inside_comes_back_with_its_very_numbers():
-    assert place(Box(0.1, 0.2, 0.3, 0.4), 1, 1) == (0.1, 0.2, 0.3, 0.4, ())
+    assert place_box(Box(0.1, 0.2, 0.3, 0.4), 1, 1) == (0.1, 0.2, 0.3, 0.4, ())
 
 
 def test_a_turned_box_that_leaves_the_image_is_enclosed_and_cut():
-    x, y, width, height, changes = place(Box(-10.0, 0.0, 20.0, 20.0, math.pi / 4), 100, 100)
+    x, y, width, height, changes = place_box(Box(-10.0, 0.0, 20.0, 20.0, math.pi / 4), 100, 100)
     half = 20 / math.sqrt(2)
     assert (x, y) == (0.0, 0.0)
     assert (width, height) == pytest.approx((half, 10 + half))
@@ -22,12 +22,12 @@ def test_a_turned_box_that_leaves_the_image_is_enclosed_and_cut():
 
 
 def test_a_box_on_the_border_is_inside():
-    assert place(Box(90.0, 40.0, 10.0, 10.0), 100, 50) == (90.0, 40.0, 10.0, 10.0, ())
+    assert place_box(Box(90.0, 40.0, 10.0, 10.0), 100, 50) == (90.0, 40.0, 10.0, 10.0, ())
 
 
 @pytest.mark.parametrize("box", [Box(100.0, 0.0, 5.0, 5.0), Box(-5.0, 0.0, 5.0, 5.0), Box(0.0, 99.0, 5.0, 5.0)])
 def test_nothing_is_left_of_a_box_outside(box):
-    assert place(box, 100, 50) is None
+    assert place_box(box, 100, 50) is None
 
 
 @pytest.mark.parametrize("rotation", [0.0, 1e-9, -1e-6, math.pi / 2, math.pi, -3 * math.pi / 2, 2 * math.pi, 1e-5])
@@ -58,9 +58,9 @@ def test_zero_is_no_size():
 
 def test_a_turned_box_beside_the_corner_is_outside_although_the_rectangle_around_it_is_not():
     beside = Box(-18.0, -4.0, 30.0, 2.0, rotation=-math.pi / 4)
-    assert place(msgspec.structs.replace(beside, rotation=0.0), 100, 50) is None
-    assert place(beside, 100, 50) is None
-    assert place(msgspec.structs.replace(beside, rotation=math.pi / 4), 100, 50) is not None
+    assert place_box(msgspec.structs.replace(beside, rotation=0.0), 100, 50) is None
+    assert place_box(beside, 100, 50) is None
+    assert place_box(msgspec.structs.replace(beside, rotation=math.pi / 4), 100, 50) is not None
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.formats.keypoints import MISSING, Instance, object_rectangle, skeleton_instances
+from pipeline.formats.keypoints import MISSING, Instance, find_instances, find_rectangle
 from pipeline.formats.testing import catalog_of, samples
 from pipeline.formats.testing.annotations import ARROW, DROPPED, PERSON
 from pipeline.formats.testing.shapes import point
@@ -16,7 +16,7 @@ def found(*annotations, skeletons=(PERSON, ARROW), **options):
     """The objects of these annotations, and the losses as pairs of id and reason."""
     source = msgspec.structs.replace(PEOPLE.sample, annotations=annotations)
     catalog = catalog_of([msgspec.structs.replace(PEOPLE, sample=source)], skeletons=skeletons, **options)
-    instances, losses = skeleton_instances(source, catalog)
+    instances, losses = find_instances(source, catalog)
     assert {loss.outcome for loss in losses} <= {"skipped"}
     return instances, [(loss.annotation_id, str(loss.reason)) for loss in losses]
 
@@ -26,7 +26,7 @@ def grouped_box(group, *numbers, label="person"):
 
 
 def test_the_sample_set_has_four_objects_and_these_losses():
-    instances, losses = skeleton_instances(PEOPLE.sample, catalog_of([PEOPLE]))
+    instances, losses = find_instances(PEOPLE.sample, catalog_of([PEOPLE]))
     identities = [[PEOPLE.sample.annotations[number].id for number in instance.annotations] for instance in instances]
     assert identities == [
         ["whole-1", "whole-2", "whole-3", "whole-4", "whole-5"],
@@ -130,7 +130,7 @@ def test_the_box_is_that_of_the_same_group_and_only_one(others):
 
 def test_the_rectangle_of_an_object_is_its_box_as_it_lies_in_the_image():
     (instance,), _ = found(point("b", "tail", 50, 6, group="g"), grouped_box("g", -10, 10, 30, 20))
-    assert object_rectangle(instance, 200, 100) == (0, 10, 20, 20)
+    assert find_rectangle(instance, 200, 100) == (0, 10, 20, 20)
 
 
 def test_the_rectangle_goes_round_the_visible_points_and_is_not_cut():
@@ -138,23 +138,23 @@ def test_the_rectangle_goes_round_the_visible_points_and_is_not_cut():
         point("a", "nose", 190, 60, group="g"), point("b", "left_eye", 205, 20, 1, group="g"),
         point("c", "left_hand", 0, 0, 0, group="g"),
     )  # fmt: skip
-    assert object_rectangle(instance, 200, 100) == (190, 20, 15, 40)
+    assert find_rectangle(instance, 200, 100) == (190, 20, 15, 40)
 
 
 def test_the_rectangle_of_a_single_point_is_a_pixel_around_it():
     (instance,), _ = found(point("b", "tail", 50, 6, group="g"))
-    assert object_rectangle(instance, 200, 100) == (49.5, 5.5, 1, 1)
+    assert find_rectangle(instance, 200, 100) == (49.5, 5.5, 1, 1)
 
 
 def test_a_box_outside_the_image_says_nothing_of_where_the_object_is():
     (instance,), _ = found(point("b", "tail", 50, 6, group="g"), grouped_box("g", 300, 10, 30, 20))
-    assert object_rectangle(instance, 200, 100) == (49.5, 5.5, 1, 1)
+    assert find_rectangle(instance, 200, 100) == (49.5, 5.5, 1, 1)
 
 
 @pytest.mark.parametrize(("x", "y", "outside"), [(-1, 50, True), (201, 50, True), (200, 50, False), (5, 101, True)])
 def test_an_object_with_all_points_outside_the_image_has_no_rectangle(x, y, outside):
     (instance,), _ = found(point("b", "tail", x, y, group="g"))
-    assert (object_rectangle(instance, 200, 100) is None) is outside
+    assert (find_rectangle(instance, 200, 100) is None) is outside
 
 
 LABELS = (*PERSON.points, *ARROW.points, "antenna", DROPPED)
@@ -188,7 +188,7 @@ def check(instance: Instance, annotations):
         shape = annotations[number].shape
         written = instance.points[skeleton.points.index(annotations[number].label)]
         assert written == ((shape.x, shape.y, shape.visibility) if shape.visibility else MISSING)
-    rectangle = object_rectangle(instance, 200, 100)
+    rectangle = find_rectangle(instance, 200, 100)
     if rectangle:
         x, y, width, height = rectangle
         assert width > 0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeline.errors import ConfigError
 from pipeline.formats import Entry, Loss, load_format
 from pipeline.formats.testing import FormatCases, find_losses, join_samples, original_of, strict_json
-from pipeline.formats.webdataset import WebDataset, suffix_of
+from pipeline.formats.webdataset import WebDataset, choose_suffix
 from pipeline.records import Original
 from tests.formats.tables.cases import ANNOTATIONS, TEXT, check_against_source, check_row, sample_with
 from tests.formats.tables.grammar import ANNOTATION, COLUMNS, MEDIA, check_rows
@@ -125,8 +125,8 @@ def test_any_annotation_comes_back_as_it_was(annotations, size):
 
 @given(TEXT)
 def test_any_name_has_a_suffix_that_no_reader_takes_for_anything_but_an_image(name):
-    assert suffix_of(name) in IMAGES
-    assert suffix_of(f"{name}.PNG") == "png"
+    assert choose_suffix(name) in IMAGES
+    assert choose_suffix(f"{name}.PNG") == "png"
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_any_name_has_a_suffix_that_no_reader_takes_for_anything_but_an_image(na
     + [(name, "bin") for name in ("png", "a", "a.json", "a.pyd", "a.cls", "a.jpg.gz", "a.사진", "a.jpg\n")],
 )
 def test_suffixes_are_those_readers_know(name, suffix):
-    assert suffix_of(name) == suffix
+    assert choose_suffix(name) == suffix
 
 
 def test_an_image_too_large_for_a_header_is_an_error_and_no_broken_file():

@@ -8,16 +8,16 @@ import msgspec
 from msgspec import Meta
 
 from pipeline.formats import BaseFormat, Entry, Loss, Manifest, Section
-from pipeline.formats.coco.keypoints import Category, Person, category_of, file_kinds, people_of
+from pipeline.formats.coco.keypoints import KeypointObject, SkeletonCategory, make_category, make_objects, name_files
 from pipeline.formats.encoding import ascii_json, without_nulls
 from pipeline.formats.images import (
     Rectangle,
-    files_of,
+    count_files,
+    encode_mask,
     image_size,
     is_outside,
     is_turned,
-    mask_rle,
-    place,
+    place_box,
     without_image,
 )
 from pipeline.formats.support import KEPT, Kind, Support
@@ -40,12 +40,12 @@ class _Image(msgspec.Struct, gc=False):
     height: int
 
 
-class _Rle(msgspec.Struct, gc=False):
+class _RleSegmentation(msgspec.Struct, gc=False):
     size: tuple[int, int]
     counts: str
 
 
-type _Segmentation = tuple[tuple[float, ...], ...] | _Rle
+type _Segmentation = tuple[tuple[float, ...], ...] | _RleSegmentation
 
 
 type _Geometry = tuple[Rectangle, float, _Segmentation, tuple[Reason, ...]]
@@ -85,10 +85,10 @@ class Coco(BaseFormat):
     def manifests(self, catalog: Catalog) -> Iterable[Manifest]:
         """The files of every split, all categories in each, and the list of classes."""
         numbered = list(enumerate(catalog.classes, start=1))
-        categories = _lines({"id": number, "name": name, "supercategory": name} for number, name in numbered)
+        categories = _encode_lines({"id": number, "name": name, "supercategory": name} for number, name in numbered)
         kinds = {"instances": categories}
-        for kind, skeleton in zip(file_kinds(catalog), catalog.skeletons, strict=True):
-            kinds[kind] = _lines([category_of(skeleton)])
+        for kind, skeleton in zip(name_files(catalog), catalog.skeletons, strict=True):
+            kinds[kind] = _encode_lines([make_category(skeleton)])
         if catalog.masks == "semantic":
             kinds["stuff"] = categories
         info = ascii_json(
@@ -99,11 +99,11 @@ class Coco(BaseFormat):
             images = Section("images", open=head, separator=_SEPARATOR, close=b"\n],\n")
             annotations = Section("annotations", open=b'"annotations":[\n', separator=_SEPARATOR, close=b"\n]}\n")
             for split, count in catalog.splits.items():
-                shards = files_of(count, self.shard_images) if self.shard_images else 1
+                shards = count_files(count, self.shard_images) if self.shard_images else 1
                 for number in range(shards):
                     yield Manifest(self._path(kind, split, number), (images, annotations))
         sources = zip(numbered, catalog.class_sources, strict=True)
-        classes = _lines({"id": number, "name": name, "source": source} for (number, name), source in sources)
+        classes = _encode_lines({"id": number, "name": name, "source": source} for (number, name), source in sources)
         yield Manifest("classes.json", (Section("classes", open=classes + b"\n"),))
 
     def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:
@@ -138,17 +138,17 @@ class Coco(BaseFormat):
             if masks == "semantic" and isinstance(shape, Mask):
                 stuff.append(_Annotation(number, image_id, category + 1, bbox, area, segmentation, 0, kept))
                 continue
-            iscrowd = _iscrowd(attributes) if attributes else 0
+            iscrowd = _read_iscrowd(attributes) if attributes else 0
             instances.append(_Annotation(number, image_id, category + 1, bbox, area, segmentation, iscrowd, kept))
             if changes:
                 losses += [Loss(annotation.id, "lossy", reason) for reason in changes]
         results = self._items("instances", sample, image, instances)
-        people: Sequence[Sequence[Person]] = [()] * len(catalog.skeletons)
+        people: Sequence[Sequence[KeypointObject]] = [()] * len(catalog.skeletons)
         if keypoints:
-            people, lost = people_of(sample, catalog, size)
+            people, lost = make_objects(sample, catalog, size)
             losses += lost
         if people:
-            for kind, of_skeleton in zip(file_kinds(catalog), people, strict=True):
+            for kind, of_skeleton in zip(name_files(catalog), people, strict=True):
                 results += self._items(kind, sample, image, of_skeleton)
         if masks == "semantic":
             results += self._items("stuff", sample, image, stuff)
@@ -186,7 +186,7 @@ class Coco(BaseFormat):
         return f"pycocotools: COCO('{url}/{self._path('instances', split, 0)}'), images in {url}/images/{split}"
 
     def _items(
-        self, kind: str, sample: NumberedSample, image: bytes, annotations: Sequence[_Annotation | Person]
+        self, kind: str, sample: NumberedSample, image: bytes, annotations: Sequence[_Annotation | KeypointObject]
     ) -> list[Entry | Loss]:
         number = sample.position // self.shard_images if self.shard_images else 0
         path = self._path(kind, sample.split, number)
@@ -203,8 +203,8 @@ class Coco(BaseFormat):
     def _geometry(self, shape: Shape, size: tuple[int, int], masks: str) -> _Geometry | Reason:
         if isinstance(shape, Box):
             if shape.rotation and is_turned(shape):
-                return _outline(corners(shape), shape.width * shape.height, size, (Reason.ROTATION_ENCLOSED,))
-            placed = place(shape, *size)
+                return _describe_outline(corners(shape), shape.width * shape.height, size, (Reason.ROTATION_ENCLOSED,))
+            placed = place_box(shape, *size)
             if placed is None:
                 return Reason.OUTSIDE_IMAGE
             x, y, width, height, changes = placed
@@ -213,13 +213,13 @@ class Coco(BaseFormat):
                 segmentation = ((x, y, x + width, y, x + width, y + height, x, y + height),)
             return (x, y, width, height), width * height, segmentation, changes
         if isinstance(shape, Polygon):
-            return _outline(shape.points, polygon_area(shape.points), size)
+            return _describe_outline(shape.points, polygon_area(shape.points), size)
         if isinstance(shape, Mask):
-            return Reason.SEGMENTATION_EXCLUDED if masks == "exclude" else _mask(shape, size)
+            return Reason.SEGMENTATION_EXCLUDED if masks == "exclude" else _describe_mask(shape, size)
         return Reason.UNSUPPORTED_ANNOTATION_TYPE
 
 
-def _outline(
+def _describe_outline(
     points: tuple[float, ...], area: float, size: tuple[int, int], changes: tuple[Reason, ...] = ()
 ) -> _Geometry | Reason:
     # Points outside the image stay: cutting a concave outline can break it into several, and every reader cuts by
@@ -233,14 +233,14 @@ def _outline(
     return bbox, area, (points,), changes
 
 
-def _mask(mask: Mask, size: tuple[int, int]) -> _Geometry | Reason:
-    rle = mask_rle(mask, size)
+def _describe_mask(mask: Mask, size: tuple[int, int]) -> _Geometry | Reason:
+    rle = encode_mask(mask, size)
     if rle is None:
         return Reason.INVALID_MASK_ENCODING
-    return rle.bbox, float(rle.area), _Rle(rle.size, rle.counts.decode("ascii")), ()
+    return rle.bbox, float(rle.area), _RleSegmentation(rle.size, rle.counts.decode("ascii")), ()
 
 
-def _iscrowd(attributes: dict[str, Any]) -> int:
+def _read_iscrowd(attributes: dict[str, Any]) -> int:
     """1 when the annotator marked a group of objects as one: true, 1, "true" or "1"."""
     for name in _CROWD_ATTRIBUTES:
         value = attributes.get(name)
@@ -249,6 +249,6 @@ def _iscrowd(attributes: dict[str, Any]) -> int:
     return 0
 
 
-def _lines(values: Iterable[dict[str, Any] | Category]) -> bytes:
+def _encode_lines(values: Iterable[dict[str, Any] | SkeletonCategory]) -> bytes:
     """A JSON array, one value per line."""
     return b"[\n" + _SEPARATOR.join(ascii_json(_encode(value)) for value in values) + b"\n]"

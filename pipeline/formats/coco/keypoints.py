@@ -9,7 +9,7 @@ import msgspec
 from pipeline.formats import Loss
 from pipeline.formats.encoding import without_nulls
 from pipeline.formats.images import Rectangle
-from pipeline.formats.keypoints import object_rectangle, skeleton_instances
+from pipeline.formats.keypoints import find_instances, find_rectangle
 from pipeline.model.catalog import Catalog, Skeleton
 from pipeline.model.naming import fold, safe_leaf
 from pipeline.reasons import Reason
@@ -19,7 +19,7 @@ from pipeline.records import NumberedSample
 _LONGEST_NAME = 32
 
 
-class Person(msgspec.Struct, gc=False):
+class KeypointObject(msgspec.Struct, gc=False):
     """An object made of keypoints, as a COCO file says it. ``keypoints`` are ``x, y, visibility`` of each point."""
 
     id: int
@@ -33,7 +33,7 @@ class Person(msgspec.Struct, gc=False):
     iscrowd: int = 0
 
 
-class Category(msgspec.Struct, gc=False):
+class SkeletonCategory(msgspec.Struct, gc=False):
     """The one category of a skeleton's file; ``skeleton`` are the lines between points, counted from 1."""
 
     id: int
@@ -43,22 +43,24 @@ class Category(msgspec.Struct, gc=False):
     skeleton: tuple[tuple[int, int], ...]
 
 
-def category_of(skeleton: Skeleton) -> Category:
+def make_category(skeleton: Skeleton) -> SkeletonCategory:
     """The category of a skeleton."""
     lines = tuple((start + 1, end + 1) for start, end in skeleton.edges)
-    return Category(1, skeleton.name, skeleton.name, skeleton.points, lines)
+    return SkeletonCategory(1, skeleton.name, skeleton.name, skeleton.points, lines)
 
 
-def people_of(sample: NumberedSample, catalog: Catalog, size: tuple[int, int]) -> tuple[list[list[Person]], list[Loss]]:
+def make_objects(
+    sample: NumberedSample, catalog: Catalog, size: tuple[int, int]
+) -> tuple[list[list[KeypointObject]], list[Loss]]:
     """The objects of a sample for each skeleton of the catalog, and what becomes of keypoints that are lost.
 
     An object has the id of its first keypoint, which no other annotation of the export has.
     """
-    people: list[list[Person]] = [[] for _ in catalog.skeletons]
+    people: list[list[KeypointObject]] = [[] for _ in catalog.skeletons]
     annotations = sample.sample.annotations
-    instances, losses = skeleton_instances(sample.sample, catalog)
+    instances, losses = find_instances(sample.sample, catalog)
     for instance in instances:
-        rectangle = object_rectangle(instance, *size)
+        rectangle = find_rectangle(instance, *size)
         if rectangle is None:
             losses += [
                 Loss(annotations[position].id, "skipped", Reason.OUTSIDE_IMAGE) for position in instance.annotations
@@ -67,7 +69,7 @@ def people_of(sample: NumberedSample, catalog: Catalog, size: tuple[int, int]) -
         number = sample.annotation_id + instance.annotations[0]
         points = tuple(itertools.chain.from_iterable(instance.points))
         area = rectangle[2] * rectangle[3]
-        person = Person(number, sample.image_id, 1, points, instance.visible, rectangle, area)
+        person = KeypointObject(number, sample.image_id, 1, points, instance.visible, rectangle, area)
         people[instance.skeleton].append(person)
         losses += [
             Loss(annotations[position].id, "lossy", Reason.CUSTOM_ATTRIBUTES_DROPPED)
@@ -77,24 +79,24 @@ def people_of(sample: NumberedSample, catalog: Catalog, size: tuple[int, int]) -
     return people, losses
 
 
-def file_kinds(catalog: Catalog) -> Sequence[str]:
+def name_files(catalog: Catalog) -> Sequence[str]:
     """What the names of the skeletons' files start with, in the catalog's order: ``person_keypoints`` for ``person``.
 
     They are safe on any disk, and no file has the name of another one, or of one of ``instances`` or ``stuff``.
     """
-    return _file_kinds(tuple(skeleton.name for skeleton in catalog.skeletons), tuple(catalog.splits))
+    return _name_files(tuple(skeleton.name for skeleton in catalog.skeletons), tuple(catalog.splits))
 
 
 @lru_cache(maxsize=16)
-def _file_kinds(names: tuple[str, ...], splits: tuple[str, ...]) -> Sequence[str]:
+def _name_files(names: tuple[str, ...], splits: tuple[str, ...]) -> Sequence[str]:
     kinds = ["instances", "stuff"]
     for name in names:
         taken = {fold(f"{kind}_{split}") for kind in kinds for split in splits}
-        proposals = _proposals(safe_leaf(name[:_LONGEST_NAME]).replace(".", "_") or "skeleton")
+        proposals = _propose_names(safe_leaf(name[:_LONGEST_NAME]).replace(".", "_") or "skeleton")
         kinds.append(next(kind for kind in proposals if taken.isdisjoint(fold(f"{kind}_{split}") for split in splits)))
     return tuple(kinds[2:])
 
 
-def _proposals(name: str) -> Iterator[str]:
+def _propose_names(name: str) -> Iterator[str]:
     yield f"{name}_keypoints"
     yield from (f"{name}_{number}_keypoints" for number in itertools.count(2))

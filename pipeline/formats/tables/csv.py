@@ -7,9 +7,17 @@ from typing import ClassVar
 import msgspec
 
 from pipeline.formats import BaseFormat, Entry, Loss, Manifest, Section
+from pipeline.formats.annotation_rows import (
+    COLUMNS,
+    AnnotationColumns,
+    RleColumn,
+    decode_raw,
+    describe_media,
+    make_rows,
+    table_support,
+)
 from pipeline.formats.encoding import csv_line
 from pipeline.formats.support import Kind, Support
-from pipeline.formats.tables.rows import COLUMNS, Rle, Row, media_of, rows_of, table_support, text_of
 from pipeline.model.catalog import Catalog
 from pipeline.records import NumberedSample
 
@@ -37,12 +45,12 @@ class Csv(BaseFormat):
 
     def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:
         """The rows of a sample as one item."""
-        rows, losses = rows_of(sample, catalog)
+        rows, losses = make_rows(sample, catalog)
         if not rows and self.empty_images:
-            rows = [Row()]
+            rows = [AnnotationColumns()]
         if not rows:
             return losses
-        media = csv_line(msgspec.structs.astuple(media_of(sample)))[:-1] + b","
+        media = csv_line(msgspec.structs.astuple(describe_media(sample)))[:-1] + b","
         lines = [media + csv_line(map(_cell, msgspec.structs.astuple(row))) for row in rows]
         return [Entry(PATH, b"".join(lines), _ROWS), *losses]
 
@@ -56,6 +64,6 @@ class Csv(BaseFormat):
 
 
 def _cell(value: object) -> object:
-    if isinstance(value, tuple | Rle):
+    if isinstance(value, tuple | RleColumn):
         return _encode(value).decode()
-    return text_of(value) if isinstance(value, msgspec.Raw) else value
+    return decode_raw(value) if isinstance(value, msgspec.Raw) else value

@@ -10,9 +10,9 @@ from pipeline.formats import BaseFormat, Entry, Loss, Manifest, Section
 from pipeline.formats.images import image_size, without_image
 from pipeline.formats.support import KEPT, Kind, Support
 from pipeline.formats.voc.image import VocImage
-from pipeline.formats.voc.lists import class_lists, label_map, lists
+from pipeline.formats.voc.image_sets import group_splits, make_label_map, name_class_lists
 from pipeline.formats.voc.planes import PALETTE
-from pipeline.formats.voc.xml import document
+from pipeline.formats.voc.xml import make_document
 from pipeline.images.files import indexed_png
 from pipeline.model.catalog import Catalog
 from pipeline.model.naming import split_leaf
@@ -75,14 +75,14 @@ class Voc(BaseFormat):
 
     def manifests(self, catalog: Catalog) -> Iterable[Manifest]:
         """The lists of images, and the classes with their colours."""
-        names = lists(tuple(catalog.splits))
+        names = group_splits(tuple(catalog.splits))
         for name, splits in names.items():
             sections = tuple(map(Section, splits))
             yield Manifest(self._path(f"ImageSets/Main/{name}.txt"), sections)
             yield Manifest(self._path(f"ImageSets/Segmentation/{name}.txt"), sections)
-            for leaf in class_lists(catalog.classes, tuple(names))[name] if self.class_sets else ():
+            for leaf in name_class_lists(catalog.classes, tuple(names))[name] if self.class_sets else ():
                 yield Manifest(self._path(f"ImageSets/Main/{leaf}"), sections)
-        yield Manifest(self._path("labelmap.txt"), (Section("labels", open=label_map(catalog.classes)),))
+        yield Manifest(self._path("labelmap.txt"), (Section("labels", open=make_label_map(catalog.classes)),))
 
     def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:
         """The XML of an image, its lines in the lists, its planes when it has any, and the image."""
@@ -91,7 +91,7 @@ class Voc(BaseFormat):
             return without_image(sample.sample)
         image = self._drawn(sample, size, catalog)
         file_name = self._file_name(sample)
-        xml = document(f"VOC{self.year}", file_name, size, image.objects(), image.is_segmented)
+        xml = make_document(f"VOC{self.year}", file_name, size, image.objects(), image.is_segmented)
         results: list[Entry | Loss] = [
             *image.losses,
             Entry(self._path(f"Annotations/{sample.stem}.xml"), xml),
@@ -120,13 +120,13 @@ class Voc(BaseFormat):
 
     def _lines(self, sample: NumberedSample, catalog: Catalog, image: VocImage) -> Iterator[Entry]:
         line = f"{sample.stem}\n".encode()
-        names = lists(tuple(catalog.splits))
+        names = group_splits(tuple(catalog.splits))
         for name in [name for name, splits in names.items() if sample.split in splits]:
             yield Entry(self._path(f"ImageSets/Main/{name}.txt"), line, sample.split)
             if image.is_segmented:
                 yield Entry(self._path(f"ImageSets/Segmentation/{name}.txt"), line, sample.split)
             if self.class_sets:
-                for category, leaf in enumerate(class_lists(catalog.classes, tuple(names))[name]):
+                for category, leaf in enumerate(name_class_lists(catalog.classes, tuple(names))[name]):
                     item = f"{sample.stem} {image.shows(category):2d}\n".encode()
                     yield Entry(self._path(f"ImageSets/Main/{leaf}"), item, sample.split)
 

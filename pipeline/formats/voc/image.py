@@ -5,10 +5,10 @@ from typing import Any
 
 from pipeline.formats import Loss
 from pipeline.formats.encoding import without_nulls
-from pipeline.formats.images import place
-from pipeline.formats.voc.lists import class_names
+from pipeline.formats.images import place_box
+from pipeline.formats.voc.image_sets import name_classes
 from pipeline.formats.voc.planes import MAX_INDEX, VOID, Canvas, Region, mask_region, polygon_region
-from pipeline.formats.voc.xml import Pixels, VocObject, pixels, read_attributes
+from pipeline.formats.voc.xml import Pixels, VocObject, cover_pixels, read_attributes
 from pipeline.images.geometry import enclosing, polygon_area
 from pipeline.images.masks import MaskError
 from pipeline.model.catalog import Catalog
@@ -96,12 +96,12 @@ class VocImage:
         )
 
     def _add_box(self, annotation: Annotation, box: Box, category: int) -> None:
-        placed = place(box, *self._size)
+        placed = place_box(box, *self._size)
         if placed is None:
             self._skip(annotation, Reason.OUTSIDE_IMAGE)
             return
         x, y, width, height, changes = placed
-        bounds = pixels((x, y, width, height), *self._size)
+        bounds = cover_pixels((x, y, width, height), *self._size)
         self._add_object(self._boxed, annotation, category, bounds, changes)
 
     def _add_outlined(self, annotation: Annotation, outlined: _Outlined | Reason, category: int) -> None:
@@ -144,14 +144,14 @@ class VocImage:
         attributes, rest = read_attributes(annotation.attributes)
         if Reason.CLIPPED_TO_IMAGE in changes:
             attributes = attributes._replace(truncated=True)
-        objects.append(VocObject(class_names(self._catalog.classes)[category], bounds, attributes))
+        objects.append(VocObject(name_classes(self._catalog.classes)[category], bounds, attributes))
         self._shown[category] = max(self.shows(category), 0 if attributes.difficult else 1)
         self._report(annotation, [*changes, *self._changes(category, rest)])
 
     def _changes(self, category: int, rest: Mapping[str, Any]) -> list[Reason]:
         """What is lost of any annotation: ``rest`` are the attributes that have no place."""
         classes = self._catalog.classes
-        reasons = [Reason.CLASS_RENAMED] if class_names(classes)[category] != classes[category] else []
+        reasons = [Reason.CLASS_RENAMED] if name_classes(classes)[category] != classes[category] else []
         return [*reasons, Reason.CUSTOM_ATTRIBUTES_DROPPED] if without_nulls(rest) else reasons
 
     def _skip(self, annotation: Annotation, reason: Reason) -> None:
@@ -164,13 +164,13 @@ class VocImage:
 def _polygon(polygon: Polygon, size: tuple[int, int]) -> _Outlined | Reason:
     if not polygon_area(polygon.points) > 0:
         return Reason.INVALID_POLYGON
-    placed = place(Box(*enclosing(polygon.points)), *size)
+    placed = place_box(Box(*enclosing(polygon.points)), *size)
     if placed is None:
         return Reason.OUTSIDE_IMAGE
     x, y, width, height, changes = placed
     region = polygon_region(polygon.points, *size)
     if not changes:
-        return pixels((x, y, width, height), *size), region, []
+        return cover_pixels((x, y, width, height), *size), region, []
     # The box around what is left of it, which can be less than what is left of the box around it.
     return (region.bounds(), region, list(changes)) if region else Reason.OUTSIDE_IMAGE
 

@@ -21,7 +21,7 @@ VOID = 255
 _CHUNK = 1 << 20  # pixels worked on at once: numpy makes eight bytes of each index
 
 
-def colour(index: int) -> tuple[int, int, int]:
+def index_colour(index: int) -> tuple[int, int, int]:
     """VOC's red, green and blue of an index: bit ``3 k + c`` of the index is bit ``7 - k`` of component ``c``.
 
     Different for all indices below 2**24, of which the palette holds the first 256.
@@ -31,7 +31,7 @@ def colour(index: int) -> tuple[int, int, int]:
     return red, green, blue
 
 
-PALETTE = bytes(component for index in range(256) for component in colour(index))
+PALETTE = bytes(component for index in range(256) for component in index_colour(index))
 
 
 class Region(NamedTuple):

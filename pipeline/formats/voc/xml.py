@@ -45,7 +45,7 @@ class VocObject(NamedTuple):
     attributes: Attributes
 
 
-def pixels(rectangle: Rectangle, width: int, height: int) -> Pixels:
+def cover_pixels(rectangle: Rectangle, width: int, height: int) -> Pixels:
     """The pixels that a rectangle inside an image of ``width`` x ``height`` touches, at least one.
 
     A side that is less than :data:`pipeline.formats.images.TOLERANCE` over the edge of a pixel does not touch it.
@@ -66,32 +66,32 @@ def read_attributes(attributes: Mapping[str, Any]) -> tuple[Attributes, Mapping[
     if not attributes:
         return Attributes(), attributes
     rest = dict(attributes)
-    flags = {name: flag for name in _FLAGS if (flag := _flag(rest.get(name))) is not None}
+    flags = {name: flag for name in _FLAGS if (flag := _read_flag(rest.get(name))) is not None}
     for name in flags:
         del rest[name]
     found = Attributes(
         truncated=flags.get("truncated", False), difficult=flags.get("difficult", False), occluded=flags.get("occluded")
     )
     pose = rest.get("pose")
-    if isinstance(pose, str) and xml_text(pose) == pose:
+    if isinstance(pose, str) and replace_non_xml(pose) == pose:
         del rest["pose"]
         found = found._replace(pose=pose.strip() or UNSPECIFIED)
     return found, rest
 
 
-def _flag(value: Any) -> bool | None:
+def _read_flag(value: Any) -> bool | None:
     if isinstance(value, str):
         text = value.lower()
         return True if text in _TRUE else False if text in _FALSE else None
     return bool(value) if isinstance(value, bool | int | float) and value in (0, 1) else None
 
 
-def xml_text(text: str) -> str:
+def replace_non_xml(text: str) -> str:
     """The text with U+FFFD for what XML cannot hold: U+FFFE, lone surrogates and most controls."""
     return _NOT_XML.sub("\ufffd", text)
 
 
-def document(
+def make_document(
     folder: str, file_name: str, size: tuple[int, int], objects: Iterable[VocObject], segmented: bool
 ) -> bytes:
     """The XML of an image of ``size`` (width, height), in ASCII and without a declaration.
@@ -134,4 +134,4 @@ def document(
 
 def _text(text: str) -> str:
     # A bare carriage return would be read as a line feed.
-    return escape(xml_text(text), {"\r": "&#13;"})
+    return escape(replace_non_xml(text), {"\r": "&#13;"})

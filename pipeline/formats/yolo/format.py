@@ -10,10 +10,17 @@ from msgspec import Meta
 from pipeline.formats import BaseFormat, Entry, Loss, Manifest, OptionError, Section
 from pipeline.formats.images import Size, image_size, without_image
 from pipeline.formats.support import Kind, Support
-from pipeline.formats.yolo.files import NO_SKELETON, classes_txt, data_yaml, ndjson_head, ndjson_line
-from pipeline.formats.yolo.outlines import Boxes, Outlines, segment_rows
-from pipeline.formats.yolo.pose import chosen_skeleton, pose_rows
-from pipeline.formats.yolo.rows import Rows, detect_rows, obb_rows
+from pipeline.formats.yolo.boxes import detect_rows, obb_rows
+from pipeline.formats.yolo.dataset_files import (
+    NO_SKELETON,
+    make_classes_txt,
+    make_data_yaml,
+    make_ndjson_head,
+    make_ndjson_line,
+)
+from pipeline.formats.yolo.pose import choose_skeleton, pose_rows
+from pipeline.formats.yolo.rows import Rows
+from pipeline.formats.yolo.segment import Boxes, Outlines, segment_rows
 from pipeline.formats.yolo.support import DETECT, OBB, POSE, segment_support
 from pipeline.model.catalog import Catalog
 from pipeline.records import NumberedSample, Sample
@@ -108,13 +115,13 @@ class Yolo(BaseFormat):
         """
         classes, skeleton = catalog.classes, None
         if self.task == "pose":
-            chosen = chosen_skeleton(catalog, self.skeleton)
+            chosen = choose_skeleton(catalog, self.skeleton)
             classes, skeleton = ((chosen.name,) if chosen else ()), chosen or NO_SKELETON
-        settings = data_yaml(self.task, classes, catalog, skeleton)
-        yield Manifest(self._path("classes.txt"), (Section("classes", open=classes_txt(classes)),))
+        settings = make_data_yaml(self.task, classes, catalog, skeleton)
+        yield Manifest(self._path("classes.txt"), (Section("classes", open=make_classes_txt(classes)),))
         yield Manifest(self._path("data.yaml"), (Section("data", open=settings),))
         if self.ndjson:
-            head = ndjson_head(self.task, classes, catalog, skeleton, is_local=not self.base_url)
+            head = make_ndjson_head(self.task, classes, catalog, skeleton, is_local=not self.base_url)
             yield Manifest(self._path("dataset.ndjson"), (Section(_IMAGES, open=head),))
 
     def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:
@@ -128,7 +135,7 @@ class Yolo(BaseFormat):
         if self.folder and sample.original is not None:
             results.append(Entry(self._path(f"images/{sample.split}/{sample.file_name}"), original=True))
         if self.ndjson:
-            line = ndjson_line(self.task, sample, catalog, rows, self.base_url)
+            line = make_ndjson_line(self.task, sample, catalog, rows, self.base_url)
             if line is not None:
                 results.append(Entry(self._path("dataset.ndjson"), line, _IMAGES))
         return results

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from pipeline.formats.support import KEPT, Kind, Support
-from pipeline.formats.yolo.outlines import Boxes, Outlines
+from pipeline.formats.yolo.segment import Boxes, Outlines
 from pipeline.reasons import Reason
 
 _UNSUPPORTED = Support("skipped", Reason.UNSUPPORTED_ANNOTATION_TYPE)

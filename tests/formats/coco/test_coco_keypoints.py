@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.formats.coco.format import Coco
-from pipeline.formats.coco.keypoints import file_kinds
+from pipeline.formats.coco.keypoints import name_files
 from pipeline.formats.testing import catalog_of, join_samples, samples
 from pipeline.formats.testing.annotations import ARROW, PERSON
 from pipeline.formats.testing.shapes import point
@@ -167,7 +167,7 @@ def named(*names):
     ],
 )  # fmt: skip
 def test_names_of_skeletons_become_names_of_files(names, kinds):
-    assert list(file_kinds(named(*names))) == kinds
+    assert list(name_files(named(*names))) == kinds
     check_tree(join_samples(Coco(), samples(), named(*names)))
 
 

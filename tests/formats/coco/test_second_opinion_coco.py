@@ -16,7 +16,7 @@ from synapse_sdk.utils.converters.dm.types import (
 
 from pipeline.formats import Loss
 from pipeline.formats.coco.format import Coco
-from pipeline.formats.coco.keypoints import category_of
+from pipeline.formats.coco.keypoints import make_category
 from pipeline.formats.testing import catalog_of, samples
 from pipeline.formats.testing.annotations import ARROW
 from pipeline.formats.testing.shapes import mask
@@ -151,7 +151,7 @@ def polygon(identity, *numbers):
 
 
 def test_the_skeleton_of_a_person_is_the_sdks():
-    category = category_of(PERSON_17)
+    category = make_category(PERSON_17)
     assert list(category.keypoints) == list(COCO_PERSON_17_KEYPOINTS)
     assert [list(line) for line in category.skeleton] == [list(line) for line in COCO_PERSON_17_SKELETON]
 

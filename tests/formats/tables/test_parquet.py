@@ -11,8 +11,9 @@ from hypothesis import given, settings
 
 from pipeline.errors import ConfigError
 from pipeline.formats import load_format
-from pipeline.formats.tables import parquet
-from pipeline.formats.tables.parquet import OTHER, Parquet, to_parquet
+from pipeline.formats.parquet_files import RowGroupLimits
+from pipeline.formats.tables.arrow import to_parquet
+from pipeline.formats.tables.parquet import OTHER, Parquet
 from pipeline.formats.testing import FormatCases, catalog_of, empty_catalog, find_losses, join_samples
 from pipeline.records import Annotation, Box
 from tests.formats.tables.cases import (
@@ -179,28 +180,25 @@ def lines(images):
         yield entry.data
 
 
-def test_row_groups_end_at_the_same_rows_however_the_lines_are_cut(monkeypatch):
-    monkeypatch.setattr(parquet, "BATCH_BYTES", 2000)
-    monkeypatch.setattr(parquet, "GROUP_BYTES", 10_000)
+def test_row_groups_end_at_the_same_rows_however_the_lines_are_cut():
+    limits = RowGroupLimits(batch_bytes=2000, group_bytes=10_000)
     joined = b"".join(lines(200))
-    whole = b"".join(to_parquet([joined]))
+    whole = b"".join(to_parquet([joined], limits))
     groups = pq.ParquetFile(io.BytesIO(whole)).metadata
     assert groups.num_rows == 600
     assert groups.num_row_groups > 5
     for step in (1, 7, 1999, 100_000):
-        assert b"".join(to_parquet(joined[i : i + step] for i in range(0, len(joined), step))) == whole
+        assert b"".join(to_parquet((joined[i : i + step] for i in range(0, len(joined), step)), limits)) == whole
 
 
-def test_row_groups_have_a_bounded_number_of_rows(monkeypatch):
-    monkeypatch.setattr(parquet, "BATCH_BYTES", 1)
-    monkeypatch.setattr(parquet, "ROWS_PER_GROUP", 30)
-    whole = pq.ParquetFile(io.BytesIO(b"".join(to_parquet(lines(100))))).metadata
+def test_row_groups_have_a_bounded_number_of_rows():
+    limits = RowGroupLimits(batch_bytes=1, rows=30)
+    whole = pq.ParquetFile(io.BytesIO(b"".join(to_parquet(lines(100), limits)))).metadata
     assert [whole.row_group(i).num_rows for i in range(whole.num_row_groups)] == [30] * 10
 
 
-def test_what_is_held_does_not_grow_with_the_file(monkeypatch):
-    monkeypatch.setattr(parquet, "BATCH_BYTES", 10_000)
-    monkeypatch.setattr(parquet, "GROUP_BYTES", 100_000)
+def test_what_is_held_does_not_grow_with_the_file():
+    limits = RowGroupLimits(batch_bytes=10_000, group_bytes=100_000)
     read = taken = 0
 
     def counted():
@@ -210,7 +208,7 @@ def test_what_is_held_does_not_grow_with_the_file(monkeypatch):
             yield line
 
     behind = 0
-    for piece in itertools.islice(to_parquet(counted()), 5):
+    for piece in itertools.islice(to_parquet(counted(), limits), 5):
         taken += len(piece)
         behind = max(behind, read)
         assert taken

@@ -17,14 +17,14 @@ _ANNOTATIONS: Mapping[str, bytes] = {"detect": b"boxes", "segment": b"segments",
 _encode = msgspec.json.Encoder().encode
 
 
-def data_yaml(task: str, classes: Sequence[str], catalog: Catalog, skeleton: Skeleton | None) -> bytes:
+def make_data_yaml(task: str, classes: Sequence[str], catalog: Catalog, skeleton: Skeleton | None) -> bytes:
     """The settings of a tree; ``skeleton`` is that of task pose, None for the others.
 
     Without ``path``, Ultralytics resolves the folders against this file; ``path: .`` would mean the working directory.
     Both train and val are required, and val must hold an image, so a split that is missing borrows another.
     """
-    splits = _trained_on(catalog)
-    train = stand_in(catalog)
+    splits = _usable_splits(catalog)
+    train = training_split(catalog)
     val = "val" if "val" in splits else train
     lines = [f"# Ultralytics YOLO, task {task}. Folders are relative to this file."]
     if train != "train":
@@ -36,19 +36,19 @@ def data_yaml(task: str, classes: Sequence[str], catalog: Catalog, skeleton: Ske
     if "test" in splits:
         lines.append("test: images/test")
     if skeleton is not None:
-        lines += _skeleton_lines(skeleton)
+        lines += _describe_skeleton(skeleton)
     lines.append(f"nc: {len(classes)}")
     lines.append("names:" if classes else "names: {}")
     lines += [f"  {index}: {yaml_string(name)}" for index, name in enumerate(classes)]
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def classes_txt(classes: Sequence[str]) -> bytes:
+def make_classes_txt(classes: Sequence[str]) -> bytes:
     """The classes, one per line."""
     return "".join(f"{one_line(name)}\n" for name in classes).encode()
 
 
-def ndjson_head(
+def make_ndjson_head(
     task: str, classes: Sequence[str], catalog: Catalog, skeleton: Skeleton | None, *, is_local: bool
 ) -> bytes:
     """The first line of ``dataset.ndjson``; with ``is_local`` the images are in ``images/<split>`` beside the file.
@@ -71,12 +71,12 @@ def ndjson_head(
     return ascii_json(_encode(head)) + b"\n"
 
 
-def ndjson_line(task: str, sample: NumberedSample, catalog: Catalog, rows: bytes, base_url: str) -> bytes | None:
+def make_ndjson_line(task: str, sample: NumberedSample, catalog: Catalog, rows: bytes, base_url: str) -> bytes | None:
     """The line of an image; None for one of a split that Ultralytics has not.
 
     ``rows`` is the text of its label file: the numbers of both are the same, digit for digit.
     """
-    split = "train" if sample.split == stand_in(catalog) else sample.split
+    split = "train" if sample.split == training_split(catalog) else sample.split
     if split not in ("train", "val", "test"):
         return None
     path = quote(sample.original_path)
@@ -92,17 +92,17 @@ def ndjson_line(task: str, sample: NumberedSample, catalog: Catalog, rows: bytes
     return b'%b,"annotations":{"%b":[%b]}}\n' % (ascii_json(_encode(head))[:-1], _ANNOTATIONS[task], items)
 
 
-def stand_in(catalog: Catalog) -> str:
+def training_split(catalog: Catalog) -> str:
     """The split that is trained on: train, or the first one when there is no train."""
-    splits = _trained_on(catalog)
+    splits = _usable_splits(catalog)
     return "train" if "train" in splits else splits[0]
 
 
-def _trained_on(catalog: Catalog) -> list[str]:
+def _usable_splits(catalog: Catalog) -> list[str]:
     return [split for split in catalog.splits if split != UNASSIGNED] or list(catalog.splits)
 
 
-def _skeleton_lines(skeleton: Skeleton) -> list[str]:
+def _describe_skeleton(skeleton: Skeleton) -> list[str]:
     lines = [f"kpt_shape: [{len(skeleton.points)}, 3]"]
     if skeleton.flip:
         lines.append(f"flip_idx: [{', '.join(map(str, skeleton.flip))}]")

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from pipeline.formats import BaseFormat, Entry, Loss, Manifest, Section
-from pipeline.formats.images import Rectangle, image_size, is_outside, is_turned, mask_rle, place, without_image
+from pipeline.formats.images import Rectangle, encode_mask, image_size, is_outside, is_turned, place_box, without_image
 from pipeline.formats.support import KEPT, Kind, Support
 from pipeline.images.geometry import corners, enclosing, polygon_area
 from pipeline.model.catalog import Catalog
@@ -45,7 +45,7 @@ class ImageFolder(BaseFormat):
     def manifests(self, catalog: Catalog) -> Iterable[Manifest]:
         """One table per split."""
         head = _encode({"classes": catalog.classes}) + b"\n"
-        transform = "pipeline.formats.tables.parquet:to_image_metadata"
+        transform = "pipeline.formats.imagefolder.arrow:to_image_metadata"
         for split in catalog.splits:
             yield Manifest(_path(split), (Section(_IMAGES, open=head),), transform)
 
@@ -130,11 +130,11 @@ def _add(
         if masks != "instance":
             semantic = Reason.SEMANTIC_SEGMENTATION_UNSUPPORTED
             return [Loss(annotation.id, "skipped", semantic if masks == "semantic" else Reason.SEGMENTATION_EXCLUDED)]
-        rle = mask_rle(shape, size)
+        rle = encode_mask(shape, size)
         if rle is None:
             return [Loss(annotation.id, "skipped", Reason.INVALID_MASK_ENCODING)]
         box, area, counts = Box(*rle.bbox), float(rle.area), rle.counts.decode("ascii")
-    placed = place(box, *size)
+    placed = place_box(box, *size)
     if placed is None:
         return [Loss(annotation.id, "skipped", Reason.OUTSIDE_IMAGE)]
     x, y, width, height, changes = placed

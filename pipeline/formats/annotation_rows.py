@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import msgspec
 
 from pipeline.formats import Loss
-from pipeline.formats.images import mask_rle
+from pipeline.formats.images import encode_mask
 from pipeline.formats.support import KEPT, Kind, Support
 from pipeline.images.geometry import enclosing, polygon_area
 from pipeline.model.catalog import Catalog
@@ -19,7 +19,7 @@ from pipeline.records import Annotation, Box, Mask, NumberedSample, Opaque, Poin
 _encode = msgspec.json.Encoder().encode
 
 
-class Media(msgspec.Struct, gc=False, omit_defaults=True):
+class MediaColumns(msgspec.Struct, gc=False, omit_defaults=True):
     """What a row says of the image (or other media) its annotation is on.
 
     ``file_name`` is the path of the copy in the export, or the bare name when originals are not copied.
@@ -36,14 +36,14 @@ class Media(msgspec.Struct, gc=False, omit_defaults=True):
     category: str | None = None
 
 
-class Rle(msgspec.Struct, gc=False, frozen=True):
+class RleColumn(msgspec.Struct, gc=False, frozen=True):
     """A mask as COCO writes it: ``size`` is ``[height, width]``."""
 
     size: tuple[int, int]
     counts: str
 
 
-class Row(msgspec.Struct, gc=False, omit_defaults=True, rename={"class_name": "class"}):
+class AnnotationColumns(msgspec.Struct, gc=False, omit_defaults=True, rename={"class_name": "class"}):
     """What a row says of its annotation; None where the shape has no such number.
 
     ``x, y, width, height`` of a turned box are those before the turn by ``rotation`` (radians, about its centre); of
@@ -63,7 +63,7 @@ class Row(msgspec.Struct, gc=False, omit_defaults=True, rename={"class_name": "c
     rotation: float | None = None
     area: float | None = None
     points: tuple[float, ...] | None = None
-    rle: Rle | None = None
+    rle: RleColumn | None = None
     visibility: int | None = None
     group: str | None = None
     relation_source: str | None = None
@@ -72,17 +72,19 @@ class Row(msgspec.Struct, gc=False, omit_defaults=True, rename={"class_name": "c
     attributes: msgspec.Raw | None = None
 
 
-COLUMNS = tuple(field.encode_name for part in (Media, Row) for field in msgspec.structs.fields(part))
+COLUMNS = tuple(
+    field.encode_name for part in (MediaColumns, AnnotationColumns) for field in msgspec.structs.fields(part)
+)
 """The names of all columns, in order: those of the media, then those of the annotation."""
 
 
-def media_of(sample: NumberedSample) -> Media:
+def describe_media(sample: NumberedSample) -> MediaColumns:
     """The part of the row that all annotations of a sample share."""
     source = sample.sample
     file_name = None
     if source.file is not None:
         file_name = sample.original_path if sample.original else sample.file_name
-    return Media(
+    return MediaColumns(
         source.record_id,
         sample.image_id,
         sample.split,
@@ -95,27 +97,29 @@ def media_of(sample: NumberedSample) -> Media:
     )
 
 
-def rows_of(sample: NumberedSample, catalog: Catalog) -> tuple[list[Row], list[Loss]]:
+def make_rows(sample: NumberedSample, catalog: Catalog) -> tuple[list[AnnotationColumns], list[Loss]]:
     """The rows of a sample's annotations, and those that cannot be written."""
     source = sample.sample
     size = (source.width, source.height) if source.width and source.height else None
-    rows: list[Row] = []
+    rows: list[AnnotationColumns] = []
     losses: list[Loss] = []
     for number, annotation in enumerate(source.annotations, start=sample.annotation_id):
-        row = _row(number, annotation, catalog, size)
-        if isinstance(row, Row):
+        row = _make_row(number, annotation, catalog, size)
+        if isinstance(row, AnnotationColumns):
             rows.append(row)
         else:
             losses.append(Loss(annotation.id, "skipped", row))
     return rows, losses
 
 
-def _row(number: int, annotation: Annotation, catalog: Catalog, size: tuple[int, int] | None) -> Row | Reason:
+def _make_row(
+    number: int, annotation: Annotation, catalog: Catalog, size: tuple[int, int] | None
+) -> AnnotationColumns | Reason:
     label, shape = annotation.label, annotation.shape
     index = catalog.class_index(label)
     if label and index is None:
         return Reason.CLASS_DROPPED
-    row = Row(
+    row = AnnotationColumns(
         annotation_id=number,
         source_id=annotation.id,
         tool=annotation.tool,
@@ -141,7 +145,7 @@ def _row(number: int, annotation: Annotation, catalog: Catalog, size: tuple[int,
         case Point():
             row.x, row.y, row.visibility = shape.x, shape.y, shape.visibility
         case Mask():
-            return _with_mask(row, shape, size, catalog.masks)
+            return _add_mask(row, shape, size, catalog.masks)
         case Relation():
             row.relation_source, row.relation_target = shape.source, shape.target
         case Opaque():
@@ -151,21 +155,23 @@ def _row(number: int, annotation: Annotation, catalog: Catalog, size: tuple[int,
     return row
 
 
-def _with_mask(row: Row, mask: Mask, size: tuple[int, int] | None, masks: str) -> Row | Reason:
+def _add_mask(
+    row: AnnotationColumns, mask: Mask, size: tuple[int, int] | None, masks: str
+) -> AnnotationColumns | Reason:
     if masks == "exclude":
         return Reason.SEGMENTATION_EXCLUDED
     if size is None:
         return Reason.SOURCE_IMAGE_INVALID
-    rle = mask_rle(mask, size)
+    rle = encode_mask(mask, size)
     if rle is None:
         return Reason.INVALID_MASK_ENCODING
-    row.rle = Rle(rle.size, rle.counts.decode("ascii"))
+    row.rle = RleColumn(rle.size, rle.counts.decode("ascii"))
     row.x, row.y, row.width, row.height = rle.bbox
     row.area = float(rle.area)
     return row
 
 
-def text_of(raw: msgspec.Raw) -> str:
+def decode_raw(raw: msgspec.Raw) -> str:
     """The text of a piece of JSON."""
     return bytes(raw).decode()
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pipeline.formats import Loss
 from pipeline.formats.images import Ring, Size, clip_ring
-from pipeline.formats.yolo.rows import Rows, changed, ring_row, upright_ring
+from pipeline.formats.yolo.rows import Rows, format_ring, place_ring, report_changes
 from pipeline.images.geometry import corners
 from pipeline.images.masks import MaskError, check_runs
 from pipeline.images.outlines import Outline, joined, outlines, simplified
@@ -42,14 +42,14 @@ def segment_rows(
         elif isinstance(shape, Polygon):
             found = _polygon_rows(index, shape.points, size)
         elif isinstance(shape, Mask):
-            found = _unusable(shape, size, catalog) or _mask_rows(index, shape, size, parts, tolerance)
+            found = _refuse_mask(shape, size, catalog) or _mask_rows(index, shape, size, parts, tolerance)
         else:
             found = _box_rows(index, shape, size) if boxes == "rectangle" else Reason.UNSUPPORTED_ANNOTATION_TYPE
         if isinstance(found, Reason):
             losses.append(Loss(annotation.id, "skipped", found))
             continue
         rows += found[0]
-        losses += changed(annotation, found[1])
+        losses += report_changes(annotation, found[1])
     return b"".join(rows), losses
 
 
@@ -60,7 +60,7 @@ def _polygon_rows(index: int, ring: Ring, size: Size) -> _Found:
     if clipped is None:
         return Reason.OUTSIDE_IMAGE
     inside, cut = clipped
-    row = ring_row(index, inside, size)
+    row = format_ring(index, inside, size)
     if row is None:
         return Reason.INVALID_POLYGON
     return (row,), (Reason.CLIPPED_TO_IMAGE,) if cut else ()
@@ -69,12 +69,12 @@ def _polygon_rows(index: int, ring: Ring, size: Size) -> _Found:
 def _box_rows(index: int, box: Box, size: Size) -> _Found:
     if box.rotation:
         return _polygon_rows(index, corners(box), size)
-    found = upright_ring(box, size)
-    row = found and ring_row(index, found[0], size)
+    found = place_ring(box, size)
+    row = found and format_ring(index, found[0], size)
     return ((row,), found[1]) if found and row else Reason.OUTSIDE_IMAGE
 
 
-def _unusable(mask: Mask, size: Size, catalog: Catalog) -> Reason | None:
+def _refuse_mask(mask: Mask, size: Size, catalog: Catalog) -> Reason | None:
     if catalog.masks == "exclude":
         return Reason.SEGMENTATION_EXCLUDED
     if catalog.masks == "semantic":
@@ -107,17 +107,17 @@ def _mask_rows(index: int, mask: Mask, size: Size, mode: Outlines, tolerance: fl
         parts = [part._replace(holes=()) for part in parts]
         changes.append(Reason.MASK_HOLE_DROPPED)
     if tolerance:
-        smooth = [_simplified(part, tolerance) for part in parts]
+        smooth = [_simplify(part, tolerance) for part in parts]
         if smooth != parts:
             changes.append(Reason.MASK_SIMPLIFIED)
         parts = smooth
     rings = [joined(parts)] if mode == "bridge" else [part.ring for part in parts]
-    rows = [row for ring in rings if (row := ring_row(index, ring, size))]
+    rows = [row for ring in rings if (row := format_ring(index, ring, size))]
     if len(rows) < len(rings):
         changes.append(Reason.MASK_PARTS_DROPPED)
     return (rows, tuple(changes)) if rows else Reason.MASK_CONTOUR_UNREPRESENTABLE
 
 
-def _simplified(part: Outline, tolerance: float) -> Outline:
+def _simplify(part: Outline, tolerance: float) -> Outline:
     holes = tuple(simplified(hole, tolerance) for hole in part.holes)
     return part._replace(ring=simplified(part.ring, tolerance), holes=holes)
