@@ -1,121 +1,77 @@
-"""One export from beginning to end: the stages in order. The page to read first.
+"""Run one export from beginning to end: :func:`run` and its :class:`Result`.
 
-::
-
-    check ─► plan ─► extract (per shard) ─► catalog ─► write (per shard) ─► merge (per manifest) ─► publish
-
-Every stage leaves its result on storage before the next one starts, so a run that is killed at any moment is
-continued by running the same command again: what is done is not done twice, and the bytes are the same.
+The stages themselves are in :mod:`pipeline.stages.sequence`.
 """
 
-import contextlib
-import uuid
-from collections import Counter
-from typing import Any
+import sys
+from types import ModuleType
 
-import msgspec
-
-from pipeline.commands.forecast import check_space
-from pipeline.config.class_lock import LOCK, lock_document, save_lock
+from pipeline.commands.estimate import check_space
+from pipeline.commands.session import Result, Session, make_executor, open_session
 from pipeline.config.export import ExportConfig
-from pipeline.destination import metadata
-from pipeline.destination.existing import State, Success, examine, read_success, remove_export
-from pipeline.destination.lock import Lock, clear_staging, hold
-from pipeline.errors import DestinationError, FailureLimitError, PreflightError, StagingError, StorageError
-from pipeline.executors.base import Executor, SerialExecutor
-from pipeline.progress import Listener, Reporter, Silence
-from pipeline.records import Failure
-from pipeline.stages.catalog import make_catalog
-from pipeline.stages.extract import extract, failed_records
-from pipeline.stages.machines import settle_paths
-from pipeline.stages.merge import declared, merge
-from pipeline.stages.patch import forget, place, read_patch
-from pipeline.stages.plan import check, check_destination, frozen_plan, identify, make_plan, read_given
-from pipeline.stages.publish import publish
-from pipeline.stages.render import write
-from pipeline.stages.workspace import Settings, Workspace, close_workspace, open_workspace
-from pipeline.staging.area import Identity, Plan
-from pipeline.storage import STAGING
-from pipeline.synapse.source import Project
+from pipeline.destination.existing import State, examine, remove_export
+from pipeline.destination.lock import Lock, hold
+from pipeline.errors import StorageError
+from pipeline.progress import Listener, Reporter
+from pipeline.stages.patch import place
+from pipeline.stages.plan import frozen_plan, make_plan, read_given
+from pipeline.stages.preflight import check_destination
+from pipeline.stages.sequence import finish_export
+from pipeline.stages.workspace import Workspace
+from pipeline.staging.area import Plan
 
-_LEAST_REQUESTS = 4
-
-
-class Result(msgspec.Struct, frozen=True):
-    """How a run ended: the verdict, what ``export_summary.json`` says, where the export is, and whether it was
-    complete before, so that nothing was left to do.
-    """
-
-    success: Success
-    summary: dict[str, Any]
-    url: str
-    already_finished: bool = False
-
-
-def make_executor(config: ExportConfig) -> Executor:
-    """The executor that ``run.executor`` names. Raises PreflightError when Ray cannot be reached."""
-    if config.run.executor == "serial":
-        return SerialExecutor()
-    from pipeline.executors.ray import RayExecutor  # noqa: PLC0415  a serial run needs no Ray
-
-    return RayExecutor(config.run.address, config.run.workers, config.run.memory_mb, config.run.shard_timeout)
+__all__ = ["Result", "run"]
 
 
 def run(
     config: ExportConfig, *, listener: Listener | None = None, search_path: str = "", break_lock: bool = False
 ) -> Result:
-    """Export what ``config`` describes; ``search_path`` is a folder with the user's own formats.
+    """Export what ``config`` describes.
 
-    One run at a time works on a path; ``break_lock`` says that the one that seems to be at it is not any more.
+    ``listener`` is told of progress. ``search_path`` is a folder with the user's own formats, by default that of
+    the configuration file. One run at a time works on a path; ``break_lock`` takes over the lock of a run that is known
+    to be dead.
+
+    Several exports may run at once in threads of one process, to different paths. It may also be called while an event
+    loop runs in the same thread, as in Jupyter.
 
     Raises an ExportError, whose ``exit_code`` says what kind: 2 before any work, 3 above ``max_failures``, else 1.
     After any error but 2 the same call continues where this one stopped.
     """
-    reporter = Reporter(listener or Silence())
-    try:
-        config = settle_paths(config)
-        settings = Settings(config.model_dump(mode="json"), requests=config.run.requests, search_path=search_path)
-        workspace = open_workspace(settings)
-        project = check(workspace)
-        export = identify(config, workspace.client.origin)
-        settings = msgspec.structs.replace(settings, key=export.key)
-        workspace = open_workspace(settings)
-        run_id = uuid.uuid4().hex[:12]
-        if examine(workspace.storage, export, config.on_existing) is State.FINISHED:
-            return finished(workspace, reporter, run_id)
-        with make_executor(config) as executor:
-            check_destination(workspace, executor)
+    with open_session(config, listener=listener, search_path=search_path) as session:
+        storage, export = session.workspace.storage, session.workspace.identity
+        if examine(storage, export, session.config.on_existing) is State.FINISHED:
+            return session.finished()
+        with make_executor(session.config) as executor:
+            check_destination(session.workspace, executor)
             if executor.description:
-                reporter.message(executor.description)
-            with hold(workspace.storage, run_id, break_lock=break_lock) as lock:
+                session.reporter.message(executor.description)
+            with hold(storage, session.run_id, break_lock=break_lock) as lock:
                 # Again: until the path was ours, another run may have changed what is there.
-                state = examine(workspace.storage, export, config.on_existing)
+                state = examine(storage, export, session.config.on_existing)
                 if state is State.FINISHED:
-                    return finished(workspace, reporter, run_id)
-                plan = _prepare(workspace, state, export, project, lock, reporter)
-                success = finish_export(share_requests(settings, executor), plan, lock, executor, reporter)
-            return result_of(success, workspace)
-    finally:
-        close_workspace()
-        reporter.close()
+                    return session.finished()
+                plan = _prepare(session, state, lock)
+                success = finish_export(session.workspace, plan, lock, executor, session.reporter)
+            return session.result(success)
 
 
-def _prepare(
-    workspace: Workspace, state: State, export: Identity, project: Project, lock: Lock, reporter: Reporter
-) -> Plan:
-    """Make room for this export, and its plan, or find the plan of the one that is continued."""
+def _prepare(session: Session, state: State, lock: Lock) -> Plan:
+    """Make room for this export and make its plan, or find the plan of the export that is continued."""
+    workspace, reporter = session.workspace, session.reporter
     if not lock.excludes():
         reporter.message(
             f"{workspace.storage.url} lets a file be created twice: two runs at once would not notice each other there"
         )
     if state is State.START:
-        check_space(workspace, project)
+        check_space(workspace, session.project)
     if state is State.REPLACE:
-        read_given(workspace, project)  # refuses what cannot be used while there still is something to keep
+        # Refuse what cannot be used while there still is something to keep.
+        read_given(workspace, session.project)
         remove_export(workspace.storage)
     if state in (State.REPLACE, State.RESUME):
         _abort_uploads(workspace, reporter)
-    plan = frozen_plan(workspace) or make_plan(workspace, export, project, reporter)
+    plan = frozen_plan(workspace) or make_plan(workspace, session.project, reporter)
     place(workspace.staging)
     if state is State.RESUME:
         reporter.message(f"continuing an unfinished export of {plan.records:,} records")
@@ -123,111 +79,30 @@ def _prepare(
 
 
 def _abort_uploads(workspace: Workspace, reporter: Reporter) -> None:
-    """Give up what a killed run was uploading: nobody will finish it, and the store keeps it for money."""
+    """Abort the uploads of a killed run: nothing will finish them, and the store charges for them."""
     try:
         workspace.storage.abort_uploads()
-    except StorageError as error:  # not everyone who may write may list uploads
+    except StorageError as error:  # not every account that may write may list uploads
         reporter.message(f"unfinished uploads of an earlier run may stay behind: {error}")
 
 
-def share_requests(settings: Settings, executor: Executor) -> Settings:
-    """Settings for a worker among all those of ``executor``.
+class _CallableModule(ModuleType):
+    """The type of this module, which makes it callable like :func:`run`.
 
-    Writing asks object stores for originals, which bear more; the bound for the API is kept by extract.
+    ``pipeline.run`` is both this module and a public name of the package. Python binds the name to the module as soon
+    as anything imports it, so that ``from pipeline import run`` may give either; both do the same.
     """
-    shared = min(settings.requests, max(_LEAST_REQUESTS, settings.requests // executor.workers))
-    return msgspec.structs.replace(settings, requests=shared)
+
+    def __call__(
+        self,
+        config: ExportConfig,
+        *,
+        listener: Listener | None = None,
+        search_path: str = "",
+        break_lock: bool = False,
+    ) -> Result:
+        """See :func:`run`."""
+        return run(config, listener=listener, search_path=search_path, break_lock=break_lock)
 
 
-def finish_export(
-    settings: Settings, plan: Plan, lock: Lock, executor: Executor, reporter: Reporter, *, patched: bool = False
-) -> Success:
-    """The stages after the plan; returns the verdict. What is staged of a ``patched`` export is taken as it is."""
-    workspace = open_workspace(settings)
-    staging = workspace.staging
-
-    redone, failures = (
-        (0, _check_failures(workspace, plan)) if patched else _extract(workspace, plan, executor, reporter)
-    )
-    try:
-        staged, digest = make_catalog(workspace.config, plan, staging, reporter, redone=redone)
-    except StagingError:
-        # What an earlier run staged is damaged; its marker is gone now, so exactly that is extracted again.
-        again, failures = _extract(workspace, plan, executor, reporter)
-        staged, digest = make_catalog(workspace.config, plan, staging, reporter, redone=redone + again)
-
-    declared(workspace, staged.catalog)  # a format that cannot do with this catalog says so before any writing
-    markers = write(settings, plan, staged, digest, executor, reporter)
-    _enforce_failure_limit(workspace, plan, failures + [f for marker in markers for f in marker.failures])
-    manifests = merge(settings, staged, markers, executor, reporter)
-    lock.check()
-    success = publish(workspace, plan, staged, markers, manifests, reporter, lock.run_id)
-    _save_lock(workspace, lock_document(staged.catalog), reporter)
-    tidy_up(workspace, success)
-    return success
-
-
-def tidy_up(workspace: Workspace, success: Success) -> None:
-    """Remove what an export that is published needs no more: all that was staged, unless some of it may be patched."""
-    if workspace.config.run.keep_staging or success.ledger.failed_records:
-        forget(workspace.staging)
-    else:
-        clear_staging(workspace.storage)
-
-
-def _extract(workspace: Workspace, plan: Plan, executor: Executor, reporter: Reporter) -> tuple[int, list[Failure]]:
-    """Extract what is missing; how many shards that were, and the failures of all shards.
-
-    The limit is checked before the catalog is frozen, because until then a passing failure is tried again.
-    """
-    redone = extract(workspace.settings, plan, executor, reporter)
-    return redone, _check_failures(workspace, plan)
-
-
-def _check_failures(workspace: Workspace, plan: Plan) -> list[Failure]:
-    failures = [failure for marker in workspace.staging.extract_markers(plan) if marker for failure in marker.failures]
-    _enforce_failure_limit(workspace, plan, failures)
-    return failures
-
-
-def _enforce_failure_limit(workspace: Workspace, plan: Plan, failures: list[Failure]) -> None:
-    failed = len(failed_records(failures))
-    if failed <= workspace.config.failure_limit(plan.records):
-        return
-    report = f"{workspace.staging.root}/failures.jsonl"
-    workspace.storage.write(report, b"".join(metadata.failure_lines(failures)))
-    reasons = Counter(" ".join(filter(None, (f.reason, f.detail))) for f in failures if f.outcome == "failed")
-    why = reasons.most_common(1)[0][0]
-    raise FailureLimitError(
-        f"{failed} of {plan.records} records failed, max_failures is {workspace.config.max_failures}: nothing was "
-        f"published; most often: {why}; all are listed in {workspace.storage.url}/{report}; run the same "
-        "command again to retry what may have been passing trouble, or raise max_failures to publish without them"
-    )
-
-
-def _save_lock(workspace: Workspace, document: bytes, reporter: Reporter, *, again: bool = False) -> None:
-    """Give the ids of a published export to the next ones, where the configuration asks for it."""
-    if workspace.config.classes.lock:
-        told = save_lock(workspace.config, workspace.settings.search_path, document, again=again)
-        if told:
-            reporter.message(told)
-
-
-def finished(workspace: Workspace, reporter: Reporter, run_id: str) -> Result:
-    """Nothing to do but what a run that was killed after its verdict had left."""
-    success = read_success(workspace.storage)
-    if success is None:
-        raise PreflightError(workspace.storage.url, "the export that was there has just been removed")
-    kept = workspace.config.run.keep_staging or success.ledger.failed_records
-    if read_patch(workspace.staging) or (not kept and workspace.storage.entries(STAGING)):
-        with contextlib.suppress(DestinationError), hold(workspace.storage, run_id):  # else its run tidies up itself
-            tidy_up(workspace, success)
-    if (document := workspace.storage.find(LOCK)) is not None:
-        _save_lock(workspace, document, reporter, again=True)
-    return result_of(success, workspace, already_finished=True)
-
-
-def result_of(success: Success, workspace: Workspace, *, already_finished: bool = False) -> Result:
-    """What a run returns of the export that is there."""
-    summary = msgspec.json.decode(workspace.storage.find(metadata.SUMMARY) or b"{}")
-    return Result(success, summary, workspace.storage.url, already_finished)
+sys.modules[__name__].__class__ = _CallableModule

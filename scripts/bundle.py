@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT))
 from pipeline.cli.job import CONFIG_NAME  # noqa: E402
 from pipeline.config.export import ExportConfig, load_config  # noqa: E402
 from pipeline.errors import ConfigError, ExportError  # noqa: E402
-from pipeline.stages.machines import check_job_paths  # noqa: E402
+from pipeline.stages.preflight import check_job_paths  # noqa: E402
 
 _FORWARDED = ("SYNAPSE_", "RAY_")
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")

@@ -15,9 +15,10 @@ def test_the_wheel_and_what_it_is_built_from_hold_every_module(tmp_path):
         capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "pipeline").rglob("*.py")}
+    package = ROOT / "pipeline"
+    modules = {str(path.relative_to(ROOT)) for path in [*package.rglob("*.py"), package / "py.typed"]}
     (wheel,) = tmp_path.glob("*.whl")
-    assert {name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".py")} == modules
+    assert {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("pipeline/")} == modules
     (source,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(source) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}

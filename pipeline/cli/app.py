@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from rich.console import Console
 
+from pipeline import __version__
 from pipeline.cli import report
 from pipeline.commands.clean import clean
 from pipeline.commands.retry_failed import retry_failed
@@ -20,7 +21,6 @@ from pipeline.errors import ConfigError, ExportError
 from pipeline.formats import load_format
 from pipeline.progress import Bar, Lines, Listener, printable
 from pipeline.run import run
-from pipeline.stages.plan import VERSION
 from pipeline.stages.workspace import Settings, Workspace
 from pipeline.storage import Storage, open_storage
 
@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="synapse-export", description="Export Synapse annotation data as datasets that train models without a fix."
     )
-    parser.add_argument("--version", action="version", version=f"synapse-export {VERSION}")
+    parser.add_argument("--version", action="version", version=f"synapse-export {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     for name, command, text in (

@@ -18,7 +18,7 @@ from typing import TextIO
 from pipeline import __version__
 from pipeline.cli import app as cli
 from pipeline.errors import ConfigError
-from pipeline.stages.machines import submitted_job
+from pipeline.executors.ray_job import submitted_job
 
 CONFIG_VARIABLE = "SYNAPSE_EXPORT_CONFIG"
 """Names the configuration where a job cannot be given arguments."""

@@ -1,23 +1,24 @@
-"""``retry-failed``: the failed records of a published export once more, and the dataset as if they had never failed."""
+"""``retry-failed``: try the failed records of a published export again, and patch the dataset.
 
-import uuid
+The patched dataset is the one that a run without these failures would have written.
+"""
+
 from collections.abc import Sequence
 
-import msgspec
-
+from pipeline.commands.session import Result, make_executor, open_session
 from pipeline.config.export import ExportConfig
 from pipeline.destination.existing import Success, read_success, refuse
 from pipeline.destination.lock import Lock, hold
 from pipeline.errors import DestinationError, FailureLimitError
 from pipeline.executors.base import Executor
-from pipeline.progress import Listener, Reporter, Silence
-from pipeline.run import Result, finish_export, finished, make_executor, result_of, share_requests
+from pipeline.progress import Listener, Reporter
 from pipeline.stages.extract import failed_records, shared_context
-from pipeline.stages.machines import settle_paths
 from pipeline.stages.patch import begin, beside, fetch_failed, place, read_patch
-from pipeline.stages.plan import check, check_destination, frozen_plan, identify
-from pipeline.stages.workspace import Settings, Workspace, close_workspace, open_workspace
-from pipeline.staging.area import ExtractMarker, Identity, Plan, StagedCatalog
+from pipeline.stages.plan import frozen_plan
+from pipeline.stages.preflight import check_destination
+from pipeline.stages.sequence import finish_export
+from pipeline.stages.workspace import Workspace
+from pipeline.staging.area import ExtractMarker, Plan, StagedCatalog
 
 _ANEW = "cannot be patched; a full run with on_existing: overwrite is needed"
 
@@ -33,35 +34,24 @@ def retry_failed(
 
     Raises an ExportError as ``run`` does; 2 also when there is nothing that could be patched.
     """
-    reporter = Reporter(listener or Silence())
-    try:
-        config = settle_paths(config)
-        settings = Settings(config.model_dump(mode="json"), requests=config.run.requests, search_path=search_path)
-        workspace = open_workspace(settings)
-        check(workspace)
-        export = identify(config, workspace.client.origin)
-        settings = msgspec.structs.replace(settings, key=export.key)
-        workspace = open_workspace(settings)
-        run_id = uuid.uuid4().hex[:12]
-        if _nothing_failed(workspace, export):
-            reporter.message("no record failed: there is nothing to retry")
-            return finished(workspace, reporter, run_id)
-        with make_executor(config) as executor:
+    with open_session(config, listener=listener, search_path=search_path) as session:
+        workspace = session.workspace
+        if _nothing_failed(workspace):
+            session.reporter.message("no record failed: there is nothing to retry")
+            return session.finished()
+        with make_executor(session.config) as executor:
             check_destination(workspace, executor)
-            with hold(workspace.storage, run_id, break_lock=break_lock) as lock:
-                success = _retry(settings, lock, executor, reporter)
-            return result_of(success, workspace, already_finished=success.run_id != run_id)
-    finally:
-        close_workspace()
-        reporter.close()
+            with hold(workspace.storage, session.run_id, break_lock=break_lock) as lock:
+                success = _retry(workspace, lock, executor, session.reporter)
+            return session.result(success, already_finished=success.run_id != session.run_id)
 
 
-def _nothing_failed(workspace: Workspace, export: Identity) -> bool:
+def _nothing_failed(workspace: Workspace) -> bool:
     """Whether the export is complete without a failure.
 
     Raises DestinationError when it is another one, or none that a retry could be of.
     """
-    storage = workspace.storage
+    storage, export = workspace.storage, workspace.identity
     success = read_success(storage)
     if success is None:
         if read_patch(workspace.staging) is None:
@@ -72,38 +62,36 @@ def _nothing_failed(workspace: Workspace, export: Identity) -> bool:
     return not success.ledger.failed_records
 
 
-def _retry(settings: Settings, lock: Lock, executor: Executor, reporter: Reporter) -> Success:
-    workspace = open_workspace(settings)
+def _retry(workspace: Workspace, lock: Lock, executor: Executor, reporter: Reporter) -> Success:
     plan = frozen_plan(workspace)
     markers = [marker for marker in workspace.staging.extract_markers(plan) if marker] if plan else []
     if plan is None or len(markers) != len(plan.shards):
         raise DestinationError(workspace.storage.url, f"what was staged for it is gone or damaged: it {_ANEW}")
     success = read_success(workspace.storage)
     if success is not None:
-        fetched = _fetch(settings, plan, markers, executor, reporter)
+        fetched = _fetch(workspace, plan, markers, executor, reporter)
         rewritten = sorted({*fetched, *_to_write_again(workspace, plan)})
         if not rewritten:
             reporter.message(f"{success.ledger.failed_records} records failed again: the dataset is left as it is")
             return success
-        begin(settings, fetched, rewritten)
+        begin(workspace.staging, fetched, rewritten)
     elif read_patch(workspace.staging) is None:  # another one has begun and given up since we looked
         raise DestinationError(workspace.storage.url, "holds no finished export to patch; finish it with `run` first")
     place(workspace.staging)
-    return finish_export(share_requests(settings, executor), plan, lock, executor, reporter, patched=True)
+    return finish_export(workspace, plan, lock, executor, reporter, patched=True)
 
 
 def _fetch(
-    settings: Settings, plan: Plan, markers: Sequence[ExtractMarker], executor: Executor, reporter: Reporter
+    workspace: Workspace, plan: Plan, markers: Sequence[ExtractMarker], executor: Executor, reporter: Reporter
 ) -> list[int]:
     """Fetch the failed records of all shards; returns the shards that came out differently.
 
     Raises FailureLimitError when more of them failed than are allowed: then nothing was touched.
     """
-    workspace = open_workspace(settings)
     todo = [plan.shards[marker.index] for marker in markers if failed_records(marker.failures)]
     total = sum(len(failed_records(marker.failures)) for marker in markers)
     reporter.begin("retry", total)
-    context, at_once = shared_context(settings, plan, executor, len(todo))
+    context, at_once = shared_context(workspace.settings, plan, executor, len(todo))
     for result in executor.map(fetch_failed, context, todo, at_most=at_once):
         reporter.advance(result.records, result.bytes, result.failures)
     reporter.end()

@@ -7,17 +7,20 @@ from collections.abc import Iterator
 from pipeline.destination import metadata
 from pipeline.destination.existing import Success, read_success
 from pipeline.errors import VerificationError
-from pipeline.storage import STAGING, Storage
+from pipeline.storage import STAGING, Storage, open_storage
 
 _SHOWN = 50
 
 
-def verify(storage: Storage, *, full: bool = False) -> Success:
-    """The verdict of the export, after checking every listed file by size, or with ``full`` by sha256.
+def verify(export: Storage | str, *, full: bool = False) -> Success:
+    """Check every listed file of a finished export by size, or with ``full`` by sha256, and return its verdict.
+
+    ``export`` is the storage, path or URL it is at.
 
     Raises VerificationError whose arguments are one line for each file that is missing, damaged or not listed, or
     one line when there is no finished export at all.
     """
+    storage = open_storage(export) if isinstance(export, str) else export
     success = read_success(storage)
     if success is None:
         raise VerificationError(f"{storage.url} holds no finished export: there is no {metadata.SUCCESS}")

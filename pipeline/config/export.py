@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import yaml
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from pipeline.config.sections import ClassConfig, FormatConfig, Model, RunConfig, SkeletonConfig, SplitConfig
 from pipeline.errors import ConfigError
@@ -73,6 +73,13 @@ class ExportConfig(Model):
     max_failures: Annotated[int | str, AfterValidator(_failure_limit)] = 0
     extra_params: dict[str, Any] = Field(default_factory=dict)
     run: RunConfig = RunConfig()
+
+    _folder: str = PrivateAttr(default="")
+
+    @property
+    def folder(self) -> str:
+        """The folder of the file this was loaded from, where the user's own formats are looked for, or ``""``."""
+        return self._folder
 
     @model_validator(mode="before")
     @classmethod
@@ -179,7 +186,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> ExportConfig
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ConfigError(str(path), f"cannot read the file: {reason}") from error
-    return parse_config(text, overrides, source=str(path))
+    config = parse_config(text, overrides, source=str(path))
+    config._folder = str(path.resolve().parent)  # noqa: SLF001  it is not a key of the file
+    return config
 
 
 def parse_config(text: str, overrides: Sequence[str] = (), *, source: str = "<config>") -> ExportConfig:

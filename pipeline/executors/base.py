@@ -3,9 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol, Self
-
-import msgspec
+from typing import Protocol, Self
 
 from pipeline.errors import ExportError, TransientError
 
@@ -32,17 +30,23 @@ class Executor(Protocol):
         """Where work is done and how much at the same time, in one line; empty when that is this process."""
 
     def map[S, I, O](
-        self, function: Callable[[S, I], O], shared: S, inputs: Iterable[I], *, at_most: int | None = None
+        self,
+        function: Callable[[S, I], O],
+        shared: S,
+        inputs: Iterable[I],
+        *,
+        at_most: int | None = None,
+        careful: S | None = None,
     ) -> Iterator[O]:
         """``function(shared, input)`` for every input, exactly one result each, in any order.
 
-        Inputs are taken as there is room, so that no more than a few are in flight: as many as there are workers, and
-        no more than ``at_most``. A TransientError is tried again up to ``ATTEMPTS`` times in all; any other error ends
-        the run, as does a TransientError that stays.
+        Inputs are taken as there is room, so that only a few are in flight: as many as there are workers, and no more
+        than ``at_most``. A TransientError is tried again up to ``ATTEMPTS`` times in all; any other error ends the run,
+        as does a TransientError that stays.
 
         An input whose worker was lost (killed, out of memory, or with its machine) or that took too long is tried again
-        likewise; where ``shared`` has a field ``careful``, that is true after ``PLAIN_LOSSES``, and more attempts are
-        made: up to ``CAREFUL_LOSSES`` workers may be lost.
+        likewise. With ``careful``, the attempts after ``PLAIN_LOSSES`` get that instead of ``shared``, and up to
+        ``CAREFUL_LOSSES`` workers may be lost.
         ``function`` must be a module's own function, and safe to run twice, also at the same time.
         """
 
@@ -67,12 +71,18 @@ class SerialExecutor:
     description = ""
 
     def map[S, I, O](
-        self, function: Callable[[S, I], O], shared: S, inputs: Iterable[I], *, at_most: int | None = None
+        self,
+        function: Callable[[S, I], O],
+        shared: S,
+        inputs: Iterable[I],
+        *,
+        at_most: int | None = None,
+        careful: S | None = None,
     ) -> Iterator[O]:
         """See :meth:`Executor.map`; results come in the order of the inputs."""
         del at_most  # one at a time is never more
         for item in inputs:
-            yield _with_retries(function, shared, item)
+            yield _with_retries(function, shared, item, careful)
 
     def everywhere[S, O](self, function: Callable[[S, int], O], shared: S) -> Iterator[tuple[str, O | ExportError]]:
         """Nothing: this process has proven itself by getting here."""
@@ -120,22 +130,11 @@ class Trial[I]:
         log.warning("a worker was lost, trying again (%d of %d): %s", self._losses + 1, most + 1, reason)
 
 
-def can_be_careful(shared: Any) -> bool:
-    """Whether what tasks share says how carefully they work."""
-    return hasattr(shared, "careful")
-
-
-def carefully[S](shared: S) -> S:
-    """The same with ``careful`` set."""
-    changed: S = msgspec.structs.replace(shared, careful=True)  # type: ignore[type-var]  # can_be_careful() said so
-    return changed
-
-
-def _with_retries[S, I, O](function: Callable[[S, I], O], shared: S, item: I) -> O:
-    trial = Trial(item, can_be_careful=can_be_careful(shared))
+def _with_retries[S, I, O](function: Callable[[S, I], O], shared: S, item: I, careful: S | None) -> O:
+    trial = Trial(item, can_be_careful=careful is not None)
     while True:  # a trial ends
         try:
-            return function(carefully(shared) if trial.is_careful else shared, item)
+            return function(careful if careful is not None and trial.is_careful else shared, item)
         except TransientError as error:
             time.sleep(trial.failed(error))
         except MemoryError:

@@ -108,7 +108,13 @@ class RayExecutor:
         return f"Ray {self._ray.__version__}: {', '.join(counts)}"
 
     def map[S, I, O](
-        self, function: Callable[[S, I], O], shared: S, inputs: Iterable[I], *, at_most: int | None = None
+        self,
+        function: Callable[[S, I], O],
+        shared: S,
+        inputs: Iterable[I],
+        *,
+        at_most: int | None = None,
+        careful: S | None = None,
     ) -> Iterator[O]:
         """See :meth:`pipeline.executors.base.Executor.map`; results come as they are finished."""
         # Attempts are counted here and not by Ray, whose own number has no end for workers that run out of memory.
@@ -120,7 +126,7 @@ class RayExecutor:
             name=function.__name__,
         )
         slots = min(self.workers, at_most or self.workers)
-        tasks: Tasks[S, I, O] = Tasks(self._ray, self._head, remote, shared, slots, self._shard_timeout)
+        tasks: Tasks[S, I, O] = Tasks(self._ray, self._head, remote, (shared, careful), slots, self._shard_timeout)
         try:
             yield from tasks.results(inputs)
         except (SystemExit, KeyboardInterrupt):

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pipeline.errors import ExportError, TransientError
-from pipeline.executors.base import Trial, can_be_careful, carefully
+from pipeline.executors.base import Trial
 
 HEAD_SECONDS = 30.0
 """How long the head of a cluster may not answer. Shorter than Ray's own minute, after which it ends the process."""
@@ -49,11 +49,14 @@ class Head:
 class Tasks[S, I, O]:
     """The tasks of one call of :meth:`pipeline.executors.ray.RayExecutor.map`; to be used once.
 
-    ``slots`` bounds how many are under way, ``timeout`` is how many seconds each may take (0: no limit), counted from
-    when it was handed to the cluster.
+    ``shared`` is what tasks get with their input, and what careful tasks get instead (None: there are no careful ones).
+    ``slots`` bounds how many tasks are under way; ``timeout`` is how many seconds each may take (0: no limit), counted
+    from when it was handed to the cluster.
     """
 
-    def __init__(self, ray: Any, head: Head, remote: Any, shared: S, slots: int, timeout: float) -> None:
+    def __init__(
+        self, ray: Any, head: Head, remote: Any, shared: tuple[S, S | None], slots: int, timeout: float
+    ) -> None:
         self._ray, self._head, self._remote, self._shared = ray, head, remote, shared
         self._references: dict[bool, Any] = {}
         self._slots = slots
@@ -102,14 +105,14 @@ class Tasks[S, I, O]:
                 fresh = list(itertools.islice(remaining, 1))
                 if not fresh:
                     return
-                trial = Trial(fresh[0], can_be_careful=can_be_careful(self._shared))
+                trial = Trial(fresh[0], can_be_careful=self._shared[1] is not None)
             task = self._remote.remote(self._reference(careful=trial.is_careful), trial.item)
             self._running[task] = trial, time.monotonic()
 
     def _reference(self, *, careful: bool) -> Any:
         """What tasks share, put where all machines get it from once."""
         if careful not in self._references:
-            self._references[careful] = self._ray.put(carefully(self._shared) if careful else self._shared)
+            self._references[careful] = self._ray.put(self._shared[careful])
         return self._references[careful]
 
     def _again(self, trial: Trial[I], seconds: float = 0) -> None:

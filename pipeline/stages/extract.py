@@ -17,7 +17,7 @@ from pipeline.reasons import Reason
 from pipeline.records import Failure, Point, Sample
 from pipeline.stages.empty_images import without_empty
 from pipeline.stages.one_by_one import extract_singly
-from pipeline.stages.workspace import Settings, Workspace, open_workspace
+from pipeline.stages.workspace import Settings, TaskContext, Workspace, open_workspace
 from pipeline.staging.area import ExtractMarker, Plan
 from pipeline.staging.samples import StagedSample, encode_sample
 from pipeline.staging.spool import Place, Spool
@@ -25,14 +25,6 @@ from pipeline.synapse.source import ExtractedRecord
 
 type Aside = tuple[StagedSample, Place]
 """A sample as it is staged, and where in the spool its bytes are."""
-
-
-class ExtractContext(msgspec.Struct, frozen=True):
-    """What all extract tasks of a run share; ``careful`` asks for :mod:`pipeline.stages.one_by_one`."""
-
-    settings: Settings
-    fingerprint: str
-    careful: bool = False
 
 
 class ShardResult(msgspec.Struct, frozen=True):
@@ -59,20 +51,20 @@ def extract(settings: Settings, plan: Plan, executor: Executor, reporter: Report
     reporter.begin("extract", plan.records, resumed=plan.records - waiting)
     # The API is asked by all workers together: where there are more of them than requests, some wait for their turn.
     context, at_once = shared_context(settings, plan, executor, len(todo))
-    for result in executor.map(extract_shard, context, todo, at_most=at_once):
+    for result in executor.map(extract_shard, context, todo, at_most=at_once, careful=context.carefully()):
         reporter.advance(result.records, result.bytes, result.failures)
     reporter.end()
     return len(todo)
 
 
-def shared_context(settings: Settings, plan: Plan, executor: Executor, shards: int) -> tuple[ExtractContext, int]:
+def shared_context(settings: Settings, plan: Plan, executor: Executor, shards: int) -> tuple[TaskContext, int]:
     """What tasks that ask the API share, and how many of them may at once: ``run.requests`` bounds them together."""
     requests = open_workspace(settings).config.run.requests
     at_once = max(1, min(requests, executor.workers, shards))
-    return ExtractContext(msgspec.structs.replace(settings, requests=requests // at_once), plan.fingerprint), at_once
+    return TaskContext(msgspec.structs.replace(settings, requests=requests // at_once), plan.fingerprint), at_once
 
 
-def extract_shard(context: ExtractContext, shard: Shard) -> ShardResult:
+def extract_shard(context: TaskContext, shard: Shard) -> ShardResult:
     """Fetch, convert and stage one shard; the marker comes last. Safe to run twice."""
     workspace = open_workspace(context.settings)
     config = workspace.config

@@ -23,7 +23,6 @@ from pipeline.model.shards import Shard, pack_keys, unpack_keys
 from pipeline.records import Failure, Sample
 from pipeline.stages.extract import (
     Aside,
-    ExtractContext,
     ShardResult,
     books_of,
     failed_records,
@@ -32,7 +31,7 @@ from pipeline.stages.extract import (
     take,
     taken_back,
 )
-from pipeline.stages.workspace import Settings, open_workspace
+from pipeline.stages.workspace import TaskContext, open_workspace
 from pipeline.staging.area import ExtractMarker, Staging, seal, unseal
 from pipeline.staging.samples import StagedSample
 from pipeline.staging.spool import Spool
@@ -94,7 +93,7 @@ def runs_of(shard: Shard, wanted: set[int]) -> Iterator[Shard]:
         )
 
 
-def fetch_failed(context: ExtractContext, shard: Shard) -> ShardResult:
+def fetch_failed(context: TaskContext, shard: Shard) -> ShardResult:
     """Fetch a shard's failed records, and stage the shard with them beside the one that is there. Safe to run twice."""
     workspace = open_workspace(context.settings)
     config, staging = workspace.config, workspace.staging
@@ -146,9 +145,8 @@ def _by_record(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
         yield list(group)
 
 
-def begin(settings: Settings, fetched: Sequence[int], rewritten: Sequence[int]) -> None:
+def begin(staging: Staging, fetched: Sequence[int], rewritten: Sequence[int]) -> None:
     """Put the patch on record; from the moment ``_SUCCESS.json`` is gone, its export is unfinished until it is done."""
-    staging = open_workspace(settings).staging
     storage = staging.storage
     lists = 0
     for paths in batched(listed(storage), _LISTED_AT_ONCE):

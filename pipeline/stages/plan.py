@@ -1,53 +1,18 @@
-"""Plan: everything checkable is checked, then the records are listed once and cut into shards.
+"""Plan: list the records once and cut them into shards.
 
-What is planned is frozen: rows that appear later are out by rule, rows that vanish are reported.
+The plan is frozen: rows that appear later are left out by rule, rows that vanish are reported.
 """
 
 import hashlib
 
-from pipeline import __version__
 from pipeline.config.class_lock import check_drift, encode_lock, find_lock
-from pipeline.config.export import ExportConfig
 from pipeline.config.side_files import read_side_file
 from pipeline.config.split_file import SplitFile, read_split_file
-from pipeline.errors import ConfigError, DestinationError, StagingError
-from pipeline.executors.base import Executor
+from pipeline.errors import ConfigError, StagingError
 from pipeline.progress import Reporter
-from pipeline.stages.machines import check_machines
 from pipeline.stages.workspace import Workspace
-from pipeline.staging.area import Given, Identity, Plan
+from pipeline.staging.area import Given, Plan
 from pipeline.synapse.source import Project
-
-VERSION = __version__
-
-
-def identify(config: ExportConfig, origin: str) -> Identity:
-    """What this export is, before any record is listed."""
-    return Identity(values=config.identity(), origin=origin, version=VERSION)
-
-
-def check(workspace: Workspace) -> Project:
-    """Prove what can be proven before work, cheapest first; writes nothing that stays.
-
-    Raises ConfigError (formats, filter), CredentialsError, PreflightError (project, version) or DestinationError.
-    """
-    _ = workspace.formats
-    project = workspace.source.check()
-    _ = workspace.storage
-    return project
-
-
-def check_destination(workspace: Workspace, executor: Executor) -> None:
-    """Prove that the destination can be written, by everyone who will write there.
-
-    Raises DestinationError, or PreflightError for a machine that lacks something else.
-    """
-    storage = workspace.storage
-    if workspace.config.run.executor != "serial" and storage.url.startswith("memory://"):
-        raise DestinationError(storage.url, "is the memory of one process; use run.executor: serial")
-    storage.probe()
-    if workspace.config.run.executor != "serial":
-        check_machines(workspace, executor)
 
 
 def frozen_plan(workspace: Workspace) -> Plan | None:
@@ -86,7 +51,7 @@ def read_given(workspace: Workspace, project: Project) -> tuple[Given, SplitFile
     return given, split_file
 
 
-def make_plan(workspace: Workspace, export: Identity, project: Project, reporter: Reporter) -> Plan:
+def make_plan(workspace: Workspace, project: Project, reporter: Reporter) -> Plan:
     """List the target's records, cut them into shards, and freeze that with all else that the export depends on.
 
     Raises ConfigError for a class lock or a file of splits that cannot be used.
@@ -98,6 +63,7 @@ def make_plan(workspace: Workspace, export: Identity, project: Project, reporter
     shards = tuple(source.plan(workspace.config.run.shard_size, reporter.advance))
     reporter.end()
     records = sum(shard.count for shard in shards)
+    export = workspace.identity
     digest = hashlib.sha256(export.key.encode())
     for shard in shards:
         digest.update(shard.keys)

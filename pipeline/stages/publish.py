@@ -13,13 +13,13 @@ from pipeline.config.export import ExportConfig
 from pipeline.destination import metadata
 from pipeline.destination.existing import Success
 from pipeline.errors import LedgerError
+from pipeline.executors.ray_job import submitted_job
 from pipeline.formats import BaseFormat, Manifest, Section
 from pipeline.formats.encoding import csv_line
 from pipeline.model.catalog import UNASSIGNED, Catalog
 from pipeline.model.ledger import Ledger, merge_ledgers
 from pipeline.progress import Reporter
 from pipeline.reasons import Reason
-from pipeline.stages.machines import submitted_job
 from pipeline.stages.merge import gather, join
 from pipeline.stages.patch import remove_unlisted
 from pipeline.stages.workspace import Workspace

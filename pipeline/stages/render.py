@@ -22,23 +22,25 @@ from pipeline.model.naming import proposed_stem_and_suffix
 from pipeline.model.shards import Shard
 from pipeline.progress import Reporter
 from pipeline.records import Failure, NumberedSample, Sample
-from pipeline.stages.extract import ExtractContext, ShardResult, extract_shard, failed_records
+from pipeline.stages.extract import ShardResult, extract_shard, failed_records
 from pipeline.stages.kept_originals import find_copies, keep_copies
 from pipeline.stages.one_by_one import Losses, write_singly
-from pipeline.stages.workspace import Settings, Workspace, open_workspace
+from pipeline.stages.workspace import Settings, TaskContext, Workspace, open_workspace
 from pipeline.staging.area import ExtractMarker, Offset, Plan, StagedCatalog, Staging, WriteMarker
 from pipeline.staging.samples import SampleFile
 from pipeline.synapse.source import Copied, Wanted
 
 
-class WriteContext(msgspec.Struct, frozen=True):
-    """What all write tasks of a run share; ``careful`` asks for :mod:`pipeline.stages.one_by_one`."""
+class RenderContext(msgspec.Struct, frozen=True):
+    """What all render tasks of a run share: the catalog, and its digest."""
 
-    settings: Settings
-    fingerprint: str
+    task: TaskContext
     catalog: Catalog
     catalog_digest: str
-    careful: bool = False
+
+    def carefully(self) -> "RenderContext":
+        """The same context for careful tasks."""
+        return msgspec.structs.replace(self, task=self.task.carefully())
 
 
 class WriteInput(msgspec.Struct, frozen=True):
@@ -62,8 +64,8 @@ def write(
     ]
     waiting = sum(item.shard.count for item in inputs)
     reporter.begin("write", plan.records, resumed=plan.records - waiting)
-    context = WriteContext(settings, plan.fingerprint, staged.catalog, digest)
-    for result in executor.map(write_shard, context, inputs):
+    context = RenderContext(TaskContext(settings, plan.fingerprint), staged.catalog, digest)
+    for result in executor.map(write_shard, context, inputs, careful=context.carefully()):
         reporter.advance(result.records, result.bytes, result.failures)
     reporter.end()
     finished = [marker for marker in workspace.staging.write_markers(plan, digest) if marker]
@@ -92,9 +94,9 @@ def _is_intact(marker: WriteMarker, workspace: Workspace) -> bool:
     return True
 
 
-def write_shard(context: WriteContext, item: WriteInput) -> ShardResult:
+def write_shard(context: RenderContext, item: WriteInput) -> ShardResult:
     """Write one shard; its marker comes last. Safe to run twice."""
-    workspace = open_workspace(context.settings)
+    workspace = open_workspace(context.task.settings)
     marker, samples = _staged_samples(context, item, workspace)
     saves_originals = workspace.config.save_original_file
     numbered = partial(number, samples, item, workspace.config, workspace.split_file)
@@ -111,8 +113,8 @@ def write_shard(context: WriteContext, item: WriteInput) -> ShardResult:
     if saves_originals:
         wanted = wanted_originals(numbered(), workspace.config)
         output.intend([one.path for one in wanted])
-        copies = copy_originals(wanted, item.shard, workspace, context.fingerprint)
-    if context.careful:
+        copies = copy_originals(wanted, item.shard, workspace, context.task.fingerprint)
+    if context.task.careful:
         write_singly(numbered(), output, copies, Losses(workspace.staging, "write", item.shard.index))
     else:
         for sample in numbered():
@@ -124,7 +126,7 @@ def write_shard(context: WriteContext, item: WriteInput) -> ShardResult:
     parts, chunks = output.parts()
     workspace.staging.write_write_marker(
         WriteMarker(
-            fingerprint=context.fingerprint,
+            fingerprint=context.task.fingerprint,
             index=item.shard.index,
             catalog=context.catalog_digest,
             sha256=workspace.staging.write_pack(item.shard.index, chunks),
@@ -136,14 +138,14 @@ def write_shard(context: WriteContext, item: WriteInput) -> ShardResult:
     return ShardResult(item.shard.count, output.bytes, len(failed_records(output.failures)))
 
 
-def _staged_samples(context: WriteContext, item: WriteInput, workspace: Workspace) -> tuple[ExtractMarker, SampleFile]:
+def _staged_samples(context: RenderContext, item: WriteInput, workspace: Workspace) -> tuple[ExtractMarker, SampleFile]:
     staging: Staging = workspace.staging
     marker = staging.read_extract_marker(item.shard.index)
     try:
         return marker, staging.read_samples(marker)
     except StagingError:
         # Damaged on disk: extracting the shard again must give the very same samples, or the catalog is void.
-        extract_shard(ExtractContext(context.settings, context.fingerprint), item.shard)
+        extract_shard(msgspec.structs.replace(context.task, careful=False), item.shard)
         return marker, staging.read_samples(marker)
 
 

@@ -1,43 +1,69 @@
-"""What a process needs to work on an export, built once per process from plain data.
+"""What a process needs to work on an export, built from plain data.
 
-Only :class:`Settings` crosses a process border. Clients, sessions and credentials are made in the process that
-uses them, from its own environment, so that no secret is ever an argument of a task.
+Only :class:`Settings` crosses a process border. Clients, sessions and credentials are made in the process that uses
+them, from its own environment, so that no secret is ever an argument of a task.
+
+A run owns its workspaces (:class:`Workspaces`): two runs in two threads share nothing, and the end of one does not
+touch the other. Tasks ask :func:`open_workspace`, which finds those of the run that the thread works for or, in a
+worker process, those of the process.
 """
 
+import hashlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import msgspec
 
+from pipeline import __version__
 from pipeline.config.export import ExportConfig, expand_variables
 from pipeline.config.split_file import SplitFile
 from pipeline.errors import ConfigError
 from pipeline.executors.memory import give_back_memory
 from pipeline.formats import BaseFormat, load_formats
-from pipeline.staging.area import Staging
+from pipeline.staging.area import Identity, Staging
 from pipeline.storage import Storage, open_access, open_storage
 from pipeline.synapse.client import SynapseClient
 from pipeline.synapse.source import Source
 
+VERSION = __version__
+
 
 class Settings(msgspec.Struct, frozen=True):
-    """The configuration (``${VAR}`` references of ``storage_options`` unexpanded), as JSON values.
+    """What crosses a process border.
 
-    ``key`` names the staging area, ``requests`` bounds a process's requests in flight at each host, ``search_path`` is
-    a folder with the user's own formats (where the configuration file is).
+    ``config`` is the configuration as JSON values, in which ``${VAR}`` of ``storage_options`` stays unexpanded.
+    ``requests`` bounds a process's requests in flight at each host; ``search_path`` is the folder of the configuration
+    file, where the user's own formats are looked for.
     """
 
     config: dict[str, Any]
-    key: str = ""
     requests: int = 32
     search_path: str = ""
 
 
+class TaskContext(msgspec.Struct, frozen=True):
+    """What all tasks of a stage share. ``fingerprint`` is the plan's.
+
+    A ``careful`` task processes its shard one record at a time (:mod:`pipeline.stages.one_by_one`).
+    """
+
+    settings: Settings
+    fingerprint: str
+    careful: bool = False
+
+    def carefully(self) -> "TaskContext":
+        """The same context for careful tasks."""
+        return msgspec.structs.replace(self, careful=True)
+
+
 class Workspace:
-    """Storage, source and formats of one export, in this process. Everything is opened when first used."""
+    """Storage, source and formats of one export, in this process. Each is opened when it is first used."""
 
     def __init__(self, settings: Settings) -> None:
         give_back_memory()
@@ -45,6 +71,11 @@ class Workspace:
         self.config = ExportConfig.model_validate(settings.config)
         if settings.search_path and settings.search_path not in sys.path:
             sys.path.append(settings.search_path)
+
+    @cached_property
+    def identity(self) -> Identity:
+        """What makes two runs the same export. Raises CredentialsError when this process has no token."""
+        return Identity(values=self.config.identity(), origin=self.client.origin, version=VERSION)
 
     @cached_property
     def client(self) -> SynapseClient:
@@ -82,7 +113,7 @@ class Workspace:
     @cached_property
     def staging(self) -> Staging:
         """The staging area of this export."""
-        return Staging(self.storage, self.settings.key)
+        return Staging(self.storage, self.identity.key)
 
     @cached_property
     def split_file(self) -> SplitFile | None:
@@ -113,21 +144,45 @@ def _storage_hosts(config: ExportConfig) -> list[str]:
     return [host for address in addresses if (host := urlsplit(address).hostname)]
 
 
-_current: Workspace | None = None
+class Workspaces:
+    """The workspaces of one run, or of a worker process, by their settings. Closing them closes all connections.
+
+    A worker process works for one run at a time and keeps the workspace of that one only (``most=1``).
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most
+        self._open: dict[str, Workspace] = {}
+
+    def open(self, settings: Settings) -> Workspace:
+        """The workspace for ``settings``: the one that is open, or a new one."""
+        key = hashlib.sha256(msgspec.json.encode(settings, order="deterministic")).hexdigest()
+        if key not in self._open:
+            if len(self._open) == self._most:
+                self.close()
+            self._open[key] = Workspace(settings)
+        return self._open[key]
+
+    def close(self) -> None:
+        """Close every workspace. A later :meth:`open` makes a new one."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+    @contextmanager
+    def in_use(self) -> Iterator[Self]:
+        """Let tasks that run in this thread find these workspaces; close them at the end."""
+        token = _of_run.set(self)
+        try:
+            yield self
+        finally:
+            _of_run.reset(token)
+            self.close()
+
+
+_of_run: ContextVar[Workspaces | None] = ContextVar("workspaces of the run", default=None)
+_of_process = Workspaces(most=1)
 
 
 def open_workspace(settings: Settings) -> Workspace:
-    """The workspace of this process for ``settings``: the one it has, or a new one in its place."""
-    global _current  # noqa: PLW0603  one connection pool per process is the purpose
-    if _current is None or _current.settings != settings:
-        close_workspace()
-        _current = Workspace(settings)
-    return _current
-
-
-def close_workspace() -> None:
-    """Close the workspace of this process; the next :func:`open_workspace` makes a new one."""
-    global _current  # noqa: PLW0603  see above
-    if _current is not None:
-        _current.close()
-        _current = None
+    """The workspace for a task: of the run that this thread works for, else of this worker process."""
+    return (_of_run.get() or _of_process).open(settings)

@@ -300,7 +300,7 @@ def test_the_lock_is_read_once_and_frozen(tidy, tmp_path, monkeypatch):
     lock = (tmp_path / "classes.lock.json").read_bytes()
     locked_export(tidy, monkeypatch, tmp_path, "golden")
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.run.make_catalog", lambda *_, **__: pytest.fail("stopped here"))
+        patch.setattr("pipeline.stages.sequence.make_catalog", lambda *_, **__: pytest.fail("stopped here"))
         with pytest.raises(pytest.fail.Exception, match="stopped here"):
             locked_export(tidy, monkeypatch, tmp_path, "out")
     other = {"version": 1, "classes": ["moon"], "rename": {}, "drop": [], "skeletons": {}}

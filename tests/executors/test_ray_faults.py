@@ -17,7 +17,7 @@ from pipeline.errors import ExportError, FailureLimitError, TransientError
 from pipeline.executors.base import ATTEMPTS, CAREFUL_LOSSES, PLAIN_LOSSES, SerialExecutor
 from pipeline.sandbox import Sandbox, SandboxOptions
 from stores import environment_of
-from tests.stages.test_machines import raylets
+from tests.stages.test_preflight import raylets
 
 ON_RAY = [pytest.mark.ray, pytest.mark.slow]
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(400)]
@@ -166,12 +166,12 @@ def test_whatever_is_done_a_second_time_after_the_end_changes_nothing(sandbox, t
     calls = []
 
     class Recorder(SerialExecutor):
-        def map(self, function, shared, inputs, *, at_most=None):
+        def map(self, function, shared, inputs, *, at_most=None, careful=None):
             for item in inputs:
                 calls.append((function, shared, item))
                 yield function(shared, item)
 
-    monkeypatch.setattr("pipeline.run.SerialExecutor", Recorder)
+    monkeypatch.setattr("pipeline.commands.session.SerialExecutor", Recorder)
     export(sandbox, tmp_path / "out", run={"shard_size": 10, "keep_staging": keep_staging})
     before = digest(tmp_path / "out")
     assert len(calls) > 12

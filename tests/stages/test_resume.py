@@ -143,7 +143,7 @@ def test_what_cannot_change_the_bytes_may_change_between_attempts(sandbox, golde
 
 def test_another_version_of_the_package_starts_anew(sandbox, golden, tmp_path, monkeypatch):
     killed_before(sandbox, tmp_path, "write/000001.json")
-    monkeypatch.setattr("pipeline.stages.plan.VERSION", "999.0")
+    monkeypatch.setattr("pipeline.stages.workspace.VERSION", "999.0")
     export(sandbox, tmp_path / "out", naming="original")
     assert digest(tmp_path / "out") == golden
 

@@ -6,7 +6,7 @@ import os
 import ssl
 import threading
 import urllib.request
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 import aiohttp
@@ -30,16 +30,20 @@ class ClientLoop:
 
     def run[T](self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine to its end; also from a thread whose own loop is running."""
+        return self._in_turn(lambda: self._runner.run(coroutine))
+
+    def _in_turn[T](self, use: Callable[[], T]) -> T:
+        """Call ``use``, which runs this loop, in a thread where no other loop is running."""
         if not _is_running_here():
             with self._turn:
-                return self._runner.run(coroutine)
+                return use()
         # This thread's own loop is busy running the caller: another thread runs ours, and the caller waits.
         outcome: list[T | BaseException] = []
 
         def work() -> None:
             try:
                 with self._turn:
-                    outcome.append(self._runner.run(coroutine))
+                    outcome.append(use())
             except BaseException as error:  # noqa: BLE001  handed to the thread that waits
                 outcome.append(error)
 
@@ -79,7 +83,7 @@ class ClientLoop:
         if self._resolver is not None:
             self.run(self._resolver.close())
             self._resolver = None
-        self._runner.close()
+        self._in_turn(self._runner.close)
 
 
 def _is_running_here() -> bool:

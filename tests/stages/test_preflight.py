@@ -14,8 +14,9 @@ from exporting import ROOT, command, digest, environment, export, settings, summ
 from heads import LOCAL
 from pipeline.errors import ConfigError
 from pipeline.executors.base import SerialExecutor
+from pipeline.executors.ray_job import submitted_job
 from pipeline.sandbox import Sandbox, SandboxOptions
-from pipeline.stages.machines import check_job_paths, settle_paths, submitted_job
+from pipeline.stages.preflight import check_job_paths, settle_paths
 
 ON_RAY = [pytest.mark.ray, pytest.mark.slow]
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(400)]
@@ -104,13 +105,13 @@ def test_the_bound_on_requests_holds_for_any_number_of_workers(tidy, tmp_path, m
     class Many(SerialExecutor):
         workers = 256
 
-        def map(self, function, shared, inputs, *, at_most=None):
+        def map(self, function, shared, inputs, *, at_most=None, careful=None):
             inputs = list(inputs)
             if function.__name__ == "extract_shard":
                 asked.append((at_most, shared.settings.requests, len(inputs)))
-            return super().map(function, shared, inputs, at_most=at_most)
+            return super().map(function, shared, inputs, at_most=at_most, careful=careful)
 
-    monkeypatch.setattr("pipeline.run.SerialExecutor", Many)
+    monkeypatch.setattr("pipeline.commands.session.SerialExecutor", Many)
     export(tidy, tmp_path / "out", save_original_file=False, run={"requests": requests, "shard_size": 6})
     ((at_once, each, shards),) = asked
     assert shards == 10

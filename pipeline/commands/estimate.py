@@ -1,0 +1,73 @@
+"""A sample of the newest records, exported into memory: what an export will give, lose and take."""
+
+import msgspec
+
+from pipeline.destination.shard_writer import ShardOutput
+from pipeline.errors import DestinationError
+from pipeline.model.catalog import Catalog, ShardSummary
+from pipeline.model.ledger import Ledger
+from pipeline.model.shards import Shard
+from pipeline.stages.catalog import catalog_of
+from pipeline.stages.extract import take
+from pipeline.stages.plan import read_given
+from pipeline.stages.render import WriteInput, number
+from pipeline.stages.workspace import Workspace
+from pipeline.staging.area import Offset
+from pipeline.storage import open_storage
+from pipeline.synapse.source import ExtractedRecord, Project
+
+SAMPLED_RECORDS = 100
+_LEAST_SAMPLED_FROM = 1000
+
+
+class Sampled(msgspec.Struct):
+    """The newest records as they would be exported. ``original_bytes`` counts the files whose size the API tells."""
+
+    shard: Shard
+    records: list[ExtractedRecord]
+    catalog: Catalog
+    output: ShardOutput
+    payload_bytes: int
+    original_bytes: int
+
+
+def sample_records(workspace: Workspace, project: Project) -> Sampled:
+    """Export the newest records into memory, with the formats of the configuration; writes nothing."""
+    config = workspace.config
+    given, split_file = read_given(workspace, project)
+    shard = workspace.source.sample(SAMPLED_RECORDS)
+    ledger, summary = Ledger(), ShardSummary()
+    records = [
+        take(record, config, split_file, ledger, summary)
+        for record in workspace.source.extract(shard, needs_payload=workspace.needs_payload)
+    ]
+    samples = [sample for record in records for sample in record.samples]
+    # Most keys of a file of splits are of other records than these.
+    catalog = catalog_of(config, msgspec.structs.replace(given, split_keys=0), summary)
+    # The real formats over the real samples, into memory: the losses are those of the run, not a table's.
+    output = ShardOutput(open_storage("memory://forecast"), workspace.formats, catalog, ledger)
+    item = WriteInput(Shard(0, shard.count, b""), Offset(), {})
+    for sample in number([(sample, str(sample.record_id)) for sample in samples], item, config, split_file):
+        output.add(sample, None)
+    originals = (sample.file.size or 0 for sample in samples if sample.file) if config.save_original_file else ()
+    return Sampled(shard, records, catalog, output, ledger.bytes, sum(originals))
+
+
+def check_space(workspace: Workspace, project: Project) -> None:
+    """Compare the free space at the destination, where it is known, with what a sample of the records predicts.
+
+    Raises DestinationError when there is too little. A small export is not worth asking the API for a sample.
+    """
+    free = workspace.storage.free_bytes()
+    if free is None or (records := workspace.source.count()) < _LEAST_SAMPLED_FROM:
+        return
+    sampled = sample_records(workspace, project)
+    # Staged samples take about half of their documents; what is joined stands in the staging area and in its file.
+    each = sampled.payload_bytes / 2 + 2 * sampled.output.rendered_bytes + sampled.original_bytes
+    needed = int(each / max(sampled.shard.count, 1) * records)
+    if needed > free:
+        raise DestinationError(
+            workspace.storage.url,
+            f"has {free / 1e6:,.0f} MB free, and {records:,} records will take about {needed / 1e6:,.0f} MB "
+            f"(estimated from the newest {sampled.shard.count}); make room, or use another path",
+        )

@@ -1,0 +1,120 @@
+"""The stages of an export in order, after its plan. The page to read first.
+
+::
+
+    preflight ─► plan ─► extract (per shard) ─► catalog ─► render (per shard) ─► merge (per manifest) ─► publish
+
+Each stage leaves its result on storage before the next one starts. A run that is killed at any moment is continued by
+running the same command again: finished work is not done twice, and the bytes are the same.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+
+from pipeline.config.class_lock import lock_document, save_lock
+from pipeline.destination import metadata
+from pipeline.destination.existing import Success
+from pipeline.destination.lock import Lock, clear_staging
+from pipeline.errors import FailureLimitError, StagingError
+from pipeline.executors.base import Executor
+from pipeline.progress import Reporter
+from pipeline.records import Failure
+from pipeline.stages.catalog import make_catalog
+from pipeline.stages.extract import extract, failed_records
+from pipeline.stages.merge import declared, merge
+from pipeline.stages.patch import forget
+from pipeline.stages.publish import publish
+from pipeline.stages.render import write
+from pipeline.stages.workspace import Settings, Workspace
+from pipeline.staging.area import Plan
+
+_LEAST_REQUESTS = 4
+
+
+def finish_export(
+    workspace: Workspace, plan: Plan, lock: Lock, executor: Executor, reporter: Reporter, *, patched: bool = False
+) -> Success:
+    """Run the stages after the plan and return the verdict. A ``patched`` export is rendered from what is staged.
+
+    Raises FailureLimitError when more records failed than ``max_failures`` allows; nothing is published then.
+    """
+    settings, staging = workspace.settings, workspace.staging
+
+    redone, failures = (
+        (0, _check_failures(workspace, plan)) if patched else _extract(workspace, plan, executor, reporter)
+    )
+    try:
+        staged, digest = make_catalog(workspace.config, plan, staging, reporter, redone=redone)
+    except StagingError:
+        # What an earlier run staged is damaged; its marker is gone now, so exactly that is extracted again.
+        again, failures = _extract(workspace, plan, executor, reporter)
+        staged, digest = make_catalog(workspace.config, plan, staging, reporter, redone=redone + again)
+
+    declared(workspace, staged.catalog)  # a format that cannot use this catalog says so before anything is rendered
+    shared = share_requests(settings, executor)
+    markers = write(shared, plan, staged, digest, executor, reporter)
+    enforce_failure_limit(workspace, plan, failures + [f for marker in markers for f in marker.failures])
+    manifests = merge(shared, staged, markers, executor, reporter)
+    lock.check()
+    success = publish(workspace, plan, staged, markers, manifests, reporter, lock.run_id)
+    update_class_lock(workspace, lock_document(staged.catalog), reporter)
+    tidy_up(workspace, success)
+    return success
+
+
+def share_requests(settings: Settings, executor: Executor) -> Settings:
+    """Settings for one worker among all those of ``executor``.
+
+    Rendering asks object stores for originals, which bear more; extract keeps the bound for the API itself.
+    """
+    shared = min(settings.requests, max(_LEAST_REQUESTS, settings.requests // executor.workers))
+    return msgspec.structs.replace(settings, requests=shared)
+
+
+def tidy_up(workspace: Workspace, success: Success) -> None:
+    """Remove what a published export no longer needs: all staged work, unless some of it may be patched."""
+    if workspace.config.run.keep_staging or success.ledger.failed_records:
+        forget(workspace.staging)
+    else:
+        clear_staging(workspace.storage)
+
+
+def update_class_lock(workspace: Workspace, document: bytes, reporter: Reporter, *, again: bool = False) -> None:
+    """Pass the ids of a published export on to the next ones, where the configuration asks for it."""
+    if workspace.config.classes.lock:
+        told = save_lock(workspace.config, workspace.settings.search_path, document, again=again)
+        if told:
+            reporter.message(told)
+
+
+def _extract(workspace: Workspace, plan: Plan, executor: Executor, reporter: Reporter) -> tuple[int, list[Failure]]:
+    """Extract the missing shards; returns how many those were, and the failures of all shards.
+
+    The limit is checked before the catalog is frozen, because until then a passing failure is tried again.
+    """
+    redone = extract(workspace.settings, plan, executor, reporter)
+    return redone, _check_failures(workspace, plan)
+
+
+def _check_failures(workspace: Workspace, plan: Plan) -> list[Failure]:
+    failures = [failure for marker in workspace.staging.extract_markers(plan) if marker for failure in marker.failures]
+    enforce_failure_limit(workspace, plan, failures)
+    return failures
+
+
+def enforce_failure_limit(workspace: Workspace, plan: Plan, failures: Sequence[Failure]) -> None:
+    """Raise FailureLimitError when more records failed than ``max_failures`` allows, and write the list of all."""
+    failed = len(failed_records(failures))
+    if failed <= workspace.config.failure_limit(plan.records):
+        return
+    report = f"{workspace.staging.root}/failures.jsonl"
+    workspace.storage.write(report, b"".join(metadata.failure_lines(failures)))
+    reasons = Counter(" ".join(filter(None, (f.reason, f.detail))) for f in failures if f.outcome == "failed")
+    why = reasons.most_common(1)[0][0]
+    raise FailureLimitError(
+        f"{failed} of {plan.records} records failed, max_failures is {workspace.config.max_failures}: nothing was "
+        f"published; most often: {why}; all are listed in {workspace.storage.url}/{report}; run the same "
+        "command again to retry what may have been passing trouble, or raise max_failures to publish without them"
+    )
