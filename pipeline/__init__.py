@@ -11,6 +11,8 @@ The names below are public, as are :mod:`pipeline.run`, :mod:`pipeline.config`, 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from pipeline.version import __version__
+
 if TYPE_CHECKING:
     from pipeline.commands.forecast import Forecast, forecast
     from pipeline.commands.retry_failed import retry_failed
@@ -32,9 +34,6 @@ __all__ = [
     "run",
     "verify",
 ]
-
-# Here and not only in pyproject.toml: a job brings this folder along and runs it without installing anything.
-__version__ = "0.2.0"
 
 # Where each public name is. It is imported when it is first used: the heavy libraries take longer than many commands.
 _HOMES = {

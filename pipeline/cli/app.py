@@ -11,7 +11,6 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from pipeline import __version__
 from pipeline.cli import report
 from pipeline.commands.clean import clean
 from pipeline.commands.retry_failed import retry_failed
@@ -23,6 +22,7 @@ from pipeline.progress import Bar, Lines, Listener, printable
 from pipeline.run import run
 from pipeline.stages.workspace import Settings, Workspace
 from pipeline.storage import Storage, open_storage
+from pipeline.version import __version__
 
 _TARGET = (
     "a folder or URL that holds an export, or the configuration it was made with (for its storage and credentials)"

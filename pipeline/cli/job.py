@@ -15,10 +15,10 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TextIO
 
-from pipeline import __version__
 from pipeline.cli import app as cli
 from pipeline.errors import ConfigError
 from pipeline.executors.ray_job import submitted_job
+from pipeline.version import __version__
 
 CONFIG_VARIABLE = "SYNAPSE_EXPORT_CONFIG"
 """Names the configuration where a job cannot be given arguments."""

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline import __version__
 from pipeline.config.export import ExportConfig
 from pipeline.errors import ConfigError, DestinationError, ExportError, PreflightError
 from pipeline.executors.base import Executor
@@ -17,6 +16,7 @@ from pipeline.executors.ray_job import submitted_job
 from pipeline.stages.workspace import Settings, Workspace, open_workspace
 from pipeline.storage import TEMPORARY, Storage
 from pipeline.synapse.source import Project
+from pipeline.version import __version__
 
 _PROBES = f"{TEMPORARY}/probe"
 

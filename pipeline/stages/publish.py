@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from pipeline import __version__
 from pipeline.config.export import ExportConfig
 from pipeline.destination import metadata
 from pipeline.destination.existing import Success
@@ -25,6 +24,7 @@ from pipeline.stages.patch import remove_unlisted
 from pipeline.stages.workspace import Workspace
 from pipeline.staging.area import ManifestMarker, Plan, StagedCatalog, WriteMarker
 from pipeline.storage import STAGING
+from pipeline.version import __version__
 
 
 def publish(

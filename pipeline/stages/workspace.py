@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from pipeline import __version__
 from pipeline.config.export import ExportConfig, expand_variables
 from pipeline.config.split_file import SplitFile
 from pipeline.errors import ConfigError
@@ -30,6 +29,7 @@ from pipeline.staging.area import Identity, Staging
 from pipeline.storage import Storage, open_access, open_storage
 from pipeline.synapse.client import SynapseClient
 from pipeline.synapse.source import Source
+from pipeline.version import __version__
 
 VERSION = __version__
 
