@@ -1,7 +1,7 @@
-"""Rows of annotations: what CSV, Parquet and WebDataset say of an annotation, whatever its tool.
+"""Rows of annotations of every tool, as CSV, Parquet and WebDataset write them.
 
-The columns are described in ``docs/formats/csv.md``. Nothing is cut, rounded or enclosed here: a table has no
-image that a box could leave.
+``docs/formats/csv.md`` describes the columns. Shapes are not cut, rounded or enclosed: a table can hold a box that
+leaves its image.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import msgspec
 
 from pipeline.formats import Loss
-from pipeline.formats.images import encode_mask
+from pipeline.formats.images import Size, encode_mask
 from pipeline.formats.support import KEPT, Kind, Support
 from pipeline.images.geometry import enclosing, polygon_area
 from pipeline.model.catalog import Catalog
@@ -20,7 +20,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class MediaColumns(msgspec.Struct, gc=False, omit_defaults=True):
-    """What a row says of the image (or other media) its annotation is on.
+    """The columns of the image (or other media) that an annotation is on.
 
     ``file_name`` is the path of the copy in the export, or the bare name when originals are not copied.
     """
@@ -37,18 +37,18 @@ class MediaColumns(msgspec.Struct, gc=False, omit_defaults=True):
 
 
 class RleColumn(msgspec.Struct, gc=False, frozen=True):
-    """A mask as COCO writes it: ``size`` is ``[height, width]``."""
+    """A mask as COCO writes it; ``size`` is ``[height, width]``."""
 
     size: tuple[int, int]
     counts: str
 
 
 class AnnotationColumns(msgspec.Struct, gc=False, omit_defaults=True, rename={"class_name": "class"}):
-    """What a row says of its annotation; None where the shape has no such number.
+    """The columns of an annotation; None where the shape has no such number.
 
-    ``x, y, width, height`` of a turned box are those before the turn by ``rotation`` (radians, about its centre); of
-    outlines and masks they are the rectangle around them; a point has only ``x`` and ``y``. ``geometry`` is the JSON of
-    shapes that are none of an image's. An empty row stands for a sample without annotations.
+    ``x, y, width, height`` of a turned box are those before the turn by ``rotation`` (radians, about its centre). For
+    outlines and masks they are the rectangle around them, and a point has only ``x`` and ``y``. ``geometry`` is the
+    JSON of shapes that do not lie in an image. An empty row stands for a sample without annotations.
     """
 
     annotation_id: int | None = None
@@ -79,7 +79,7 @@ COLUMNS = tuple(
 
 
 def describe_media(sample: NumberedSample) -> MediaColumns:
-    """The part of the row that all annotations of a sample share."""
+    """Return the columns that all annotations of a sample share."""
     source = sample.sample
     file_name = None
     if source.file is not None:
@@ -98,7 +98,7 @@ def describe_media(sample: NumberedSample) -> MediaColumns:
 
 
 def make_rows(sample: NumberedSample, catalog: Catalog) -> tuple[list[AnnotationColumns], list[Loss]]:
-    """The rows of a sample's annotations, and those that cannot be written."""
+    """Return the rows of a sample's annotations, and the losses of those that cannot be written."""
     source = sample.sample
     size = (source.width, source.height) if source.width and source.height else None
     rows: list[AnnotationColumns] = []
@@ -112,9 +112,7 @@ def make_rows(sample: NumberedSample, catalog: Catalog) -> tuple[list[Annotation
     return rows, losses
 
 
-def _make_row(
-    number: int, annotation: Annotation, catalog: Catalog, size: tuple[int, int] | None
-) -> AnnotationColumns | Reason:
+def _make_row(number: int, annotation: Annotation, catalog: Catalog, size: Size | None) -> AnnotationColumns | Reason:
     label, shape = annotation.label, annotation.shape
     index = catalog.class_index(label)
     if label and index is None:
@@ -155,9 +153,7 @@ def _make_row(
     return row
 
 
-def _add_mask(
-    row: AnnotationColumns, mask: Mask, size: tuple[int, int] | None, masks: str
-) -> AnnotationColumns | Reason:
+def _add_mask(row: AnnotationColumns, mask: Mask, size: Size | None, masks: str) -> AnnotationColumns | Reason:
     if masks == "exclude":
         return Reason.SEGMENTATION_EXCLUDED
     if size is None:
@@ -172,7 +168,7 @@ def _add_mask(
 
 
 def decode_raw(raw: msgspec.Raw) -> str:
-    """The text of a piece of JSON."""
+    """Return the text of a piece of JSON."""
     return bytes(raw).decode()
 
 

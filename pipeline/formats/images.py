@@ -1,4 +1,4 @@
-"""What image formats share: which samples they can use, and how boxes meet the border of the image."""
+"""What formats for images share: which samples they can use, and how shapes are cut at the border of the image."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from pipeline.reasons import Reason
 from pipeline.records import Box, Mask, Sample
 
 TOLERANCE = 1e-3
-"""Pixels. Smaller differences are floating-point noise of the annotation tool: corrected, but not worth a report."""
+"""Pixels. Smaller differences are floating-point noise of the annotation tool: corrected, but not reported."""
 
 type Size = tuple[int, int]
 """Width and height of an image in pixels."""
@@ -21,18 +21,18 @@ type Rectangle = tuple[float, float, float, float]
 """An upright rectangle in pixels: ``x, y, width, height``."""
 
 type PlacedBox = tuple[float, float, float, float, tuple[Reason, ...]]
-"""An upright rectangle inside an image, ``x, y, width, height`` in pixels, and what was changed to get it there."""
+"""An upright rectangle inside an image, ``x, y, width, height`` in pixels, and how the box was changed for it."""
 
 
 def image_size(sample: Sample) -> tuple[int, int] | None:
-    """Width and height in pixels of the sample's image, None when image formats cannot use the sample."""
+    """Return width and height in pixels of the sample's image; None when formats for images cannot use the sample."""
     if sample.has_image and sample.width and sample.height:
         return sample.width, sample.height
     return None
 
 
 def without_image(sample: Sample) -> list[Loss]:
-    """The losses of a sample that image formats cannot use: one for the sample and one for each annotation."""
+    """Return the losses of a sample that formats for images cannot use: one for the sample, one for each annotation."""
     if sample.kind == "image":
         reason = Reason.SOURCE_IMAGE_INVALID
     elif sample.kind == "document":
@@ -43,7 +43,7 @@ def without_image(sample: Sample) -> list[Loss]:
 
 
 def encode_mask(mask: Mask, size: Size) -> Rle | None:
-    """A mask as COCO writes it; None when it is empty or cannot be one of an image of this size."""
+    """Return a mask as COCO writes it; None when it is empty or does not fit an image of this size."""
     try:
         rle = coco_rle(mask.runs, *size)
     except MaskError:
@@ -52,15 +52,15 @@ def encode_mask(mask: Mask, size: Size) -> Rle | None:
 
 
 def count_files(images: int, images_per_file: int) -> int:
-    """How many files hold ``images`` images, ``images_per_file`` in each: at least one."""
+    """Return how many files hold ``images`` images, ``images_per_file`` in each: at least one."""
     return max(1, -(-images // images_per_file))
 
 
 def place_box(box: Box, width: int, height: int) -> PlacedBox | None:
-    """The upright rectangle that stands for a box in an image of ``width`` x ``height`` pixels.
+    """Return the upright rectangle that stands for a box in an image of ``width`` x ``height`` pixels.
 
-    A turned box becomes its enclosing rectangle, and what lies outside the image is cut off. None when nothing is
-    left, or a sliver no thicker than :data:`TOLERANCE`; a cut of up to that much is no change worth a report.
+    A turned box becomes its enclosing rectangle, and the part outside the image is cut off. None when nothing is left,
+    or a sliver no thicker than :data:`TOLERANCE`. A cut of up to that much is not reported as a change.
     """
     x, y, box_width, box_height = box.x, box.y, box.width, box.height
     changes: tuple[Reason, ...] = ()
@@ -79,10 +79,10 @@ def place_box(box: Box, width: int, height: int) -> PlacedBox | None:
 
 
 def clip_ring(ring: Ring, size: Size) -> tuple[Ring, bool] | None:
-    """The part of a ring inside the image, and whether more than :data:`TOLERANCE` was cut off.
+    """Return the part of a ring inside the image, and whether more than :data:`TOLERANCE` was cut off.
 
-    Sutherland and Hodgman's algorithm: parts that a cut separates stay joined by edges along the border, so one ring
-    comes out. None when nothing is left, or a sliver no thicker than the tolerance.
+    This is the algorithm of Sutherland and Hodgman: parts that a cut separates stay joined by edges along the border,
+    so the result is one ring. None when nothing is left, or a sliver no thicker than the tolerance.
     """
     width, height = size
     left, top, across, down = enclosing(ring)
@@ -103,22 +103,22 @@ def clip_ring(ring: Ring, size: Size) -> tuple[Ring, bool] | None:
 
 
 def is_outside(ring: Ring, size: Size) -> bool:
-    """Whether nothing of a ring lies inside the image, or no more than :data:`TOLERANCE` of it."""
+    """Tell whether no part of a ring lies inside the image, or only a sliver of :data:`TOLERANCE`."""
     clipped = clip_ring(ring, size)
     return clipped is None or not polygon_area(clipped[0]) > 0
 
 
 def is_turned(box: Box) -> bool:
-    """Whether an upright rectangle would be another area than the box.
+    """Tell whether the box covers another area than the upright rectangle around it.
 
-    It is the same after a turn by a multiple of 90 degrees, or by so little that no side moves by more than
-    :data:`TOLERANCE`: tools store full turns, and rotations of 1e-9 for boxes that nobody meant to turn.
+    It covers the same area after a turn by a multiple of 90 degrees, or by so little that no side moves by more than
+    :data:`TOLERANCE`: tools store full turns, and rotations of 1e-9 for boxes that were never turned on purpose.
     """
     return bool(box.rotation) and _enclose(box)[1]
 
 
 def _enclose(box: Box) -> tuple[Rectangle, bool]:
-    """The rectangle around a box, and whether it is another area; a half turn gives the box's own numbers back."""
+    """Return the rectangle around a box, and whether it covers another area; after a half turn it is the box itself."""
     rectangle = enclosing(corners(box))
     _, _, width, height = rectangle
     if abs(width - box.width) <= TOLERANCE and abs(height - box.height) <= TOLERANCE:
@@ -127,7 +127,7 @@ def _enclose(box: Box) -> tuple[Rectangle, bool]:
 
 
 def _cut(points: list[tuple[float, float]], axis: int, limit: float, sign: int) -> list[tuple[float, float]]:
-    """The part of a ring on one side of a line: where ``sign * (point[axis] - limit)`` is not negative."""
+    """Return the part of a ring on one side of a line: where ``sign * (point[axis] - limit)`` is not negative."""
     kept: list[tuple[float, float]] = []
     for before, here in zip(points[-1:] + points[:-1], points, strict=True):
         from_before, from_here = sign * (before[axis] - limit), sign * (here[axis] - limit)

@@ -1,4 +1,4 @@
-"""Objects made of keypoints: which annotations of a sample belong together, and as which skeleton."""
+"""Objects made of keypoints: which annotations of a sample belong together, and to which skeleton."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ from pipeline.records import Box, Point, Sample
 SHORTEST_SIDE = 1.0
 
 MISSING = (0.0, 0.0, 0)
-"""A point of the skeleton that the object has not, as COCO writes it."""
+"""A point of the skeleton that the object does not have, as COCO writes it."""
 
 type Keypoint = tuple[float, float, int]
 """``x, y`` in pixels and the visibility (0 missing, 1 occluded, 2 visible)."""
@@ -27,10 +27,10 @@ type _Member = tuple[int, str, Point]
 class Instance(msgspec.Struct, frozen=True, gc=False):
     """One object: a group of keypoints.
 
-    ``skeleton`` is the position of its skeleton in ``Catalog.skeletons`` and ``points`` has a point for each of the
-    skeleton's, in its order; those of visibility 0 are :data:`MISSING`, wherever they were put. ``annotations`` are the
-    positions in ``Sample.annotations`` of its keypoints, ascending, at least one. ``box`` is the one box of the same
-    group and ``box_annotation`` its position; both are None when there is no box, or more than one.
+    ``skeleton`` is the position of its skeleton in ``Catalog.skeletons``. ``points`` has a point for each of the
+    skeleton's, in its order; points of visibility 0 are :data:`MISSING`, wherever the annotator put them.
+    ``annotations`` are the positions of its keypoints in ``Sample.annotations``, ascending, at least one. ``box`` is
+    the one box of the same group and ``box_annotation`` its position; both are None for no box, or for several.
     """
 
     skeleton: int
@@ -41,15 +41,15 @@ class Instance(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def visible(self) -> int:
-        """The number of points that are somewhere, occluded ones included; at least one."""
+        """The number of points that are not missing, occluded ones included; at least one."""
         return sum(visibility > 0 for _, _, visibility in self.points)
 
 
 def find_instances(sample: Sample, catalog: Catalog) -> tuple[list[Instance], list[Loss]]:
-    """The objects of a sample in the order of their first keypoints, and every keypoint that is in none of them.
+    """Return the objects of a sample in the order of their first keypoints, and the losses of all other keypoints.
 
-    A group is of the first skeleton that has all its classes, each at most once; points may be missing, but not all.
-    Other annotations of the sample are in neither list.
+    A group belongs to the first skeleton that has all its classes, each at most once; points may be missing, but not
+    all. Other annotations of the sample are in neither list.
     """
     losses: list[Loss] = []
     groups: dict[str, list[_Member]] = {}
@@ -77,10 +77,10 @@ def find_instances(sample: Sample, catalog: Catalog) -> tuple[list[Instance], li
 
 
 def find_rectangle(instance: Instance, width: int, height: int) -> Rectangle | None:
-    """Where an object is in an image of ``width`` x ``height`` pixels; None when all of it lies outside.
+    """Return where an object is in an image of ``width`` x ``height`` pixels; None when all of it lies outside.
 
-    That is its box as :func:`place_box` puts it into the image. Without one (or with one outside) it is the rectangle
-    around the points that are not missing, not cut at the border, each side at least :data:`SHORTEST_SIDE`.
+    That is its box, cut to the image by :func:`place_box`. Without a box in the image it is the rectangle around the
+    points that are not missing, not cut at the border, each side at least :data:`SHORTEST_SIDE`.
     """
     placed = place_box(instance.box, width, height) if instance.box else None
     if placed:

@@ -1,4 +1,4 @@
-"""Synapse JSON: each record's document exactly as the platform holds it. Nothing is lost, nothing is filtered."""
+"""Synapse JSON: each record's document exactly as the platform holds it, with nothing lost and nothing filtered."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ from pipeline.records import NumberedSample
 class SynapseJson(BaseFormat):
     """``json/<stem>.json`` per record: ``{"data": <document>, "files": <file infos without URLs>, "id": <record>}``.
 
-    It holds every annotation of every media of the record, of dropped classes too, so it never reports a loss. The
-    file is named after the record's first sample, which carries the document; the other samples add nothing.
+    It holds every annotation of every media of the record, those of dropped classes too, so it never reports a loss.
+    The file is named after the record's first sample, which carries the document; the other samples add no file.
     """
 
     name: ClassVar[str] = "synapse_json"
     needs_payload: ClassVar[bool] = True
 
     def manifests(self, catalog: Catalog) -> Iterable[Manifest]:  # noqa: ARG002  # the protocol's signature
-        """None: each record has a file of its own."""
+        """Return none: each record has a file of its own."""
         return ()
 
     def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:  # noqa: ARG002  # as above
-        """The record's file, with the document spliced in as bytes, never decoded."""
+        """Return the record's file; the document is put in as bytes and never decoded."""
         source = sample.sample
         if source.ordinal:
             return ()
@@ -38,9 +38,9 @@ class SynapseJson(BaseFormat):
         return (Entry(f"json/{sample.stem}.json", document),)
 
     def support(self) -> Mapping[Kind, Support]:
-        """Everything is kept."""
+        """Return that everything is kept."""
         return dict.fromkeys(Kind, KEPT)
 
     def how_to_read(self, url: str, split: str) -> str:  # noqa: ARG002  # records of all splits are in one folder
-        """Where the documents are."""
+        """Return where the documents are."""
         return f"one document per record in {url}/json/"

@@ -8,19 +8,20 @@ ARCHIVE_END = bytes(2 * BLOCK_BYTES)
 
 
 def make_plain_header(name: str, size: int) -> bytes:
-    """A ustar header: time 0, owner 0, mode 0644. Raises ValueError from 8 GiB, the most it can say, and for names
-    that are not ASCII or too long.
+    """Return a ustar header: time 0, owner 0, mode 0644.
+
+    Raises ValueError from 8 GiB, which it cannot express, and for names that are not ASCII or too long.
     """
     return _make_member(name, size).tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
 
 
 def make_header(name: str, size: int) -> bytes:
-    """A header for any path and size: with an extended one before it (POSIX.1-2001, "pax") where ustar is too small."""
+    """Return a header for any path and size, after an extended one (POSIX.1-2001, "pax") where ustar is too small."""
     return _make_member(name, size).tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
 
 
 def make_padding(size: int) -> bytes:
-    """What fills a member of ``size`` bytes up to whole blocks."""
+    """Return the zeros that fill a member of ``size`` bytes up to whole blocks."""
     return bytes(-size % BLOCK_BYTES)
 
 

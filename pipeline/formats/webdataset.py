@@ -1,7 +1,7 @@
 """WebDataset: tar files that a trainer reads from end to end, each image followed by its annotations.
 
 See ``docs/formats/webdataset.md`` for the members. Tar files can be joined, so an image is never held in memory: its
-header, its bytes (put there by whoever joins) and its padding are items of the same section.
+header, its bytes (the pipeline puts them there) and its padding are items of the same section.
 """
 
 import re
@@ -35,21 +35,21 @@ class WebDataset(BaseFormat):
     needs_originals: ClassVar[bool] = True
 
     def manifests(self, catalog: Catalog) -> Iterable[Manifest]:
-        """The tar files of every split."""
+        """Return the tar files of every split."""
         for split, images in catalog.splits.items():
             for number in range(count_files(images, self.images_per_tar)):
                 yield Manifest(_path(split, number), (Section(_MEMBERS, close=ARCHIVE_END),))
 
     def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:
-        """Two members: ``<key>.<suffix>``, the image, and ``<key>.json``. The key is the image id."""
+        """Return two members: the image, ``<key>.<suffix>``, and ``<key>.json``. The key is the image id."""
         source = sample.sample
         if image_size(source) is None or sample.original is None:
             return without_image(source)
         rows, losses = make_rows(sample, catalog)
         document = b'%b,"annotations":%b}' % (_encode(describe_media(sample))[:-1], _encode(rows))
         path = _path(sample.split, sample.position // self.images_per_tar)
-        # An original name may hold dots, and readers end the key at the first one: "v1.2_a.jpg" and "v1.3_b.jpg" would
-        # be one sample. It may also be longer or less ASCII than a tar header can say.
+        # The original name may hold dots, and readers end the key at the first one: "v1.2_a.jpg" and "v1.3_b.jpg" would
+        # be one sample. It may also be too long for a tar header, or not ASCII.
         key = f"{sample.image_id:09d}"
         size = sample.original.size
         annotations = make_plain_header(f"{key}.json", len(document)) + document + make_padding(len(document))
@@ -61,19 +61,19 @@ class WebDataset(BaseFormat):
         ]
 
     def support(self) -> Mapping[Kind, Support]:
-        """Everything is kept."""
+        """Return that everything is kept but dropped classes."""
         return table_support()
 
     def how_to_read(self, url: str, split: str) -> str:
-        """The webdataset package, with images decoded by Pillow."""
+        """Return how the webdataset package reads the first file, with images decoded by Pillow."""
         return f"webdataset: WebDataset('{url}/{_path(split, 0)}').decode('pil')"
 
 
 def choose_suffix(file_name: str) -> str:
-    """The suffix of an image in a tar file: readers choose by it how to decode a member.
+    """Return the suffix of an image in a tar file; readers choose by it how to decode the member.
 
-    All names of JPEG are one, ``jpg``, and what is no known suffix of an image is ``bin``, which stays bytes: others
-    mean something else to a reader, ``json`` for one, or ``pyd``, which is unpickled.
+    All suffixes of JPEG become ``jpg``. A suffix that is not known as one of an image becomes ``bin``, which stays
+    bytes: others may mean something else to a reader, such as ``json``, or ``pyd``, which is unpickled.
     """
     match = _SUFFIX.search(file_name)
     if match is None:

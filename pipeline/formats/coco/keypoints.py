@@ -1,4 +1,4 @@
-"""COCO keypoints: one file per skeleton, because a file's objects must have the same number of points (COCOeval)."""
+"""COCO keypoints: one file per skeleton, because COCOeval needs the same number of points in every object of a file."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ _LONGEST_NAME = 32
 
 
 class KeypointObject(msgspec.Struct, gc=False):
-    """An object made of keypoints, as a COCO file says it. ``keypoints`` are ``x, y, visibility`` of each point."""
+    """An object made of keypoints, as COCO writes it; ``keypoints`` are ``x, y, visibility`` of each point."""
 
     id: int
     image_id: int
@@ -34,7 +34,7 @@ class KeypointObject(msgspec.Struct, gc=False):
 
 
 class SkeletonCategory(msgspec.Struct, gc=False):
-    """The one category of a skeleton's file; ``skeleton`` are the lines between points, counted from 1."""
+    """The one category of a skeleton's file; ``skeleton`` holds the lines between points, counted from 1."""
 
     id: int
     name: str
@@ -44,7 +44,7 @@ class SkeletonCategory(msgspec.Struct, gc=False):
 
 
 def make_category(skeleton: Skeleton) -> SkeletonCategory:
-    """The category of a skeleton."""
+    """Return the category of a skeleton."""
     lines = tuple((start + 1, end + 1) for start, end in skeleton.edges)
     return SkeletonCategory(1, skeleton.name, skeleton.name, skeleton.points, lines)
 
@@ -52,11 +52,11 @@ def make_category(skeleton: Skeleton) -> SkeletonCategory:
 def make_objects(
     sample: NumberedSample, catalog: Catalog, size: tuple[int, int]
 ) -> tuple[list[list[KeypointObject]], list[Loss]]:
-    """The objects of a sample for each skeleton of the catalog, and what becomes of keypoints that are lost.
+    """Return the objects of a sample for each skeleton of the catalog, and the losses of its keypoints.
 
     An object has the id of its first keypoint, which no other annotation of the export has.
     """
-    people: list[list[KeypointObject]] = [[] for _ in catalog.skeletons]
+    objects: list[list[KeypointObject]] = [[] for _ in catalog.skeletons]
     annotations = sample.sample.annotations
     instances, losses = find_instances(sample.sample, catalog)
     for instance in instances:
@@ -69,20 +69,20 @@ def make_objects(
         number = sample.annotation_id + instance.annotations[0]
         points = tuple(itertools.chain.from_iterable(instance.points))
         area = rectangle[2] * rectangle[3]
-        person = KeypointObject(number, sample.image_id, 1, points, instance.visible, rectangle, area)
-        people[instance.skeleton].append(person)
+        found = KeypointObject(number, sample.image_id, 1, points, instance.visible, rectangle, area)
+        objects[instance.skeleton].append(found)
         losses += [
             Loss(annotations[position].id, "lossy", Reason.CUSTOM_ATTRIBUTES_DROPPED)
             for position in instance.annotations
             if annotations[position].attributes and without_nulls(annotations[position].attributes)
         ]
-    return people, losses
+    return objects, losses
 
 
 def name_files(catalog: Catalog) -> Sequence[str]:
-    """What the names of the skeletons' files start with, in the catalog's order: ``person_keypoints`` for ``person``.
+    """Return the start of each skeleton's file names, in the catalog's order: ``person_keypoints`` for ``person``.
 
-    They are safe on any disk, and no file has the name of another one, or of one of ``instances`` or ``stuff``.
+    The names are safe on any disk, and different from each other and from those of ``instances`` and ``stuff``.
     """
     return _name_files(tuple(skeleton.name for skeleton in catalog.skeletons), tuple(catalog.splits))
 

@@ -1,7 +1,7 @@
 """Hugging Face imagefolder: a table of each split's images and objects, beside the images themselves.
 
 See ``docs/formats/imagefolder.md`` for the columns. It is Parquet and not JSON Lines, because ``datasets`` infers types
-from the first lines it sees: a split without objects would have other types than its neighbours.
+from the first lines: a split without objects would have other types than the others.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,7 +24,7 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass
 class _Objects:
-    """The objects of an image, as parallel lists; ``mask`` holds the counts of COCO's RLE, ``attributes`` JSON."""
+    """The objects of an image, as parallel lists; ``mask`` holds counts of COCO's RLE, ``attributes`` holds JSON."""
 
     id: list[int] = field(default_factory=list)
     bbox: list[Rectangle] = field(default_factory=list)
@@ -43,14 +43,14 @@ class ImageFolder(BaseFormat):
     needs_originals: ClassVar[bool] = True
 
     def manifests(self, catalog: Catalog) -> Iterable[Manifest]:
-        """One table per split."""
+        """Return one table per split."""
         head = _encode({"classes": catalog.classes}) + b"\n"
         transform = "pipeline.formats.imagefolder.arrow:to_image_metadata"
         for split in catalog.splits:
             yield Manifest(_path(split), (Section(_IMAGES, open=head),), transform)
 
     def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:
-        """The row of an image, as a line of JSON."""
+        """Return the row of an image, as a line of JSON."""
         source = sample.sample
         size = image_size(source)
         if size is None:
@@ -82,7 +82,7 @@ class ImageFolder(BaseFormat):
         return [Entry(_path(sample.split), _encode(row) + b"\n", _IMAGES), *losses]
 
     def support(self) -> Mapping[Kind, Support]:
-        """Boxes, outlines and masks are kept, each with its upright box; lines and points have no place."""
+        """Return what becomes of each kind: boxes, outlines and masks are kept, each with its upright box."""
         cut = Support("lossy", Reason.CLIPPED_TO_IMAGE, "its box is cut")
         outside = Support("skipped", Reason.OUTSIDE_IMAGE)
         unsupported = Support("skipped", Reason.UNSUPPORTED_ANNOTATION_TYPE)
@@ -105,14 +105,14 @@ class ImageFolder(BaseFormat):
         }
 
     def how_to_read(self, url: str, split: str) -> str:  # noqa: ARG002  # datasets finds the splits by their folders
-        """Hugging Face ``datasets``."""
+        """Return how Hugging Face ``datasets`` loads the images."""
         return f"Hugging Face: load_dataset('imagefolder', data_dir='{url}/images')"
 
 
 def _add(
     objects: _Objects, number: int, annotation: Annotation, category: int, size: tuple[int, int], masks: str
 ) -> Iterable[Loss]:
-    """Add a box, polygon or mask to the lists; returns what is lost of it."""
+    """Add a box, polygon or mask to the lists; return its losses."""
     shape: Any = annotation.shape
     segmentation: list[tuple[float, ...]] = []
     counts: str | None = None

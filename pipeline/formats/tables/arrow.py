@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from pipeline.formats.parquet_files import DEFAULT_LIMITS, RowGroupLimits, read_lines, write_parquet
 
-# "element" is what Parquet calls the values of a list, so a file is read back with this very schema.
+# Parquet calls the values of a list "element": with this name a file is read back with the same schema.
 _NUMBERS = pa.list_(pa.field("element", pa.float64()))
 _TYPES: Mapping[str, pa.DataType] = {
     **dict.fromkeys(("record_id", "image_id", "image_width", "image_height", "annotation_id"), pa.int64()),
@@ -28,7 +28,7 @@ def to_parquet(chunks: Iterable[bytes], limits: RowGroupLimits = DEFAULT_LIMITS)
     """
     lines = read_lines(chunks)
     head = msgspec.json.decode(next(lines))
-    # All classes of the export in their order, in every file: the codes of a categorical column are class indices.
+    # Every file has all classes of the export in their order, so the codes of the categorical column are class indices.
     classes = pa.array(head["classes"], pa.string())
     names: list[str] = head["columns"]
     schema = pa.schema([(name, _TYPES.get(name, pa.string())) for name in names])

@@ -31,7 +31,7 @@ _encode = msgspec.json.Encoder().encode
 class Csv(BaseFormat):
     """``annotations.csv``, all splits and all media in one table.
 
-    With ``empty_images`` a sample without annotations has one row, with the columns of the annotation empty, so that
+    With ``empty_images`` a sample without annotations has one row whose columns of the annotation are empty, so that
     images without objects are not forgotten.
     """
 
@@ -40,11 +40,11 @@ class Csv(BaseFormat):
     name: ClassVar[str] = "csv"
 
     def manifests(self, catalog: Catalog) -> Iterable[Manifest]:  # noqa: ARG002  # the protocol's signature
-        """The one file, opened by its header."""
+        """Return the one file, which starts with the header."""
         yield Manifest(PATH, (Section(_ROWS, open=csv_line(COLUMNS)),))
 
     def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:
-        """The rows of a sample as one item."""
+        """Return the rows of a sample as one item."""
         rows, losses = make_rows(sample, catalog)
         if not rows and self.empty_images:
             rows = [AnnotationColumns()]
@@ -55,11 +55,11 @@ class Csv(BaseFormat):
         return [Entry(PATH, b"".join(lines), _ROWS), *losses]
 
     def support(self) -> Mapping[Kind, Support]:
-        """Everything is kept."""
+        """Return that everything is kept but dropped classes."""
         return table_support()
 
     def how_to_read(self, url: str, split: str) -> str:  # noqa: ARG002  # one table for all splits
-        """Pandas; empty cells are missing values, and no text is."""
+        """Return how pandas reads the file, with empty cells (and no text) as missing values."""
         return f"pandas: read_csv('{url}/{PATH}', keep_default_na=False, na_values=[''])"
 
 

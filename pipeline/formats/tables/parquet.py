@@ -1,4 +1,4 @@
-"""Parquet: the rows of ``csv``, typed, one file per so many images of a split. See ``docs/formats/parquet.md``.
+"""Parquet: the rows of ``csv`` with types, in files of a fixed number of images. See ``docs/formats/parquet.md``.
 
 Parquet files cannot be joined, so shards contribute lines of JSON, one per sample, after a first line that names the
 columns. :func:`pipeline.formats.tables.arrow.to_parquet` turns them into the file while they are joined.
@@ -26,7 +26,7 @@ from pipeline.model.catalog import Catalog
 from pipeline.records import NumberedSample
 
 OTHER = "parquet_other/part-00000.parquet"
-"""The rows of samples without a usable image: their split may have no file, and no position in one."""
+"""Holds the rows of samples without a usable image: they have no position in a file of their split."""
 
 _ROWS = "rows"
 _encode = msgspec.json.Encoder().encode
@@ -45,7 +45,7 @@ class Parquet(BaseFormat):
     name: ClassVar[str] = "parquet"
 
     def manifests(self, catalog: Catalog) -> Iterable[Manifest]:
-        """The files of every split, and the one for samples without a usable image."""
+        """Return the files of every split, and the one for samples without a usable image."""
         columns = [name for name in COLUMNS if name != "split"]
         for split, images in catalog.splits.items():
             for number in range(count_files(images, self.images_per_file)):
@@ -53,7 +53,7 @@ class Parquet(BaseFormat):
         yield _manifest(OTHER, catalog, COLUMNS)
 
     def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:
-        """The rows of a sample as one line: the media's values and a list of each annotation's."""
+        """Return the rows of a sample as one line: the media's values and a list of each annotation's."""
         rows, losses = make_rows(sample, catalog)
         if not rows and self.empty_images:
             rows = [AnnotationColumns()]
@@ -68,11 +68,11 @@ class Parquet(BaseFormat):
         return [Entry(path, _encode((list(media.values()), values)) + b"\n", _ROWS), *losses]
 
     def support(self) -> Mapping[Kind, Support]:
-        """Everything is kept."""
+        """Return that everything is kept but dropped classes."""
         return table_support()
 
     def how_to_read(self, url: str, split: str) -> str:  # noqa: ARG002  # all splits are one table to DuckDB
-        """DuckDB, which reads all files as one table."""
+        """Return how DuckDB reads all files as one table."""
         return f"DuckDB: select * from read_parquet('{url}/parquet/*/*.parquet')"  # noqa: S608  # shown, not run
 
 

@@ -28,9 +28,9 @@ _JPEG_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif"))
 class Voc(BaseFormat):
     """``VOCdevkit/VOC2012/``, as the readers of Pascal VOC expect it.
 
-    ``year`` names the folder: torchvision takes 2007 to 2012. ``images`` are copied as they are (``keep``; a JPEG is
-    called ``.jpg`` whatever it was called) or those that are no JPEG are made one (``transcode``). ``class_sets`` adds
-    the lists of which images show which class: classes times images lines.
+    ``year`` names the folder; torchvision takes 2007 to 2012. With ``images: keep`` images are copied as they are, and
+    every JPEG has the suffix ``.jpg``; with ``transcode`` all other images become JPEG. ``class_sets`` adds the lists
+    of images that show a class: a line for every class and image.
     """
 
     year: Annotated[int, Meta(ge=2007, le=2012)] = 2012
@@ -40,7 +40,7 @@ class Voc(BaseFormat):
     name: ClassVar[str] = "voc"
 
     def support(self) -> Mapping[Kind, Support]:
-        """What becomes of each kind of annotation, with ``masks: instance``."""
+        """Return what becomes of each kind of annotation, with ``masks: instance``."""
         unsupported = Support("skipped", Reason.UNSUPPORTED_ANNOTATION_TYPE)
         painted = Support(how="painted, and the box around it")
         return {
@@ -69,12 +69,12 @@ class Voc(BaseFormat):
         }
 
     def how_to_read(self, url: str, split: str) -> str:
-        """Torchvision, which takes the year 2012 unless told otherwise."""
+        """Return how torchvision loads a split; its default is the year 2012."""
         year = "" if self.year == 2012 else f"year='{self.year}', "
         return f"torchvision: VOCDetection('{url}', {year}image_set='{split}')"
 
     def manifests(self, catalog: Catalog) -> Iterable[Manifest]:
-        """The lists of images, and the classes with their colours."""
+        """Return the lists of images, and the classes with their colours."""
         names = group_splits(tuple(catalog.splits))
         for name, splits in names.items():
             sections = tuple(map(Section, splits))
@@ -85,7 +85,7 @@ class Voc(BaseFormat):
         yield Manifest(self._path("labelmap.txt"), (Section("labels", open=make_label_map(catalog.classes)),))
 
     def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:
-        """The XML of an image, its lines in the lists, its planes when it has any, and the image."""
+        """Return the XML of an image, its lines in the lists, its planes when it has any, and the image."""
         size = image_size(sample.sample)
         if size is None:
             return without_image(sample.sample)
@@ -111,7 +111,7 @@ class Voc(BaseFormat):
     def _drawn(self, sample: NumberedSample, size: tuple[int, int], catalog: Catalog) -> VocImage:
         annotations = sample.sample.annotations
         image = VocImage(size, catalog, len(annotations), takes_classifications=self.class_sets)
-        if catalog.masks == "semantic":  # what is no object lies below all that are
+        if catalog.masks == "semantic":  # masks of stuff lie below all objects
             annotations = tuple(sorted(annotations, key=lambda annotation: not isinstance(annotation.shape, Mask)))
         for annotation in annotations:
             image.add(annotation)
@@ -131,7 +131,7 @@ class Voc(BaseFormat):
                     yield Entry(self._path(f"ImageSets/Main/{leaf}"), item, sample.split)
 
     def _file_name(self, sample: NumberedSample) -> str:
-        """The leaf in ``JPEGImages``: the readers look for ``<stem>.jpg`` and nothing else."""
+        """Return the file name in ``JPEGImages``: readers look for ``<stem>.jpg`` and nothing else."""
         if self.images == "transcode" or _is_jpeg(sample.file_name):
             return f"{sample.stem}.jpg"
         return sample.file_name

@@ -1,4 +1,4 @@
-"""One image in Pascal VOC: what its annotations become, and what is lost."""
+"""One image in Pascal VOC: its objects, its painted pixels, and the losses of its annotations."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -16,19 +16,18 @@ from pipeline.reasons import Reason
 from pipeline.records import Annotation, Box, Mask, Polygon, Whole
 
 type _Outlined = tuple[Pixels, Region | None, list[Reason]]
-"""A polygon's or a mask's box and pixels (None when it has none), and what was changed."""
+"""The box and the pixels (None when it has none) of a polygon or mask, and what was changed."""
 
 
 class VocImage:
-    """Takes the annotations of one image one after the other: later ones are painted over earlier ones.
+    """Collects the annotations of one image one after the other: later ones are painted over earlier ones.
 
     Polygons and masks are the first objects of the XML, so that index ``k`` of the object plane is the ``k``-th
-    ``<object>``, as the development kit has it. With ``masks: semantic`` masks are no objects, and are to be added
-    before everything that is.
+    ``<object>``, as in the development kit. With ``masks: semantic`` masks are not objects: add them before all others.
     """
 
     def __init__(self, size: tuple[int, int], catalog: Catalog, most: int, *, takes_classifications: bool) -> None:
-        """An image of ``size`` (width, height) without annotations, for ``most`` of them."""
+        """Make an image of ``size`` (width, height) without annotations, for at most ``most`` of them."""
         self._size = size
         self._catalog = catalog
         self._takes_classifications = takes_classifications
@@ -41,19 +40,19 @@ class VocImage:
 
     @property
     def is_segmented(self) -> bool:
-        """Whether there are planes."""
+        """Whether the image has planes."""
         return bool(self._painted)
 
     def objects(self) -> list[VocObject]:
-        """The objects of the XML, in order."""
+        """Return the objects of the XML, in order."""
         return self._outlined + self._boxed
 
     def shows(self, category: int) -> int:
-        """1 when the image shows the class, 0 when only such objects of it as are difficult, else -1."""
+        """Return 1 when the image shows the class, 0 when all its objects of the class are difficult, else -1."""
         return self._shown.get(category, -1)
 
     def add(self, annotation: Annotation) -> None:
-        """Take one annotation, or report that it is left out."""
+        """Add one annotation, or report that it is left out."""
         shape = annotation.shape
         is_known = isinstance(shape, Box | Polygon | Mask) or (isinstance(shape, Whole) and self._takes_classifications)
         category = self._catalog.class_index(annotation.label)
@@ -76,7 +75,7 @@ class VocImage:
             self._add_outlined(annotation, _mask(shape, self._size), category)
 
     def report_covered(self) -> None:
-        """Report what is not to be seen any more, when everything has been added."""
+        """Report the annotations that are covered completely; call it after the last one is added."""
         visible = self.canvas.visible()
         for number, (annotation, category) in self._painted.items():
             if number in visible:
@@ -89,7 +88,7 @@ class VocImage:
                 self._report(annotation, [Reason.MASK_COVERED])
 
     def _shows_class(self, mask: Mask, category: int) -> bool:
-        """Whether any pixel of a mask is of the class: by another mask over it that says the same."""
+        """Tell whether any pixel of a covered mask has its class: another mask over it has the same class."""
         region, plane = mask_region(mask.runs, *self._size), self.canvas.class_plane()
         return (
             region is not None and plane is not None and bool((region.of(plane)[region.inside] == category + 1).any())
@@ -149,7 +148,7 @@ class VocImage:
         self._report(annotation, [*changes, *self._changes(category, rest)])
 
     def _changes(self, category: int, rest: Mapping[str, Any]) -> list[Reason]:
-        """What is lost of any annotation: ``rest`` are the attributes that have no place."""
+        """Return the changes that any annotation can have; ``rest`` are the attributes that VOC cannot hold."""
         classes = self._catalog.classes
         reasons = [Reason.CLASS_RENAMED] if name_classes(classes)[category] != classes[category] else []
         return [*reasons, Reason.CUSTOM_ATTRIBUTES_DROPPED] if without_nulls(rest) else reasons
@@ -171,7 +170,7 @@ def _polygon(polygon: Polygon, size: tuple[int, int]) -> _Outlined | Reason:
     region = polygon_region(polygon.points, *size)
     if not changes:
         return cover_pixels((x, y, width, height), *size), region, []
-    # The box around what is left of it, which can be less than what is left of the box around it.
+    # The box around the rest of the polygon can be smaller than the rest of the box around the polygon.
     return (region.bounds(), region, list(changes)) if region else Reason.OUTSIDE_IMAGE
 
 

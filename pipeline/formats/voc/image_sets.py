@@ -1,4 +1,4 @@
-"""Pascal VOC's lists: which images are in which split, which show a class, and what the classes' colours are."""
+"""Pascal VOC's lists: the images of each split, the images that show a class, and the colours of the classes."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -9,13 +9,13 @@ from pipeline.formats.voc.xml import replace_non_xml
 from pipeline.model.naming import fold, safe_leaf
 
 TRAINVAL = "trainval"
-"""VOC's list of train and val together: torchvision and Detectron2 know it by this name."""
+"""VOC's list of train and val together; torchvision and Detectron2 know it by this name."""
 
 BACKGROUND = "background"
 
 
 def group_splits(splits: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """The name of each list of images, and the splits that are in it, in this order."""
+    """Return the name of each list of images, and the splits in it, in this order."""
     found = {split: (split,) for split in splits}
     both = tuple(split for split in ("train", "val") if split in found)
     return found | ({TRAINVAL: both} if both and TRAINVAL not in found else {})
@@ -23,9 +23,9 @@ def group_splits(splits: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
 
 @lru_cache(maxsize=8)
 def name_class_lists(classes: tuple[str, ...], names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """For each list of images the leaves of the lists of its classes: ``<class>_<list>.txt``.
+    """Return the file names of each list's lists of classes: ``<class>_<list>.txt``.
 
-    A class whose name is no safe file name, or would be the name of another list, has ``class<number>`` instead.
+    A class whose name is not a safe file name, or is the name of another list, has ``class<number>`` instead.
     """
     taken = {fold(name) for name in names}
     stems = [_choose_stem(number, label, names, taken) for number, label in enumerate(name_classes(classes), start=1)]
@@ -33,7 +33,7 @@ def name_class_lists(classes: tuple[str, ...], names: tuple[str, ...]) -> dict[s
 
 
 def _choose_stem(number: int, label: str, names: tuple[str, ...], taken: set[str]) -> str:
-    """A stem whose files are not taken yet; they are then."""
+    """Return a stem whose files are not taken yet, and take them."""
     stem = next(stem for stem in _propose_stems(number, label) if not _leaves(stem, names) & taken)
     taken |= _leaves(stem, names)
     return stem
@@ -44,7 +44,7 @@ def _leaves(stem: str, names: tuple[str, ...]) -> set[str]:
 
 
 def _propose_stems(number: int, label: str) -> Iterator[str]:
-    # Datumaro opens the file of the very name, so it is that name or none that could be taken for it.
+    # Datumaro opens the file with the exact name of the class, so a name that must be changed is not used at all.
     if safe_leaf(f"{label}.txt") == f"{label}.txt":
         yield label
     stem = f"class{number}"
@@ -55,10 +55,10 @@ def _propose_stems(number: int, label: str) -> Iterator[str]:
 
 @lru_cache(maxsize=8)
 def name_classes(classes: tuple[str, ...]) -> tuple[str, ...]:
-    """The names of the classes wherever VOC has them: no two alike, none of them the background's.
+    """Return the names of the classes as VOC's files have them: all different, and none that of the background.
 
-    Datumaro cuts the lines of ``labelmap.txt`` at colons and takes ``#`` for a comment, refuses a dataset with a class
-    whose list (``<class>_<split>.txt``) would be outside the folder, and drops objects of a class that has no line.
+    Datumaro splits the lines of ``labelmap.txt`` at colons and takes ``#`` for a comment. It refuses a dataset with a
+    class whose list (``<class>_<split>.txt``) would be outside the folder, and drops objects of a class without a line.
     """
     taken = {BACKGROUND}
     names: list[str] = []
@@ -75,7 +75,7 @@ def name_classes(classes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def make_label_map(classes: tuple[str, ...]) -> bytes:
-    """``labelmap.txt`` as CVAT and Datumaro write it, a line ``name:r,g,b:parts:actions`` per index."""
+    """Return ``labelmap.txt`` as CVAT and Datumaro write it, a line ``name:r,g,b:parts:actions`` per index."""
     lines = ["# label:color_rgb:parts:actions"]
     for index, name in enumerate((BACKGROUND, *name_classes(classes))):
         lines.append(f"{name}:{','.join(map(str, index_colour(index)))}::")

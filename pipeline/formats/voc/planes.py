@@ -1,7 +1,7 @@
-"""Pascal VOC's segmentation: for every pixel of an image its class, and which object it belongs to.
+"""Pascal VOC's segmentation: for every pixel of an image its class, and the object that it belongs to.
 
-Both planes hold indices into one palette. 0 is the background and 255 is void: a pixel of something that cannot be
-said. What is painted later covers what is below.
+Both planes hold indices into one palette. 0 is the background and 255 is void: the pixel has a label that the palette
+cannot express. Later regions are painted over earlier ones.
 """
 
 from typing import Any, NamedTuple
@@ -18,13 +18,13 @@ MAX_INDEX = 254
 
 VOID = 255
 
-_CHUNK = 1 << 20  # pixels worked on at once: numpy makes eight bytes of each index
+_CHUNK = 1 << 20  # pixels handled at once: numpy takes eight bytes for each index
 
 
 def index_colour(index: int) -> tuple[int, int, int]:
-    """VOC's red, green and blue of an index: bit ``3 k + c`` of the index is bit ``7 - k`` of component ``c``.
+    """Return VOC's red, green and blue of an index: bit ``3 k + c`` of the index is bit ``7 - k`` of component ``c``.
 
-    Different for all indices below 2**24, of which the palette holds the first 256.
+    All indices below 2**24 have different colours; the palette holds the first 256.
     """
     components = (sum((index >> 3 * bit + component & 1) << 7 - bit for bit in range(8)) for component in range(3))
     red, green, blue = components
@@ -42,12 +42,12 @@ class Region(NamedTuple):
     inside: npt.NDArray[np.bool_]
 
     def of(self, plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The same window of a plane of the whole image, shape (height, width), as a view."""
+        """Return the same window of a plane of the whole image, shape (height, width), as a view."""
         rows, columns = self.inside.shape
         return plane[self.top : self.top + rows, self.left : self.left + columns]
 
     def bounds(self) -> Pixels:
-        """The smallest box around the pixels, of which there is at least one."""
+        """Return the smallest box around the pixels, of which there is at least one."""
         columns, rows = (np.flatnonzero(self.inside.any(axis=axis)) for axis in (0, 1))
         return Pixels(
             self.left + int(columns[0]) + 1,
@@ -58,7 +58,7 @@ class Region(NamedTuple):
 
 
 def mask_region(runs: bytes, width: int, height: int) -> Region | None:
-    """The pixels of a mask, or None when it has none.
+    """Return the pixels of a mask, or None when it has none.
 
     Raises MaskError as :func:`pipeline.images.masks.check_runs` does.
     """
@@ -71,7 +71,7 @@ def mask_region(runs: bytes, width: int, height: int) -> Region | None:
 
 
 def polygon_region(points: tuple[float, ...], width: int, height: int) -> Region | None:
-    """The pixels whose centres a polygon encloses, None when there are none or the image is too large to be painted."""
+    """Return the pixels whose centres a polygon encloses; None for no pixels, or an image too large to be painted."""
     if width * height > MAX_PIXELS:
         return None
     across, down = points[0::2], points[1::2]
@@ -85,13 +85,13 @@ def polygon_region(points: tuple[float, ...], width: int, height: int) -> Region
 
 
 class Canvas:
-    """The pixels of an image, each with the number of what was last painted there; things are numbered from 1.
+    """The pixels of an image, each with the number of the region that was painted there last, counted from 1.
 
-    Memory: one byte per pixel for up to 255 things, two for more, and none before the first.
+    It takes one byte per pixel for up to 255 regions, two for more, and none before the first.
     """
 
     def __init__(self, width: int, height: int, most: int) -> None:
-        """An empty canvas for ``most`` things."""
+        """Make an empty canvas for at most ``most`` regions."""
         self._size = height, width
         self._type = np.min_scalar_type(most)
         self._numbers: npt.NDArray[np.unsignedinteger] | None = None
@@ -99,7 +99,7 @@ class Canvas:
         self._objects = [0]
 
     def paint(self, region: Region, class_index: int, object_index: int) -> int:
-        """Paint a region; returns its number. ``object_index`` is 0 for what is no object of its own."""
+        """Paint a region and return its number. ``object_index`` is 0 for a region that is not an object."""
         if self._numbers is None:
             self._numbers = np.zeros(self._size, dtype=self._type)
         number = len(self._classes)
@@ -109,18 +109,18 @@ class Canvas:
         return number
 
     def visible(self) -> set[int]:
-        """The numbers of which at least one pixel is left."""
+        """Return the numbers of the regions of which at least one pixel is left."""
         seen = np.zeros(len(self._classes), dtype=np.bool_)
         for start, stop in self._chunks():
             seen[self._flat[start:stop]] = True
         return set(np.flatnonzero(seen).tolist()) - {0}
 
     def class_plane(self) -> npt.NDArray[np.uint8] | None:
-        """The index of the class of each pixel, shape (height, width); None when nothing was painted."""
+        """Return the index of the class of each pixel, shape (height, width); None when nothing was painted."""
         return self._plane(self._classes)
 
     def object_plane(self) -> npt.NDArray[np.uint8] | None:
-        """The index of the object of each pixel, shape (height, width); None when no object was painted."""
+        """Return the index of the object of each pixel, shape (height, width); None when no object was painted."""
         return self._plane(self._objects)
 
     @property

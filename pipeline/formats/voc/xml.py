@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 from pipeline.formats.images import TOLERANCE, Rectangle
 
 UNSPECIFIED = "Unspecified"
-"""VOC's pose of an object whose pose nobody stated."""
+"""VOC's pose of an object whose pose is not known."""
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, production 2
 _TRUE, _FALSE = frozenset(("true", "1")), frozenset(("false", "0"))
@@ -29,7 +29,7 @@ class Pixels(NamedTuple):
 
 
 class Attributes(NamedTuple):
-    """What VOC holds of an annotation's attributes; ``occluded`` is None when nobody stated it."""
+    """The attributes that VOC can hold; ``occluded`` is None when it is not known."""
 
     pose: str = UNSPECIFIED
     truncated: bool = False
@@ -46,7 +46,7 @@ class VocObject(NamedTuple):
 
 
 def cover_pixels(rectangle: Rectangle, width: int, height: int) -> Pixels:
-    """The pixels that a rectangle inside an image of ``width`` x ``height`` touches, at least one.
+    """Return the pixels that a rectangle inside an image of ``width`` x ``height`` touches, at least one.
 
     A side that is less than :data:`pipeline.formats.images.TOLERANCE` over the edge of a pixel does not touch it.
     """
@@ -59,9 +59,9 @@ def cover_pixels(rectangle: Rectangle, width: int, height: int) -> Pixels:
 
 
 def read_attributes(attributes: Mapping[str, Any]) -> tuple[Attributes, Mapping[str, Any]]:
-    """What VOC holds of the attributes, and the rest of them.
+    """Return the attributes that VOC can hold, and the rest of them.
 
-    A flag is set by true, 1, "true" or "1" and unset by false, 0, "false" or "0"; any other value is none of VOC's.
+    A flag is set by true, 1, "true" or "1" and unset by false, 0, "false" or "0"; VOC cannot hold any other value.
     """
     if not attributes:
         return Attributes(), attributes
@@ -87,14 +87,14 @@ def _read_flag(value: Any) -> bool | None:
 
 
 def replace_non_xml(text: str) -> str:
-    """The text with U+FFFD for what XML cannot hold: U+FFFE, lone surrogates and most controls."""
+    """Return the text with U+FFFD for characters that XML cannot hold: U+FFFE, lone surrogates, most controls."""
     return _NOT_XML.sub("\ufffd", text)
 
 
 def make_document(
     folder: str, file_name: str, size: tuple[int, int], objects: Iterable[VocObject], segmented: bool
 ) -> bytes:
-    """The XML of an image of ``size`` (width, height), in ASCII and without a declaration.
+    """Return the XML of an image of ``size`` (width, height), in ASCII and without a declaration.
 
     Readers open it in the encoding of the machine or as UTF-8, and lxml refuses text that declares an encoding.
     """

@@ -13,8 +13,8 @@ from pipeline.records import Box, Sample
 _DETECT_ROW = b"%d %.6f %.6f %.6f %.6f\n"
 
 
-def detect_rows(sample: Sample, size: Size, catalog: Catalog) -> Rows:
-    """``class x_center y_center width height`` for each box, in fractions of the image's sides."""
+def render_detect(sample: Sample, size: Size, catalog: Catalog) -> Rows:
+    """Return ``class x_center y_center width height`` for each box, in fractions of the image's sides."""
     width, height = size
     index_of = catalog.class_of_label.get
     losses: list[Loss] = []
@@ -42,8 +42,8 @@ def detect_rows(sample: Sample, size: Size, catalog: Catalog) -> Rows:
     return _DETECT_ROW * (len(rows) // 5) % tuple(rows), losses
 
 
-def obb_rows(sample: Sample, size: Size, catalog: Catalog) -> Rows:
-    """``class x1 y1 x2 y2 x3 y3 x4 y4`` for each box: its corners, clockwise, in fractions of the image's sides."""
+def render_obb(sample: Sample, size: Size, catalog: Catalog) -> Rows:
+    """Return ``class x1 y1 … x4 y4`` for each box: its corners, clockwise, in fractions of the image's sides."""
     losses: list[Loss] = []
     rows: list[bytes] = []
     for annotation in sample.annotations:
@@ -81,8 +81,8 @@ def _place_corners(box: Box, size: Size) -> tuple[Ring, tuple[Reason, ...]] | Re
     inside, cut = clipped
     if not cut:
         return inside, ()
-    # Ultralytics takes the smallest rectangle around the four points. Of what four points inside the image can say,
-    # the rectangle of the same angle around the part inside comes closest to that part (docs/formats/yolo.md).
+    # Ultralytics takes the smallest rectangle around the four points. Of all such rectangles inside the image, the
+    # one of the same angle around the part inside comes closest to that part (docs/formats/yolo.md).
     sine, cosine = math.sin(box.rotation), math.cos(box.rotation)
     pairs = list(zip(inside[0::2], inside[1::2], strict=True))
     upright = [number for x, y in pairs for number in (x * cosine + y * sine, y * cosine - x * sine)]

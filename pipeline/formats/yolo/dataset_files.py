@@ -1,4 +1,4 @@
-"""The files of a YOLO tree that are about all of it: ``data.yaml``, ``classes.txt`` and ``dataset.ndjson``."""
+"""The files that describe a whole YOLO tree: ``data.yaml``, ``classes.txt`` and ``dataset.ndjson``."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,17 +11,17 @@ from pipeline.model.catalog import UNASSIGNED, Catalog, Skeleton
 from pipeline.records import NumberedSample
 
 NO_SKELETON = Skeleton("", ("none",), flip=(0,))
-"""Stands in where an export has no skeleton: Ultralytics refuses to read pose data without a ``kpt_shape``."""
+"""Replaces the skeleton of an export that has none: Ultralytics refuses pose data without a ``kpt_shape``."""
 
 _ANNOTATIONS: Mapping[str, bytes] = {"detect": b"boxes", "segment": b"segments", "pose": b"pose", "obb": b"obb"}
 _encode = msgspec.json.Encoder().encode
 
 
 def make_data_yaml(task: str, classes: Sequence[str], catalog: Catalog, skeleton: Skeleton | None) -> bytes:
-    """The settings of a tree; ``skeleton`` is that of task pose, None for the others.
+    """Return the settings of a tree; ``skeleton`` is that of task pose, None for the other tasks.
 
     Without ``path``, Ultralytics resolves the folders against this file; ``path: .`` would mean the working directory.
-    Both train and val are required, and val must hold an image, so a split that is missing borrows another.
+    Both train and val are required, and val must hold an image, so another split stands in for a missing one.
     """
     splits = _usable_splits(catalog)
     train = training_split(catalog)
@@ -44,16 +44,16 @@ def make_data_yaml(task: str, classes: Sequence[str], catalog: Catalog, skeleton
 
 
 def make_classes_txt(classes: Sequence[str]) -> bytes:
-    """The classes, one per line."""
+    """Return the classes, one per line."""
     return "".join(f"{one_line(name)}\n" for name in classes).encode()
 
 
 def make_ndjson_head(
     task: str, classes: Sequence[str], catalog: Catalog, skeleton: Skeleton | None, *, is_local: bool
 ) -> bytes:
-    """The first line of ``dataset.ndjson``; with ``is_local`` the images are in ``images/<split>`` beside the file.
+    """Return the first line of ``dataset.ndjson``; with ``is_local`` the images are in ``images/<split>`` beside it.
 
-    Ultralytics copies what is here into a ``data.yaml`` of its own.
+    Ultralytics makes a ``data.yaml`` of its own from this line.
     """
     head: dict[str, Any] = {
         "type": "dataset",
@@ -72,9 +72,9 @@ def make_ndjson_head(
 
 
 def make_ndjson_line(task: str, sample: NumberedSample, catalog: Catalog, rows: bytes, base_url: str) -> bytes | None:
-    """The line of an image; None for one of a split that Ultralytics has not.
+    """Return the line of an image; None for an image of a split that Ultralytics does not know.
 
-    ``rows`` is the text of its label file: the numbers of both are the same, digit for digit.
+    ``rows`` is the text of its label file: both have the same numbers, digit for digit.
     """
     split = "train" if sample.split == training_split(catalog) else sample.split
     if split not in ("train", "val", "test"):
@@ -93,7 +93,7 @@ def make_ndjson_line(task: str, sample: NumberedSample, catalog: Catalog, rows: 
 
 
 def training_split(catalog: Catalog) -> str:
-    """The split that is trained on: train, or the first one when there is no train."""
+    """Return the split that is trained on: train, or the first one when there is no train."""
     splits = _usable_splits(catalog)
     return "train" if "train" in splits else splits[0]
 

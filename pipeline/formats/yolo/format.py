@@ -10,7 +10,7 @@ from msgspec import Meta
 from pipeline.formats import BaseFormat, Entry, Loss, Manifest, OptionError, Section
 from pipeline.formats.images import Size, image_size, without_image
 from pipeline.formats.support import Kind, Support
-from pipeline.formats.yolo.boxes import detect_rows, obb_rows
+from pipeline.formats.yolo.boxes import render_detect, render_obb
 from pipeline.formats.yolo.dataset_files import (
     NO_SKELETON,
     make_classes_txt,
@@ -18,9 +18,9 @@ from pipeline.formats.yolo.dataset_files import (
     make_ndjson_head,
     make_ndjson_line,
 )
-from pipeline.formats.yolo.pose import choose_skeleton, pose_rows
+from pipeline.formats.yolo.pose import choose_skeleton, render_pose
 from pipeline.formats.yolo.rows import Rows
-from pipeline.formats.yolo.segment import Boxes, Outlines, segment_rows
+from pipeline.formats.yolo.segment import Boxes, Outlines, render_segments
 from pipeline.formats.yolo.support import DETECT, OBB, POSE, segment_support
 from pipeline.model.catalog import Catalog
 from pipeline.records import NumberedSample, Sample
@@ -32,7 +32,7 @@ Pixels = Annotated[float, Meta(ge=0, description="a number of pixels from 0")]
 IMAGE_SUFFIXES = frozenset(
     ("avif", "bmp", "dng", "heic", "heif", "jp2", "jpeg", "jpg", "mpo", "png", "tif", "tiff", "webp")
 )
-"""What Ultralytics takes for an image, by its name (``ultralytics.data.utils.IMG_FORMATS``)."""
+"""The suffixes of files that Ultralytics takes for images (``ultralytics.data.utils.IMG_FORMATS``)."""
 
 RESERVED_FOLDERS: Mapping[str, str] = {
     **dict.fromkeys(("files", "images", "metadata"), "the export itself"),
@@ -46,7 +46,7 @@ RESERVED_FOLDERS: Mapping[str, str] = {
     "vocdevkit": "the format voc",
     "webdataset": "the format webdataset",
 }
-"""Folders that other files of the export are in, in small letters for disks that ignore case, and whose they are."""
+"""Folders that the tree cannot have, and what writes there; in small letters, because some disks ignore case."""
 
 # The one value of another option without which an option would do nothing.
 _ONLY_WITH = {
@@ -63,9 +63,10 @@ _IMAGES = "images"
 class Yolo(BaseFormat):
     """``labels/<split>/<stem>.txt``, ``data.yaml`` and ``classes.txt``, at the root or in a ``folder`` of their own.
 
-    ``task`` is what the rows hold. Task segment has ``outlines`` (what a mask with holes or of several parts becomes),
-    ``boxes`` (left out or drawn) and ``simplify`` (how many pixels the outline of a mask may move), task pose has
-    ``skeleton`` (its name; the first one by default). ``ndjson`` adds ``dataset.ndjson``, with images at ``base_url``.
+    ``task`` decides what the rows hold. Task segment has ``outlines`` (how to write a mask with holes or of several
+    parts), ``boxes`` (left out or drawn) and ``simplify`` (how many pixels the outline of a mask may move). Task pose
+    has ``skeleton`` (its name; the first one by default). ``ndjson`` adds ``dataset.ndjson``, whose images are at
+    ``base_url``.
     """
 
     task: Task = "detect"
@@ -99,19 +100,19 @@ class Yolo(BaseFormat):
         return self if self.folder else replace(self, folder=self.task)
 
     def support(self) -> Mapping[Kind, Support]:
-        """What becomes of each kind of annotation, with ``masks: instance``."""
+        """Return what becomes of each kind of annotation, with ``masks: instance``."""
         if self.task == "segment":
             return segment_support(self.outlines, self.boxes)
         return {"detect": DETECT, "pose": POSE, "obb": OBB}[self.task]
 
     def how_to_read(self, url: str, split: str) -> str:  # noqa: ARG002  # data.yaml names the splits
-        """The command that trains on the tree."""
+        """Return the command that trains on the tree."""
         return f"Ultralytics: yolo {self.task} train data={url}/{self._path('data.yaml')}"
 
     def manifests(self, catalog: Catalog) -> Iterable[Manifest]:
-        """``data.yaml`` and ``classes.txt``, which depend on no sample, and ``dataset.ndjson``.
+        """Return ``data.yaml`` and ``classes.txt``, which do not depend on samples, and ``dataset.ndjson``.
 
-        Raises ConfigError when the export has skeletons, but none of the name that is asked for.
+        Raises ConfigError when the export has skeletons, but none of the given name.
         """
         classes, skeleton = catalog.classes, None
         if self.task == "pose":
@@ -125,7 +126,7 @@ class Yolo(BaseFormat):
             yield Manifest(self._path("dataset.ndjson"), (Section(_IMAGES, open=head),))
 
     def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:
-        """The label file of an image, empty for a background image, and the image where the tree is in a folder."""
+        """Return the label file of an image, empty for a background image; with ``folder`` also the image."""
         source = sample.sample
         size = image_size(source)
         if size is None or sample.file_name.rpartition(".")[2].lower() not in IMAGE_SUFFIXES:
@@ -142,12 +143,14 @@ class Yolo(BaseFormat):
 
     def _rows(self, sample: Sample, size: Size, catalog: Catalog) -> Rows:
         if self.task == "detect":
-            return detect_rows(sample, size, catalog)
+            return render_detect(sample, size, catalog)
         if self.task == "segment":
-            return segment_rows(sample, size, catalog, parts=self.outlines, boxes=self.boxes, tolerance=self.simplify)
+            return render_segments(
+                sample, size, catalog, parts=self.outlines, boxes=self.boxes, tolerance=self.simplify
+            )
         if self.task == "pose":
-            return pose_rows(sample, size, catalog, self.skeleton)
-        return obb_rows(sample, size, catalog)
+            return render_pose(sample, size, catalog, self.skeleton)
+        return render_obb(sample, size, catalog)
 
     def _path(self, path: str) -> str:
         return f"{self.folder}/{path}" if self.folder else path

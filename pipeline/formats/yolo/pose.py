@@ -17,9 +17,9 @@ _POINT = b" %.6f %.6f %d"
 
 
 def choose_skeleton(catalog: Catalog, name: str) -> Skeleton | None:
-    """The skeleton called ``name``, or the first one; None when the export has no skeletons at all.
+    """Return the skeleton called ``name``, or the first one; None when the export has no skeletons at all.
 
-    Raises ConfigError when there are others, but none of this name.
+    Raises ConfigError when the export has skeletons, but none of this name.
     """
     if not catalog.skeletons:
         return None
@@ -32,10 +32,11 @@ def choose_skeleton(catalog: Catalog, name: str) -> Skeleton | None:
     raise ConfigError("formats.yolo.skeleton", f"there is no skeleton {name!r}; there are: {known}")
 
 
-def pose_rows(sample: Sample, size: Size, catalog: Catalog, skeleton: str) -> Rows:
-    """``0 x_center y_center width height (x y visibility)…`` for each object of one skeleton, in its order of points.
+def render_pose(sample: Sample, size: Size, catalog: Catalog, skeleton: str) -> Rows:
+    """Return ``0 x_center y_center width height (x y visibility)…`` for each object of one skeleton.
 
-    Coordinates are fractions of the image's sides; a point that is missing is ``0 0 0``. Raises ConfigError as
+    Points are in the skeleton's order, coordinates are fractions of the image's sides, and a missing point is
+    ``0 0 0``. Raises ConfigError as
     :func:`choose_skeleton` does.
     """
     chosen = choose_skeleton(catalog, skeleton)
@@ -60,7 +61,7 @@ def pose_rows(sample: Sample, size: Size, catalog: Catalog, skeleton: str) -> Ro
 
 
 def _make_row(instance: Instance, sample: Sample, size: Size) -> Rows:
-    """The row of an object, empty when nothing of the object lies inside the image."""
+    """Return the row of an object; empty when no part of it lies inside the image."""
     width, height = size
     annotations = sample.annotations
     losses: list[Loss] = []
@@ -83,7 +84,7 @@ def _make_row(instance: Instance, sample: Sample, size: Size) -> Rows:
     numbers = [(x + across / 2) / width, (y + down / 2) / height]
     numbers += [max(across / width, LAST_DECIMAL), max(down / height, LAST_DECIMAL)]
     for x, y, visibility in points:
-        numbers += (x / width + 0.0, y / height + 0.0, visibility)  # there is no -0.000000
+        numbers += (x / width + 0.0, y / height + 0.0, visibility)  # never -0.000000
     return (_BOX + _POINT * len(points) + b"\n") % tuple(numbers), losses
 
 
@@ -95,7 +96,7 @@ def _enclose_points(points: tuple[Keypoint, ...], instance: Instance, size: Size
 
 
 def _place_point(point: Keypoint, size: Size) -> Keypoint:
-    """The point as a row can have it: inside the image, or missing."""
+    """Return the point as a row can hold it: inside the image, or missing."""
     x, y, visibility = point
     width, height = size
     if 0 <= x <= width and 0 <= y <= height:

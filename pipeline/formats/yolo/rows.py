@@ -10,28 +10,28 @@ from pipeline.reasons import Reason
 from pipeline.records import Annotation, Box
 
 LAST_DECIMAL = 1e-6
-"""The last decimal of a row, as a fraction of the image's side: less would be an object of no size."""
+"""The last decimal of a row, as a fraction of the image's side. Anything less is written as 0, an object of no size."""
 
 type Rows = tuple[bytes, list[Loss]]
-"""The text of a label file, each row with its line end, and what is not in it or not as it was."""
+"""The text of a label file, each row with its line end, and the losses of the annotations."""
 
 
 def report_changes(annotation: Annotation, changes: Sequence[Reason]) -> list[Loss]:
-    """The losses of an annotation that is written: no row has room for attributes."""
+    """Return the losses of an annotation that is written; its attributes are one, because no row has room for them."""
     dropped = annotation.attributes and without_nulls(annotation.attributes)
     reasons = (*changes, Reason.CUSTOM_ATTRIBUTES_DROPPED) if dropped else changes
     return [Loss(annotation.id, "lossy", reason) for reason in reasons]
 
 
 def format_ring(index: int, ring: Ring, size: Size) -> bytes | None:
-    """``index x1 y1 … xn yn`` of a ring inside the image; None when it has no area with the decimals a row has."""
+    """Return ``index x1 y1 … xn yn`` of a ring inside the image; None when rounding leaves no area."""
     width, height = size
     fractions = [0.0] * len(ring)
-    fractions[0::2] = [x / width + 0.0 for x in ring[0::2]]  # there is no -0.000000
+    fractions[0::2] = [x / width + 0.0 for x in ring[0::2]]  # never -0.000000
     fractions[1::2] = [y / height + 0.0 for y in ring[1::2]]
     row = (b"%d" + b" %.6f" * len(fractions) + b"\n") % (index, *fractions)
-    # Rounding moves no edge further than half a decimal, so only a ring with less than one decimal's area for each
-    # number needs the exact answer.
+    # Rounding moves an edge by at most half a decimal, so only a ring with less than one decimal's area for each number
+    # needs the exact answer.
     if polygon_area(fractions) > len(fractions) * LAST_DECIMAL:
         return row
     decimals = [round(float(number) / LAST_DECIMAL) for number in row.split()[1:]]
@@ -39,9 +39,9 @@ def format_ring(index: int, ring: Ring, size: Size) -> bytes | None:
 
 
 def place_ring(box: Box, size: Size) -> tuple[Ring, tuple[Reason, ...]] | None:
-    """The corners of an upright box inside the image, clockwise from the top left, and what was changed.
+    """Return the corners of an upright box inside the image, clockwise from the top left, and what was changed.
 
-    Each side is at least two decimals long, so that none is lost in rounding. None when the box lies outside.
+    Each side is at least two decimals long, so that rounding removes none. None when the box lies outside.
     """
     placed = place_box(box, *size)
     if placed is None:

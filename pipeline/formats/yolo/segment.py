@@ -1,4 +1,4 @@
-"""Label rows of outlines (task segment): polygons, masks and, if wanted, boxes."""
+"""Label rows of outlines (task segment): polygons, masks and, with an option, boxes."""
 
 import math
 from collections.abc import Sequence
@@ -15,18 +15,18 @@ from pipeline.reasons import Reason
 from pipeline.records import Box, Mask, Polygon, Sample
 
 Outlines = Literal["bridge", "largest", "split", "skip"]
-"""What a mask with holes or of several parts becomes; a row is one ring without holes."""
+"""How a mask with holes or of several parts is written; a row is one ring without holes."""
 
 Boxes = Literal["rectangle", "skip"]
-"""What a box becomes where rows are outlines."""
+"""How a box is written where rows are outlines."""
 
 type _Found = tuple[Sequence[bytes], tuple[Reason, ...]] | Reason
 
 
-def segment_rows(
+def render_segments(
     sample: Sample, size: Size, catalog: Catalog, *, parts: Outlines, boxes: Boxes, tolerance: float
 ) -> Rows:
-    """``class x1 y1 … xn yn`` for each outline, in fractions of the image's sides.
+    """Return ``class x1 y1 … xn yn`` for each outline, in fractions of the image's sides.
 
     ``parts`` and ``boxes`` are the options; ``tolerance`` in pixels is how far the outline of a mask may move.
     """
@@ -89,7 +89,7 @@ def _refuse_mask(mask: Mask, size: Size, catalog: Catalog) -> Reason | None:
 def _mask_rows(index: int, mask: Mask, size: Size, mode: Outlines, tolerance: float) -> _Found:
     try:
         parts = outlines(mask.runs, *size)
-    except MaskError:  # the runs are right: it is noise, of more corners than an outline may have
+    except MaskError:  # the runs are valid, so the mask is noise with more corners than an outline may have
         return Reason.MASK_CONTOUR_UNREPRESENTABLE
     has_several, has_holes = len(parts) > 1, any(part.holes for part in parts)
     if mode == "skip" and (has_several or has_holes):
