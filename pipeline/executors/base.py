@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, Self
 
 from pipeline.errors import ExportError, TransientError
+from pipeline.model.backoff import Backoff
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 4
+RETRIES = Backoff(attempts=4, first=0.5)
 """How often an input is tried that fails with a TransientError, or whose worker is lost."""
 PLAIN_LOSSES = 2
 """How many workers an input may lose before it is worked on carefully: one may have been anybody's victim."""
 CAREFUL_LOSSES = 6
 """How many in all, where being careful finds out what it is that they are lost to."""
-_FIRST_WAIT = 0.5
 
 
 class Executor(Protocol):
@@ -41,8 +41,8 @@ class Executor(Protocol):
         """``function(shared, input)`` for every input, exactly one result each, in any order.
 
         Inputs are taken as there is room, so that only a few are in flight: as many as there are workers, and no more
-        than ``at_most``. A TransientError is tried again up to ``ATTEMPTS`` times in all; any other error ends the run,
-        as does a TransientError that stays.
+        than ``at_most``. A TransientError is tried again as often as ``RETRIES`` says; any other error ends the run, as
+        does a TransientError that stays.
 
         An input whose worker was lost (killed, out of memory, or with its machine) or that took too long is tried again
         likewise. With ``careful``, the attempts after ``PLAIN_LOSSES`` get that instead of ``shared``, and up to
@@ -116,15 +116,15 @@ class Trial[I]:
     def failed(self, error: TransientError) -> float:
         """Seconds to wait before the next attempt. Raises the error when there is none."""
         self._failures += 1
-        if self._failures == ATTEMPTS:
+        if RETRIES.is_last(self._failures):
             raise error
-        log.warning("trying again (%d of %d): %s", self._failures + 1, ATTEMPTS, error)
-        return float(_FIRST_WAIT * 2 ** (self._failures - 1))
+        log.warning("trying again (%d of %d): %s", self._failures + 1, RETRIES.attempts, error)
+        return RETRIES.wait(self._failures)
 
     def lost(self, reason: str) -> None:
         """Its worker was lost. Raises TransientError when there is no further attempt."""
         self._losses += 1
-        most = CAREFUL_LOSSES if self._can_be_careful else ATTEMPTS - 1
+        most = CAREFUL_LOSSES if self._can_be_careful else RETRIES.attempts - 1
         if self._losses > most:
             raise TransientError("a worker was lost", f"{self._losses} times on the same work, at last: {reason}")
         log.warning("a worker was lost, trying again (%d of %d): %s", self._losses + 1, most + 1, reason)

@@ -6,7 +6,6 @@ Object stores with uploads in parts have subclasses of their own, and so have fi
 import asyncio
 import contextlib
 import itertools
-import random
 import tempfile
 import time
 from collections import deque
@@ -18,6 +17,7 @@ from typing import Any, BinaryIO, NoReturn, cast, override
 from fsspec.asyn import sync
 
 from pipeline.errors import StorageError, TransientError
+from pipeline.model.backoff import Backoff
 from pipeline.storage.base import COPY_CHUNK, Extent, Piece, Storage, check_relative
 from pipeline.storage.connection import Connection
 from pipeline.storage.store_errors import Trouble, explain, trouble_of
@@ -28,8 +28,7 @@ AT_ONCE = 48
 _READERS = 16
 _AHEAD_BYTES = 16 * 2**20
 _BATCH = 512
-_TRIES = 4
-_FIRST_WAIT = 0.5
+_RETRIES = Backoff(attempts=4, first=0.5, jitter=0.5)
 
 
 class RemoteStorage(Storage):
@@ -57,7 +56,7 @@ class RemoteStorage(Storage):
 
     def _call[T](self, path: str, request: Callable[[Any], T]) -> T:
         """``request(filesystem)``, again when that may help. Raises FileNotFoundError, StorageError, TransientError."""
-        for attempt in range(1, _TRIES + 1):
+        for attempt in range(1, _RETRIES.attempts + 1):
             filesystem = self._connection.filesystem()
             try:
                 return request(filesystem)
@@ -77,7 +76,7 @@ class RemoteStorage(Storage):
         for group in itertools.batched(items, _BATCH):
             results: list[Any] = [None] * len(group)
             waiting = list(range(len(group)))
-            for attempt in range(1, _TRIES + 1):
+            for attempt in range(1, _RETRIES.attempts + 1):
                 filesystem = self._connection.filesystem()
                 work = self._operation(filesystem, operation)
                 requests = [partial(work, *self._places(group[n])) for n in waiting]
@@ -108,7 +107,7 @@ class RemoteStorage(Storage):
     def _can_help(self, error: BaseException, attempt: int) -> bool:
         trouble = trouble_of(error)
         renewable = trouble is Trouble.DENIED and self._connection.can_renew
-        return attempt < _TRIES and (renewable or trouble in (Trouble.PASSING, Trouble.LOST))
+        return not _RETRIES.is_last(attempt) and (renewable or trouble in (Trouble.PASSING, Trouble.LOST))
 
     def _may_repeat(self, error: BaseException, attempt: int, filesystem: Any) -> bool:
         """Whether the request is worth another try; new credentials are there and the wait is over when it is."""
@@ -116,7 +115,7 @@ class RemoteStorage(Storage):
             return False
         trouble = trouble_of(error)
         if trouble is not Trouble.DENIED:
-            time.sleep(_FIRST_WAIT * 2 ** (attempt - 1) * random.uniform(0.5, 1))  # noqa: S311  spreads clients out
+            time.sleep(_RETRIES.wait(attempt))
         if trouble is not Trouble.PASSING:
             self._connection.renew(filesystem)
         return True

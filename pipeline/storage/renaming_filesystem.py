@@ -13,12 +13,12 @@ from typing import Any, BinaryIO, cast, override
 from fsspec.asyn import sync
 
 from pipeline.errors import StorageError, TransientError
+from pipeline.model.backoff import Backoff
 from pipeline.storage.base import COPY_CHUNK, TEMPORARY
 from pipeline.storage.connection import Connection
 from pipeline.storage.remote import RemoteStorage
 
-_RACES = 6
-_RACE_WAIT = 0.02
+_RACES = Backoff(attempts=6, first=0.02, longest=0.08)
 
 
 class RenamingStorage(RemoteStorage):
@@ -111,20 +111,20 @@ class RenamingStorage(RemoteStorage):
 
     def _in_folders[T](self, files: Iterable[str], work: Callable[[], T]) -> T:
         """``work`` with the folders of these files there: another process may take one away while it tidies up."""
-        for number in range(1, _RACES + 1):
+        for number in range(1, _RACES.attempts + 1):
             try:
                 self._make_folders({full.rpartition("/")[0] for full in files})
             except (FileNotFoundError, StorageError):  # asyncssh has words of its own for a folder that goes away
-                if number == _RACES:
+                if _RACES.is_last(number):
                     raise
             else:
                 try:
                     return work()
                 except FileNotFoundError:
-                    if number == _RACES:
+                    if _RACES.is_last(number):
                         raise
             self._made.clear()
-            time.sleep(_RACE_WAIT * number)
+            time.sleep(_RACES.wait(number))
         raise AssertionError  # the last round returns or raises
 
     def _make_folders(self, folders: set[str]) -> None:

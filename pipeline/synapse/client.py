@@ -169,7 +169,7 @@ class SynapseClient(Transport):
             except (ImportError, KeyError, TypeError, ValueError) as error:
                 # The SDK's own models refuse a configuration; what they say may quote the secrets in it.
                 raise PreflightError(what, f"the Synapse SDK cannot use it ({type(error).__name__})") from None
-            time.sleep(self.retry.first_wait * 2 ** (attempt - 1))
+            time.sleep(self.retry.backoff.wait(attempt))
         raise AssertionError  # the loop returns or raises
 
     def _raise(self, what: str, error: sdk.ClientError) -> NoReturn:

@@ -11,8 +11,9 @@ import pytest
 
 from pipeline.errors import BackendError, PreflightError, TransientError
 from pipeline.executors import base as executors
-from pipeline.executors.base import ATTEMPTS, SerialExecutor
+from pipeline.executors.base import RETRIES, SerialExecutor
 from pipeline.executors.ray import RayExecutor
+from pipeline.model.backoff import Backoff
 
 pytestmark = pytest.mark.xdist_group("ray")
 
@@ -25,7 +26,7 @@ def ray_executor():
 
 @pytest.fixture(params=["serial", pytest.param("ray", marks=pytest.mark.ray)])
 def executor(request, monkeypatch):
-    monkeypatch.setattr(executors, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr(executors, "RETRIES", Backoff(executors.RETRIES.attempts, first=0.01))
     return SerialExecutor() if request.param == "serial" else request.getfixturevalue("ray_executor")
 
 
@@ -86,7 +87,7 @@ def test_a_transient_error_is_tried_again(executor, tmp_path):
 def test_a_transient_error_that_stays_ends_the_run_as_itself(executor, tmp_path):
     with pytest.raises(TransientError, match="never: works"):
         list(executor.map(always_transient, str(tmp_path), [1]))
-    assert len(list(tmp_path.glob("1-*"))) == ATTEMPTS
+    assert len(list(tmp_path.glob("1-*"))) == RETRIES.attempts
 
 
 def test_a_final_error_is_not_tried_again_and_keeps_its_type(executor, tmp_path):

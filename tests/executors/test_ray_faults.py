@@ -14,7 +14,7 @@ import pytest
 from exporting import ROOT, command, digest, environment, export, settings, summary, verify, write_config
 from heads import LOCAL
 from pipeline.errors import ExportError, FailureLimitError, TransientError
-from pipeline.executors.base import ATTEMPTS, CAREFUL_LOSSES, PLAIN_LOSSES, SerialExecutor
+from pipeline.executors.base import CAREFUL_LOSSES, PLAIN_LOSSES, RETRIES, SerialExecutor
 from pipeline.sandbox import Sandbox, SandboxOptions
 from stores import environment_of
 from tests.stages.test_preflight import raylets
@@ -277,7 +277,7 @@ def test_the_next_run_tries_it_again(sandbox, victim, tmp_path, monkeypatch):
 def test_losses_have_an_end():
     from pipeline.executors.base import Trial  # noqa: PLC0415
 
-    for careful, most in ((False, ATTEMPTS - 1), (True, CAREFUL_LOSSES)):
+    for careful, most in ((False, RETRIES.attempts - 1), (True, CAREFUL_LOSSES)):
         trial = Trial("work", can_be_careful=careful)
         for number in range(most):
             assert trial.is_careful == (careful and number >= PLAIN_LOSSES)

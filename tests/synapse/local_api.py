@@ -6,12 +6,17 @@ import threading
 
 from aiohttp import web
 
+from pipeline.model.backoff import Backoff
 from pipeline.synapse.http.transport import Retry, Transport
 
 TOKEN = "syn_canary_token_0123456789"
 SIGNATURE = "canarysignature0123456789"
 QUICK = Retry(
-    tries=4, first_wait=0.01, longest_wait=0.05, longest_retry_after=0.3, connect=2, idle=1, attempt=2, deadline=10
+    Backoff(attempts=4, first=0.01, longest=0.05, jitter=0.5, longest_retry_after=0.3),
+    connect=2,
+    idle=1,
+    attempt=2,
+    deadline=10,
 )
 
 

@@ -11,6 +11,7 @@ import yaml
 from exporting import command, digest, environment, export, settings, storage, summary, undisturbed, write_config
 from pipeline.config.export import parse_config
 from pipeline.errors import AccessRefused, FailureLimitError
+from pipeline.model.backoff import Backoff
 from pipeline.progress import Silence
 from pipeline.run import run
 from pipeline.sandbox import Fault, Sandbox, SandboxOptions
@@ -26,7 +27,9 @@ PASSING = ("429", "500", "502", "503", "504", "520", "524", "reset", "cut", "htm
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     """The package's waits, a fiftieth as long."""
-    quick = Retry(first_wait=0.01, longest_wait=0.4, longest_retry_after=0.4, idle=1.2, attempt=1.5, deadline=18)
+    quick = Retry(
+        Backoff(6, first=0.01, longest=0.4, jitter=0.5, longest_retry_after=0.4), idle=1.2, attempt=1.5, deadline=18
+    )
     monkeypatch.setattr(transport, "Retry", lambda: quick)
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 from pipeline.errors import StorageError, TransientError
 from pipeline.images.files import Header, read_header
 from pipeline.images.size import find_image_size
+from pipeline.model.backoff import Backoff
 from pipeline.reasons import Reason
 from pipeline.records import Failure
 from pipeline.sandbox import Fault, Sandbox, SandboxOptions
@@ -29,7 +30,7 @@ from synapse.local_api import QUICK, TOKEN, LocalApi, TinyList, scripted, task
 
 TARGETS = ("task", "assignment", "ground_truth")
 PICTURE = bytes(range(256)) * 4000
-STUBBORN = Retry(tries=20, first_wait=0.01, longest_wait=0.05)
+STUBBORN = Retry(Backoff(attempts=20, first=0.01, longest=0.05))
 
 
 class Memory:

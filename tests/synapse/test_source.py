@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 
 from pipeline.errors import BackendError, ConfigError, CredentialsError, PreflightError, TransientError
+from pipeline.model.backoff import Backoff
 from pipeline.model.shards import unpack_keys
 from pipeline.reasons import Reason
 from pipeline.sandbox import FORBIDDEN_PROJECT, Fault, Sandbox, SandboxOptions
@@ -21,7 +22,10 @@ from synapse.local_api import QUICK, TOKEN, LocalApi, TinyList, document, script
 
 TARGETS = ("task", "assignment", "ground_truth")
 PATIENT = Retry(
-    tries=12, first_wait=0.01, longest_wait=0.05, longest_retry_after=0.2, idle=0.5, attempt=0.7, deadline=30
+    Backoff(attempts=12, first=0.01, longest=0.05, jitter=0.5, longest_retry_after=0.2),
+    idle=0.5,
+    attempt=0.7,
+    deadline=30,
 )
 
 

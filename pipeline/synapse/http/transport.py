@@ -8,7 +8,6 @@ shows of an address is scheme, host and path, never the query with its signature
 import asyncio
 import contextlib
 import email.utils
-import random
 import re
 import time
 import weakref
@@ -22,6 +21,7 @@ import msgspec
 from yarl import URL
 
 from pipeline.errors import AccessRefused, BackendError, ResponseTooLarge, TransientError, UrlExpired
+from pipeline.model.backoff import Backoff
 from pipeline.synapse.http.concurrency import HostSlots, Lease
 from pipeline.synapse.http.event_loop import CHUNK, ClientLoop
 from pipeline.synapse.http.hosts import FileHosts
@@ -36,29 +36,25 @@ EXPIRED_STATUSES = frozenset({400, 401, 403})
 REISSUED, PAYLOAD, PAGE = range(3)
 """Who goes first when all slots are taken: what has a URL that runs out, and of those what ran out before."""
 
+_BACKOFF = Backoff(attempts=6, first=0.5, longest=20.0, jitter=0.5, longest_retry_after=60.0)
 _PROGRESS = 8 * 2**20  # bytes of an original after which its tries are counted anew
 _SLOWEST = 50_000  # bytes per second: an original that comes slower than this, besides one try's time, is given up
 
 
 @dataclass(frozen=True)
 class Retry:
-    """How long to insist. Times in seconds; ``unusable`` counts answers that arrive whole but cannot be read."""
+    """How often a request is repeated, and how many seconds each step of it may take.
 
-    tries: int = 6
+    ``unusable`` bounds the answers that arrive whole but cannot be read. ``connect`` and ``idle`` bound one connection,
+    ``attempt`` one try, and ``deadline`` all tries of a request together.
+    """
+
+    backoff: Backoff = _BACKOFF
     unusable: int = 3
-    first_wait: float = 0.5
-    longest_wait: float = 20.0
-    longest_retry_after: float = 60.0
     connect: float = 10.0
     idle: float = 60.0
     attempt: float = 300.0
     deadline: float = 900.0
-
-    def wait(self, failures: int, retry_after: float) -> float:
-        """Exponential with jitter, but never less than the server asks for (within reason)."""
-        backoff = min(self.longest_wait, self.first_wait * 2.0 ** (failures - 1))
-        jitter = random.uniform(0.5, 1)  # noqa: S311  only spreads clients out in time
-        return max(backoff * jitter, min(retry_after, self.longest_retry_after))
 
 
 class Stats(msgspec.Struct):
@@ -320,12 +316,12 @@ class Transport:
                 if sink and sink.received - reached >= _PROGRESS:
                     failures, reached = 0, sink.received
                 failures += 1
-                wait = retry.wait(failures, retry_after)
+                wait = retry.backoff.wait(failures, retry_after)
                 if retry_after:
                     # Whoever else wants something from this server has to wait too, also who waits for this slot.
                     slots.pause(wait)
             late = not sink and loop.time() + wait > deadline
-            if failures >= retry.tries or unusable >= retry.unusable or late:
+            if retry.backoff.is_last(failures) or unusable >= retry.unusable or late:
                 raise TransientError(shown(url), f"gave up after {failures} tries: {problem}")
             self.stats.retries += 1
             if not retry_after:

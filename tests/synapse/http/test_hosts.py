@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 
 from pipeline.config.export import parse_config
 from pipeline.errors import BackendError, ConfigError, RefusedHost, TransientError
+from pipeline.model.backoff import Backoff
 from pipeline.stages.workspace import Settings, Workspace
 from pipeline.synapse.http.transport import Retry, Transport
 from synapse.local_api import SIGNATURE, TOKEN, LocalApi, everything_of, scripted, transport
 
 FILE = web.Response(body=b"a file")
 PUBLIC = "https://api.example.com"
-ONCE = Retry(tries=1, connect=1, idle=1, attempt=2)
+ONCE = Retry(Backoff(attempts=1, first=0.5), connect=1, idle=1, attempt=2)
 
 
 @pytest.fixture

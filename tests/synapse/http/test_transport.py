@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from pipeline.errors import AccessRefused, BackendError, ResponseTooLarge, TransientError, UrlExpired
+from pipeline.model.backoff import Backoff
 from pipeline.synapse.http import transport as module
 from pipeline.synapse.http.transport import Retry, Transport
 from synapse.local_api import (
@@ -74,12 +75,12 @@ def test_an_answer_that_never_ends_is_given_up(client):
             await asyncio.sleep(0.05)
 
     with LocalApi(drip) as api, pytest.raises(TransientError, match="no complete answer in time"):
-        page(client(api, retry=Retry(tries=2, first_wait=0.01, attempt=0.3)))
+        page(client(api, retry=Retry(Backoff(attempts=2, first=0.01), attempt=0.3)))
 
 
 def test_the_deadline_ends_the_tries(client):
     with LocalApi(scripted(web.Response(status=503))) as api:
-        one = client(api, retry=Retry(tries=1000, first_wait=0.05, longest_wait=0.05, deadline=1.0))
+        one = client(api, retry=Retry(Backoff(attempts=1000, first=0.05, longest=0.05), deadline=1.0))
         with pytest.raises(TransientError, match=r"gave up after \d+ tries: (HTTP 503|no complete answer in time)"):
             page(one)
         assert 3 <= len(api.seen) <= 50
@@ -129,22 +130,13 @@ def test_retry_after_is_honoured_up_to_its_cap_and_by_everyone(client):
             return waited
 
         assert 0.1 < one.run(two()) < 60  # and not two hours
-        assert QUICK.longest_retry_after == 0.3
+        assert QUICK.backoff.longest_retry_after == 0.3
 
 
 @pytest.mark.parametrize("value", ["-5", "soon", "Wed, 21 Oct 2015 07:28:00 GMT", ""])
 def test_a_strange_retry_after_does_no_harm(client, value):
     with LocalApi(scripted(web.Response(status=503, headers={"Retry-After": value}), OK)) as api:
         assert page(client(api)) == {"results": []}
-
-
-def test_waits_grow_are_spread_and_have_an_end():
-    retry = Retry(first_wait=1, longest_wait=8)
-    assert all(0.5 <= retry.wait(1, 0) <= 1 for _ in range(50))
-    assert all(4 <= retry.wait(9, 0) <= 8 for _ in range(50))
-    assert len({retry.wait(3, 0) for _ in range(10)}) > 1
-    assert retry.wait(1, 30) == 30
-    assert retry.wait(1, 10_000) == retry.longest_retry_after
 
 
 def test_a_body_over_the_limit_is_not_read_to_the_end(client, monkeypatch):
@@ -428,7 +420,7 @@ def test_an_original_that_drips_is_given_up_however_large_it_says_it_is(client):
             assert len(chunk) < 1000
 
     with LocalApi(drip) as api, pytest.raises(TransientError, match="no complete answer in time"):
-        one = client(api, retry=Retry(tries=2, first_wait=0.01, attempt=0.3))
+        one = client(api, retry=Retry(Backoff(attempts=2, first=0.01), attempt=0.3))
         one.run(one.fetch_original(f"{api.url}/a.mp4", Nowhere()))
     assert len(api.seen) == 2
 
