@@ -3,11 +3,11 @@
 import pytest
 
 pytest.register_assert_rewrite(
-    "tests.formats.imagefolder_grammar",
+    "tests.formats.row_checks",
     "tests.formats.tar_grammar",
     *(
         f"tests.formats.{family}.{module}"
-        for family in ("coco", "tables", "voc", "yolo")
+        for family in ("coco", "imagefolder", "tables", "voc", "yolo")
         for module in ("cases", "grammar")
     ),
 )

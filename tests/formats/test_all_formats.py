@@ -16,7 +16,7 @@ from pipeline.formats import FORMATS
 from pipeline.sandbox import EVERY_KIND_RECORDS, Sandbox, SandboxOptions
 from pipeline.storage import open_storage
 from tests.formats.coco.grammar import check_tree
-from tests.formats.imagefolder_grammar import check_imagefolder
+from tests.formats.imagefolder.grammar import check_imagefolder
 from tests.formats.tar_grammar import tar_samples
 from tests.formats.voc.grammar import check_voc_tree
 from tests.formats.yolo.grammar import check_yolo_tree

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import pytest
 
-from pipeline.errors import ConfigError
 from pipeline.formats import FORMATS, Entry, Loss, Manifest, Section, load_format
 from pipeline.formats.testing import FormatCases, catalog_of, join_samples, join_shards, samples
 
@@ -30,11 +29,6 @@ def test_no_file_of_one_format_is_a_folder_of_another():
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_format_is_called_what_the_configuration_calls_it(name):
     assert load_format(name).name == name
-
-
-def test_an_unknown_option_is_refused_with_the_known_ones():
-    with pytest.raises(ConfigError, match="box_segmentation"):
-        load_format("coco", {"colour": "red"})
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,13 @@
 """Formats by name: built in, of installed packages, and by their class; and what becomes of their options."""
 
 import pickle
-import re
 import sys
-from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from dataclasses import dataclass
 
 import pytest
-from msgspec import Meta
 
 from pipeline.errors import ConfigError
-from pipeline.formats import FORMATS, BaseFormat, Entry, Manifest, Section, list_formats, load_format, load_formats
+from pipeline.formats import FORMATS, Entry, Manifest, Section, list_formats, load_format, load_formats
 from pipeline.formats.testing import catalog_of, join_samples, samples
 
 
@@ -55,42 +52,6 @@ def test_a_plain_dataclass_checks_its_options_itself():
         load_format(f"{__name__}:Plain", {"scale": "big"})
     with pytest.raises(ConfigError, match="unknown option; known: scale"):
         load_format(f"{__name__}:Plain", {"size": 1})
-
-
-@dataclass(frozen=True)
-class Declared(BaseFormat, Smallest):
-    """A format whose options are declarations."""
-
-    mode: Literal["fast", "exact"] = "fast"
-    parts: tuple[int, ...] = ()
-    share: Annotated[float, Meta(ge=0, le=1)] = 0.5
-    colours: dict[str, str] = field(default_factory=dict)
-
-    name = "declared"
-    manifests = Smallest.manifests
-    render = Smallest.render
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"mode": "slow"}, "mode: must be one of fast, exact, not 'slow'"),
-        ({"mode": None}, "mode: must be one of fast, exact, not None"),
-        ({"share": 1.5}, "share: must be a number from 0 to 1, not 1.5"),
-        ({"share": float("nan")}, "share: must be a number from 0 to 1, not nan"),
-        ({"parts": [1, "two"]}, "parts: is not valid: Expected `int`, got `str`"),
-        ({"colour": "red"}, "colour: unknown option; known: mode, parts, share, colours"),
-    ],
-)
-def test_options_of_a_base_format_are_checked_by_their_annotations(options, message):
-    with pytest.raises(ConfigError, match=re.escape(f"formats.{__name__}:Declared.{message}")):
-        load_format(f"{__name__}:Declared", options)
-
-
-def test_options_get_the_type_of_their_annotation():
-    loaded = load_format(f"{__name__}:Declared", {"parts": [1, 2], "share": 1})
-    assert loaded == Declared(parts=(1, 2), share=1.0)
-    assert isinstance(loaded.share, float)
 
 
 MODULE = """

@@ -12,7 +12,7 @@ from pipeline.formats import Entry, Loss, load_format
 from pipeline.formats.testing import FormatCases, find_losses, join_samples, original_of, strict_json
 from pipeline.formats.webdataset import WebDataset, choose_suffix
 from pipeline.records import Original
-from tests.formats.tables.cases import ANNOTATIONS, TEXT, check_against_source, check_row, sample_with
+from tests.formats.row_checks import ANNOTATIONS, TEXT, check_against_source, check_row, sample_with
 from tests.formats.tables.grammar import ANNOTATION, COLUMNS, MEDIA, check_rows
 from tests.formats.tar_grammar import IMAGES, tar_samples
 from tests.formats.write_golden import golden

@@ -12,7 +12,7 @@ from pipeline.formats import Entry, Loss, load_format
 from pipeline.formats.tables.csv import Csv
 from pipeline.formats.testing import FormatCases, catalog_of, find_losses, join_samples, samples
 from pipeline.records import Annotation, Box
-from tests.formats.tables.cases import (
+from tests.formats.row_checks import (
     ANNOTATIONS,
     bad_masks,
     check_against_source,

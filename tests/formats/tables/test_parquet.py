@@ -16,7 +16,7 @@ from pipeline.formats.tables.arrow import to_parquet
 from pipeline.formats.tables.parquet import OTHER, Parquet
 from pipeline.formats.testing import FormatCases, catalog_of, empty_catalog, find_losses, join_samples
 from pipeline.records import Annotation, Box
-from tests.formats.tables.cases import (
+from tests.formats.row_checks import (
     ANNOTATIONS,
     check_against_source,
     check_row,

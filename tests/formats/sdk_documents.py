@@ -1,19 +1,11 @@
-"""The Synapse SDK's own converters say the same where they and we can say it at all."""
+"""Documents for the Synapse SDK's own converters, so that tests can compare their output with ours."""
 
 import random
 
-import msgspec
 import numpy as np
-import pytest
-from synapse_sdk.utils.converters.coco.from_dm import FromDMToCOCOConverter
-from synapse_sdk.utils.converters.dm.types import build_export_contract
 
-from pipeline.formats import Entry
-from pipeline.formats.coco.format import Coco
-from pipeline.formats.testing import catalog_of, samples
 from pipeline.formats.testing.shapes import mask, ring
 from pipeline.records import Annotation, Box, Mask, Point, Polygon
-from tests.formats.coco.grammar import annotations_of
 
 WIDTH, HEIGHT = 100, 50
 CLASSES = ("bus", "car", "road")
@@ -56,38 +48,3 @@ def document(drawn):
         item = {"id": annotation.id, "classification": annotation.label, "attrs": attrs, "data": data, **extra}
         tools.setdefault(annotation.tool, []).append(item)
     return tools
-
-
-def numbered(drawn):
-    sample = samples()[1]
-    source = msgspec.structs.replace(sample.sample, annotations=drawn, width=WIDTH, height=HEIGHT)
-    return msgspec.structs.replace(sample, sample=source)
-
-
-def rendered(format_, drawn):
-    sample = numbered(drawn)
-    return list(format_.render(sample, catalog_of([sample], configured=CLASSES)))
-
-
-def test_coco_annotations_are_the_sdks():
-    drawn = annotations()
-    converted = FromDMToCOCOConverter(build_export_contract("instance")).convert_item(
-        {"images": [document(drawn)]},
-        annotation_meta=None,
-        item_id="1",
-        file_name="images/empty.png",
-        width=WIDTH,
-        height=HEIGHT,
-    )
-    assert not converted.failures
-    theirs = [item.model_dump() for item in converted.datasets["instances"].annotations]
-    results = rendered(Coco(), drawn)
-    ours = annotations_of(results)
-    assert len(theirs) == len(ours)
-    assert not [result for result in results if not isinstance(result, Entry)]
-    for our, their in zip(ours, theirs, strict=True):
-        assert our["category_id"] == their["category_id"]
-        assert our["bbox"] == their["bbox"]
-        assert our["iscrowd"] == their["iscrowd"]
-        assert our["segmentation"] == (their["segmentation"] or [])
-        assert our["area"] == pytest.approx(their["area"], rel=1e-9)

@@ -9,8 +9,8 @@ from pipeline.formats.imagefolder import ImageFolder
 from pipeline.formats.testing import FormatCases, catalog_of, find_losses, join_samples, samples
 from pipeline.formats.testing.shapes import box, polygon
 from pipeline.records import Annotation, Box, Mask, Polygon, Whole
-from tests.formats.imagefolder_grammar import OBJECTS, check_imagefolder, read_metadata
-from tests.formats.tables.cases import ANNOTATIONS, bad_masks, sample_with
+from tests.formats.imagefolder.grammar import OBJECTS, check_imagefolder, read_metadata
+from tests.formats.row_checks import ANNOTATIONS, bad_masks, sample_with
 from tests.formats.write_golden import golden
 
 # pycocotools and NumPy 2; nothing of ours.

@@ -16,7 +16,7 @@ from pipeline.formats.yolo.format import Yolo
 from pipeline.images.geometry import polygon_area
 from pipeline.model.skeletons import PERSON_EDGES, PERSON_FLIP, PERSON_POINTS, make_skeleton
 from pipeline.records import Annotation, Box, Point, Polygon
-from tests.formats.test_second_opinion import CLASSES, HEIGHT, WIDTH, annotations, document
+from tests.formats.sdk_documents import CLASSES, HEIGHT, WIDTH, annotations, document
 
 PERSON_17 = make_skeleton("person", PERSON_POINTS, PERSON_EDGES, PERSON_FLIP)
 

@@ -14,7 +14,7 @@ from pipeline.formats.testing.shapes import mask
 from pipeline.formats.voc.format import Voc
 from pipeline.formats.voc.planes import PALETTE
 from pipeline.records import Annotation, Box, Polygon
-from tests.formats.test_second_opinion import document
+from tests.formats.sdk_documents import document
 from tests.formats.voc.grammar import check_voc_tree
 
 WIDTH, HEIGHT = 40, 30

@@ -23,7 +23,7 @@ from pipeline.formats.testing.shapes import mask
 from pipeline.model.skeletons import PERSON_EDGES, PERSON_POINTS, make_skeleton
 from pipeline.records import Annotation, Box, Point, Polygon
 from tests.formats.coco.grammar import annotations_of
-from tests.formats.test_second_opinion import CLASSES, HEIGHT, WIDTH, document
+from tests.formats.sdk_documents import CLASSES, HEIGHT, WIDTH, annotations, document
 
 PERSON_17 = make_skeleton("person", PERSON_POINTS, PERSON_EDGES)
 ROLES = ("instances", "person_keypoints", "stuff")
@@ -136,6 +136,19 @@ def test_classes_are_the_same_by_name(drawn):
     written, _ = ours(drawn)
     # The SDK numbers the classes of each item anew; ours are the project's, first and in its order.
     assert [CLASSES[annotation["category_id"] - 1] for annotation in written["instances"]] == said
+
+
+def test_numbers_of_many_digits_are_the_same():
+    drawn = annotations()
+    (their, their_losses), (our, our_losses) = theirs(drawn), ours(drawn)
+    assert not their_losses
+    assert not our_losses
+    for written, expected in zip(our["instances"], their["instances"], strict=True):
+        assert [written[key] for key in ("category_id", "bbox", "iscrowd")] == [
+            expected[key] for key in ("category_id", "bbox", "iscrowd")
+        ]
+        assert written["segmentation"] == (expected["segmentation"] or [])
+        assert written["area"] == pytest.approx(expected["area"], rel=1e-9)
 
 
 def box(identity, *numbers, group="", **attributes):
