@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pipeline.commands.session import Result, make_executor, open_session
 from pipeline.config.export import ExportConfig
-from pipeline.destination.existing import Success, read_success, refuse
+from pipeline.destination.existing import Success, differing, read_success
 from pipeline.destination.lock import Lock, hold
 from pipeline.errors import DestinationError, FailureLimitError
 from pipeline.executors.base import Executor
@@ -58,7 +58,7 @@ def _nothing_failed(workspace: Workspace) -> bool:
             raise DestinationError(storage.url, "holds no finished export to patch; finish it with `run` first")
         return False
     if success.export.key != export.key:
-        refuse(storage, "a finished export", success.export, export)
+        raise differing(storage, "a finished export", success.export, export)
     return not success.ledger.failed_records
 
 

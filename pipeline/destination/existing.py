@@ -5,9 +5,8 @@ A finished export has ``_SUCCESS.json``, an unfinished one a plan below ``_stagi
 
 import csv
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
-from typing import NoReturn
 
 import msgspec
 
@@ -48,6 +47,42 @@ class State(Enum):
     FINISHED = "finished"
 
 
+class Content(Enum):
+    """What is at the destination. *Ours* is the export that the configuration describes."""
+
+    NOTHING = "nothing"
+    UNKNOWN_FILES = "files that no export wrote"
+    HALF_REMOVED = "what is left of an export that was being removed"
+    OUR_PLAN_DAMAGED = "our unfinished export, whose plan is damaged"
+    A_PLAN_DAMAGED = "an unfinished export whose plan is damaged"
+    OURS_FINISHED = "our finished export"
+    ANOTHER_FINISHED = "another finished export"
+    OURS_UNFINISHED = "our unfinished export"
+    ANOTHER_UNFINISHED = "another unfinished export"
+    OLDER_UNFINISHED = "our unfinished export, begun by another version of this package"
+
+
+def _row(resume: State | None, fail: State | None, overwrite: State | None) -> Mapping[str, State | None]:
+    return {"resume": resume, "fail": fail, "overwrite": overwrite}
+
+
+DECISIONS: Mapping[Content, Mapping[str, State | None]] = {
+    # what is there             on_existing: resume           fail                  overwrite; None refuses
+    Content.NOTHING:            _row(State.START,    State.START, State.START),
+    Content.UNKNOWN_FILES:      _row(None,           None,        None),
+    Content.HALF_REMOVED:       _row(None,           None,        State.REPLACE),
+    # It cannot be continued without its plan, only made again.
+    Content.OUR_PLAN_DAMAGED:   _row(State.REPLACE,  None,        State.REPLACE),
+    Content.A_PLAN_DAMAGED:     _row(None,           None,        State.REPLACE),
+    Content.OURS_FINISHED:      _row(State.FINISHED, None,        State.REPLACE),
+    Content.ANOTHER_FINISHED:   _row(None,           None,        State.REPLACE),
+    Content.OURS_UNFINISHED:    _row(State.RESUME,   None,        State.REPLACE),
+    Content.ANOTHER_UNFINISHED: _row(None,           None,        State.REPLACE),
+    # It starts anew, and nothing of the old one may stay.
+    Content.OLDER_UNFINISHED:   _row(State.REPLACE,  None,        State.REPLACE),
+}  # fmt: skip
+
+
 def read_success(storage: Storage) -> Success | None:
     """The verdict of a finished export, or None. Raises DestinationError when it cannot be read."""
     data = storage.find(metadata.SUCCESS)
@@ -65,59 +100,74 @@ def examine(storage: Storage, export: Identity, on_existing: str) -> State:
     Raises DestinationError when ``on_existing`` forbids going on, naming what differs, or when nothing can be read.
     """
     try:
-        return _examine(storage, export, on_existing)
+        content, theirs = look(storage, export)
+        decision = DECISIONS[content][on_existing]
+        if decision is None:
+            raise _refusal(storage, content, theirs, export, on_existing)
     except (StorageError, TransientError) as error:
         raise DestinationError(*error.args) from error
+    return decision
 
 
-def _examine(storage: Storage, export: Identity, on_existing: str) -> State:
+def look(storage: Storage, export: Identity) -> tuple[Content, Identity | None]:
+    """What is at the destination of ``export``, and the identity of the export that is there instead of it."""
     success = read_success(storage)
-    plans = list(_plans(storage, export.key))
-    entries = [entry for entry in storage.entries() if entry != STAGING]
-    folders = [entry for entry in storage.entries(STAGING) if _KEY.fullmatch(entry)]
-    if entries and folders and not success and not plans:
-        if on_existing == "overwrite" or (on_existing == "resume" and folders == [export.key]):
-            return State.REPLACE  # what is there cannot be continued without its plan, only made again
-        raise DestinationError(
-            storage.url, "holds an unfinished export whose plan is damaged; use another path or on_existing: overwrite"
-        )
-    if entries and not success and not plans and storage.size(metadata.FILES) is not None:
-        if on_existing == "overwrite":
-            return State.REPLACE  # a run that replaced an export was stopped while it removed that
-        raise DestinationError(
-            storage.url,
-            "holds what is left of an export that was being removed; on_existing: overwrite goes on with that",
-        )
-    if entries and not success and not plans:
-        names = ", ".join(entries[:3]) + (", …" if len(entries) > 3 else "")
-        raise DestinationError(storage.url, f"holds files that no export wrote ({names}); use an empty path")
-    if on_existing == "fail" and (success or plans):
-        raise DestinationError(storage.url, "holds an export already and on_existing is 'fail'")
-    if on_existing == "overwrite":
-        return State.REPLACE if success or plans else State.START
     if success:
-        if success.export.key != export.key:
-            refuse(storage, "a finished export", success.export, export)
-        return State.FINISHED
-    if any(key == export.key for key, _ in plans):
-        return State.RESUME
-    for _, theirs in plans:
+        same = success.export.key == export.key
+        return (Content.OURS_FINISHED, None) if same else (Content.ANOTHER_FINISHED, success.export)
+    plans = dict(_plans(storage, export.key))
+    if export.key in plans:
+        return Content.OURS_UNFINISHED, None
+    for theirs in plans.values():
         if theirs.values != export.values or theirs.origin != export.origin:
-            refuse(storage, "an unfinished export", theirs, export)
-    # The same export by another version of this package: it starts anew, and nothing of the old one may stay.
-    return State.REPLACE if plans else State.START
+            return Content.ANOTHER_UNFINISHED, theirs
+    if plans:
+        return Content.OLDER_UNFINISHED, None
+    if not _entries(storage):
+        return Content.NOTHING, None
+    folders = [entry for entry in storage.entries(STAGING) if _KEY.fullmatch(entry)]
+    if folders:
+        return (Content.OUR_PLAN_DAMAGED if folders == [export.key] else Content.A_PLAN_DAMAGED), None
+    if storage.size(metadata.FILES) is not None:
+        return Content.HALF_REMOVED, None
+    return Content.UNKNOWN_FILES, None
 
 
-def refuse(storage: Storage, what: str, theirs: Identity, ours: Identity) -> NoReturn:
-    """Raise DestinationError naming what differs between the export that is there and ours."""
+def _entries(storage: Storage) -> list[str]:
+    return [entry for entry in storage.entries() if entry != STAGING]
+
+
+def _refusal(
+    storage: Storage, content: Content, theirs: Identity | None, export: Identity, on_existing: str
+) -> DestinationError:
+    """The error that says why ``content`` stops this run, and what to do."""
+    match content:
+        case Content.UNKNOWN_FILES:
+            entries = _entries(storage)
+            names = ", ".join(entries[:3]) + (", …" if len(entries) > 3 else "")
+            problem = f"holds files that no export wrote ({names}); use an empty path"
+        case Content.HALF_REMOVED:
+            problem = "holds what is left of an export that was being removed; on_existing: overwrite goes on with that"
+        case Content.OUR_PLAN_DAMAGED | Content.A_PLAN_DAMAGED:
+            problem = "holds an unfinished export whose plan is damaged; use another path or on_existing: overwrite"
+        case Content.ANOTHER_FINISHED | Content.ANOTHER_UNFINISHED if theirs and on_existing != "fail":
+            what = "a finished export" if content is Content.ANOTHER_FINISHED else "an unfinished export"
+            return differing(storage, what, theirs, export)
+        case _:
+            problem = "holds an export already and on_existing is 'fail'; use another path, or resume or overwrite"
+    return DestinationError(storage.url, problem)
+
+
+def differing(storage: Storage, what: str, theirs: Identity, ours: Identity) -> DestinationError:
+    """The error that names what differs between the export that is there and ours."""
     names = sorted(theirs.values.keys() | ours.values.keys())
-    differing = [name for name in names if theirs.values.get(name) != ours.values.get(name)]
+    different = [name for name in names if theirs.values.get(name) != ours.values.get(name)]
     if theirs.origin != ours.origin:
-        differing.append(f"the API host ({theirs.origin})")
+        different.append(f"the API host ({theirs.origin})")
     if theirs.version != ours.version:
-        differing.append(f"the version of this package ({theirs.version})")
-    raise DestinationError(
-        storage.url, f"holds {what} that differs in: {', '.join(differing)}; use another path or on_existing: overwrite"
+        different.append(f"the version of this package ({theirs.version})")
+    return DestinationError(
+        storage.url, f"holds {what} that differs in: {', '.join(different)}; use another path or on_existing: overwrite"
     )
 
 
