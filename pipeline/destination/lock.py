@@ -1,20 +1,22 @@
 """One run at a time on one path: a small file that only one of several runs can create.
 
-``_staging/locks/lock.json`` belongs to the run that created it. A run that ended without taking it away is *stale*;
-whoever proves that, or is told to break the lock, does not remove the file (somebody else may be doing the same) but
-creates its successor, ``lock-<run id of the stale one>.json``, and of several only one can. So the holder is the run at
-the end of the chain, and a killed run leaves nothing that has to be undone first. Nothing is decided by a clock or a
-listing.
+``_staging/locks/lock.json`` belongs to the run that created it. A lock whose run ended without removing it is *stale*.
+A run that proves this, or is told to break the lock, does not remove the file, because another run may be doing the
+same. It creates the successor, ``lock-<run id of the stale one>.json``, and only one of several runs can. So the holder
+is the run at the end of the chain, and a killed run leaves nothing that has to be undone first. Nothing is decided by a
+clock or a listing.
 """
 
 import contextlib
 import logging
 import os
 import socket
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import psutil
 
 from pipeline.errors import DestinationError, StorageError, TransientError
 from pipeline.storage import STAGING, Storage
@@ -22,6 +24,7 @@ from pipeline.storage import STAGING, Storage
 _LOCKS = "locks"
 _FIRST = f"{STAGING}/{_LOCKS}/lock.json"
 _LONGEST = 1000
+_ENDED = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +33,10 @@ _running: set[str] = set()
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """Who holds a path: the run, and the process as its own machine would know it again.
+    """Who holds a path: the run, and what its own machine needs to recognise the process.
 
     ``boot`` tells one start of a machine from the next, ``space`` one container from another, ``begun`` one process
-    from a later one of the same number; each ``""`` where the system does not tell.
+    from a later one of the same number. Each is ``""`` where the system does not tell.
     """
 
     run_id: str
@@ -48,35 +51,29 @@ class Holder(msgspec.Struct, frozen=True):
 
     @property
     def is_gone(self) -> bool:
-        """Whether the process is proven to be no more: only its own machine can tell."""
+        """Whether the process is proven to have ended. Only its own machine can tell."""
         here = this_process(self.run_id)
         if (self.host, self.boot, self.space) != (here.host, here.boot, here.space):
             return False  # another start of the machine is no proof: machines share names
-        if self.pid == here.pid and self.begun == here.begun:
-            return self.run_id not in _running  # an earlier run of this very process, which could not let go
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            return False
-        return self.begun != _begun(self.pid) or _is_ended(self.pid)
+        if self.pid == here.pid and _is_same_start(self.begun, here.begun):
+            return self.run_id not in _running  # an earlier run of this very process, which could not release it
+        return not _is_alive(self.pid, self.begun)
 
 
 def _after(holder: Holder) -> str:
-    """Where the one who breaks this holder's lock puts its own."""
+    """The path of the lock that succeeds this holder's."""
     return f"{STAGING}/{_LOCKS}/lock-{holder.run_id}.json"
 
 
 def this_process(run_id: str) -> Holder:
-    """The holder that this process is."""
+    """Return this process as a holder."""
     return Holder(
         run_id=run_id,
         host=socket.gethostname(),
         pid=os.getpid(),
-        boot=_system("/proc/sys/kernel/random/boot_id"),
-        space=_link("/proc/self/ns/pid"),
-        begun=_begun(os.getpid()),
+        boot=_boot(),
+        space=_container(),
+        begun=_begun(psutil.Process()),
     )
 
 
@@ -90,7 +87,7 @@ class Lock:
         self.path = ""
 
     def chain(self) -> list[tuple[str, Holder]]:
-        """Files and holders, the one that counts last; empty when nobody holds the path."""
+        """Lock files and their holders, the valid one last; empty when the path is free."""
         found: list[tuple[str, Holder]] = []
         path = _FIRST
         while len(found) < _LONGEST and (data := self._storage.find(path)) is not None:
@@ -102,17 +99,17 @@ class Lock:
             path = _after(holder)
         return found
 
-    def take(self, *, break_lock: bool = False) -> Holder | None:
-        """Hold the path; returns the run whose lock was broken for it, if any.
+    def acquire(self, *, break_lock: bool = False) -> Holder | None:
+        """Take the path; returns the run whose lock was broken for it, if any.
 
-        Raises DestinationError naming the holder when that may still be at work.
+        Raises DestinationError naming the holder when that run may still be at work.
         """
         chain = self.chain()
         stale = chain[-1][1] if chain else None
         if stale is not None and not (break_lock or stale.is_gone):
             raise held(self._storage, stale)
         path = _after(stale) if stale else _FIRST
-        _running.add(self._me.run_id)  # before anyone can see the file and take its run for one that is over
+        _running.add(self._me.run_id)  # before another run can see the file and take its run for one that has ended
         won = False
         try:
             won = self._storage.create_new(path, msgspec.json.encode(self._me))
@@ -126,21 +123,23 @@ class Lock:
         return stale
 
     def check(self) -> None:
-        """Raise StorageError when another run was told to break this lock: it may be writing here, too."""
+        """Raise StorageError when another run has broken this lock: it may be writing here, too."""
         chain = self.chain()
         if not chain or chain[-1][1] != self._me:
-            by = chain[-1][1] if chain else "somebody"
+            by = chain[-1][1] if chain else "another run"
             raise StorageError(self._storage.url, f"the lock of this run was broken by {by}; this run gives up")
 
     def excludes(self) -> bool:
-        """Whether the store really refuses to create a file twice; where it does not, two runs are not noticed."""
+        """Whether the store really refuses to create a file twice. Where it does not, two runs do not notice each
+        other.
+        """
         # Not the very same bytes: those would be taken for our own, arrived although the answer was lost.
         return not self._storage.create_new(self.path, msgspec.json.encode(self._me) + b"\n")
 
     def release(self) -> None:
-        """Let go of the path. The head of the chain goes first: from then on nobody holds it.
+        """Release the path. The end of the chain goes first: from then on the path is free.
 
-        A store that does not answer is no error: the run has its own end to report, and the lock is stale then.
+        When the store does not answer, the lock stays behind as a stale one: the run has its own end to report.
         """
         _running.discard(self._me.run_id)
         try:
@@ -157,7 +156,7 @@ class Lock:
 
 
 def held(storage: Storage, holder: Holder | None) -> DestinationError:
-    """The refusal of a path that ``holder`` holds."""
+    """The error that refuses a path because ``holder`` holds it."""
     return DestinationError(
         storage.url,
         f"is held by {holder or 'another run'}, which may still be at work; if it is not, the same command with "
@@ -167,9 +166,9 @@ def held(storage: Storage, holder: Holder | None) -> DestinationError:
 
 @contextlib.contextmanager
 def hold(storage: Storage, run_id: str, *, break_lock: bool = False) -> Iterator[Lock]:
-    """The path belongs to this run within the block. Raises DestinationError naming the run that holds it."""
+    """Hold the path within the block. Raises DestinationError naming the run that holds it."""
     lock = Lock(storage, run_id)
-    lock.take(break_lock=break_lock)
+    lock.acquire(break_lock=break_lock)
     try:
         yield lock
     finally:
@@ -187,27 +186,52 @@ def clear_staging(storage: Storage) -> None:
         storage.delete_tree(folder)
 
 
-def _system(path: str) -> str:
+def _boot() -> str:
+    """What tells this start of this machine from others: Linux's own name for it, elsewhere the network card's number.
+
+    Not ``psutil.boot_time()``, which moves when the clock is set.
+    """
     try:
-        return Path(path).read_text(encoding="ascii").strip()
-    except OSError:  # no Linux
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return f"{uuid.getnode():012x}"
+
+
+def _container() -> str:
+    """Which container this process is in, as Linux tells it; ``""`` elsewhere."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
         return ""
 
 
-def _link(path: str) -> str:
-    try:
-        return os.readlink(path)
-    except OSError:  # no Linux
+def _begun(process: psutil.Process) -> str:
+    """When a process began, in clock ticks since the machine did; ``""`` where that moves when the clock is set.
+
+    On Linux both times move with the clock, so their difference does not (proc(5), "starttime").
+    """
+    if not psutil.LINUX:
         return ""
+    return str(round((process.create_time() - psutil.boot_time()) * os.sysconf("SC_CLK_TCK")))
 
 
-def _begun(pid: int) -> str:
-    """When a process began, in ticks since the machine did (proc(5), "starttime"): numbers are used again."""
-    fields = _system(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    return fields[19] if len(fields) > 19 else ""
+def _is_alive(pid: int, begun: str) -> bool:
+    """Whether the process that began then is still at work; the numbers of processes are used again.
+
+    A process that has ended but whose parent has not noticed (a zombie) is not at work. One that this user may not look
+    at counts as alive.
+    """
+    try:
+        process = psutil.Process(pid)
+        return process.status() not in _ENDED and _is_same_start(_begun(process), begun)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
 
 
-def _is_ended(pid: int) -> bool:
-    """Whether only the entry of a process is left, which its parent has not looked at yet."""
-    fields = _system(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    return fields[:1] in (["Z"], ["X"])
+def _is_same_start(one: str, other: str) -> bool:
+    """Whether two starts are the same: within two seconds, because the machine's own start is rounded to one."""
+    if one.isdigit() and other.isdigit():
+        return abs(int(one) - int(other)) <= 2 * os.sysconf("SC_CLK_TCK")
+    return one == other

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -39,7 +40,7 @@ def test_a_path_is_held_by_one_run_and_free_afterwards(storage):
     with hold(storage, "first") as lock:
         assert lock.excludes()
         with pytest.raises(DestinationError, match=rf"is held by run first \(process {os.getpid()} on .*--break-lock"):
-            Lock(storage, "second").take()
+            Lock(storage, "second").acquire()
         lock.check()
     assert list(storage.files()) == []
     with hold(storage, "second"):
@@ -54,7 +55,7 @@ def test_of_many_that_come_at_once_exactly_one_holds_the_path(storage):
         def attempt(lock, barrier=barrier):
             barrier.wait()
             try:
-                lock.take()
+                lock.acquire()
             except DestinationError:
                 return None
             return lock
@@ -75,7 +76,7 @@ def test_a_lock_of_a_process_that_has_ended_is_broken_by_exactly_one(storage):
         lock = Lock(storage, f"run-{number}")
         barrier.wait()
         try:
-            return lock, lock.take()
+            return lock, lock.acquire()
         except DestinationError:
             return None
 
@@ -93,7 +94,7 @@ def test_a_chain_of_killed_runs_is_followed_to_its_end(storage):
     stale(storage)
     stale(storage, "_staging/locks/lock-killed.json", "killed-too")
     with hold(storage, "third"), pytest.raises(DestinationError, match="is held by run third"):
-        Lock(storage, "fourth").take()
+        Lock(storage, "fourth").acquire()
     assert list(storage.files()) == []
 
 
@@ -105,9 +106,9 @@ def test_a_chain_of_killed_runs_is_followed_to_its_end(storage):
 def test_what_cannot_be_proven_dead_is_broken_only_when_told(storage, changes):
     holder = stale(storage, **changes)
     with pytest.raises(DestinationError, match="is held by run killed"):
-        Lock(storage, "second").take()
+        Lock(storage, "second").acquire()
     lock = Lock(storage, "second")
-    assert lock.take(break_lock=True) == holder
+    assert lock.acquire(break_lock=True) == holder
     lock.release()
     assert list(storage.files()) == []
 
@@ -118,10 +119,18 @@ def test_a_number_that_another_process_has_by_now_proves_the_first_one_dead(stor
         pass
 
 
+def test_a_lock_of_an_earlier_version_is_read_as_it_was_meant(storage):
+    """Version 0.1.0 wrote the start of a process in clock ticks, as Linux has it in ``/proc/<pid>/stat``."""
+    ticks = Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()[19]
+    stale(storage, pid=os.getppid(), begun=ticks)
+    with pytest.raises(DestinationError, match="is held by"):
+        Lock(storage, "second").acquire()
+
+
 def test_an_unreadable_lock_is_somebody_elses(storage):
     storage.write(LOCK, b"\x00")
     with pytest.raises(DestinationError, match="an unknown machine"):
-        Lock(storage, "second").take()
+        Lock(storage, "second").acquire()
     with hold(storage, "second", break_lock=True):
         pass
     assert list(storage.files()) == []
@@ -129,8 +138,8 @@ def test_an_unreadable_lock_is_somebody_elses(storage):
 
 def test_a_run_whose_lock_was_broken_gives_up_and_leaves_the_others_alone(storage):
     first, second = Lock(storage, "first"), Lock(storage, "second")
-    first.take()
-    second.take(break_lock=True)
+    first.acquire()
+    second.acquire(break_lock=True)
     with pytest.raises(StorageError, match="was broken by run second"):
         first.check()
     first.release()
@@ -141,7 +150,7 @@ def test_a_run_whose_lock_was_broken_gives_up_and_leaves_the_others_alone(storag
 
 def test_a_run_of_this_process_that_could_not_let_go_is_in_nobodys_way(storage):
     lock = Lock(storage, "first")
-    lock.take()
+    lock.acquire()
     data = storage.read(LOCK)
     lock.release()
     storage.write(LOCK, data)
@@ -202,7 +211,7 @@ def test_a_lock_taken_over_while_a_run_is_at_work_stops_it_before_it_publishes(t
         deadline = time.monotonic() + 60
         while storage.find(LOCK) is None and time.monotonic() < deadline:
             time.sleep(0.01)
-        Lock(storage, "intruder").take(break_lock=True)
+        Lock(storage, "intruder").acquire(break_lock=True)
         _, told = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "was broken by run intruder" in told
