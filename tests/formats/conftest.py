@@ -1,4 +1,4 @@
-"""Lets the shared cases explain their failures as tests do."""
+"""Asserts in the shared modules explain their failures as those of test modules do."""
 
 import pytest
 

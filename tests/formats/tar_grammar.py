@@ -27,7 +27,7 @@ IMAGES = frozenset(
 
 
 def members(data):
-    """Name and bytes of each member; AssertionError for anything but plain files of nobody, at no time."""
+    """Name and bytes of each member; AssertionError for anything but plain files with owner 0 and time 0."""
     assert len(data) % BLOCK == 0
     assert data.endswith(bytes(2 * BLOCK)), "an archive ends with two blocks of zeros"
     found = []

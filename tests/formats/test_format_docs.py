@@ -1,4 +1,4 @@
-"""What the pages in docs/formats say is what the formats do: their options, their trees and their examples."""
+"""The pages in docs/formats match the formats: their options, their trees and their examples."""
 
 import ast
 import dataclasses

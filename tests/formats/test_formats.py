@@ -1,4 +1,4 @@
-"""All formats together, and the cases themselves: a suite that lets a bad format pass is no suite."""
+"""All formats together, and the conformance suite itself, which must find a format that breaks its contract."""
 
 import pickle
 import re

@@ -1,4 +1,4 @@
-"""What formats say becomes of each kind of annotation is what becomes of it."""
+"""What formats declare to become of each kind of annotation is what becomes of it."""
 
 import dataclasses
 import itertools

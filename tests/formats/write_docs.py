@@ -1,4 +1,4 @@
-"""Write the tables of losses in ``docs/formats.md`` anew from what the formats declare.
+"""Write the tables of losses in ``docs/formats.md`` from what the formats declare.
 
 ::
 

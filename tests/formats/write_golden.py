@@ -1,4 +1,4 @@
-"""Write the golden files anew, to be read in the diff before they are committed.
+"""Write the golden files again. Read the diff before you commit it.
 
 ::
 

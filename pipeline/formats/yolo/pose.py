@@ -29,7 +29,7 @@ def choose_skeleton(catalog: Catalog, name: str) -> Skeleton | None:
         if skeleton.name == name:
             return skeleton
     known = ", ".join(repr(skeleton.name) for skeleton in catalog.skeletons)
-    raise ConfigError("formats.yolo.skeleton", f"there is no skeleton {name!r}; there are: {known}")
+    raise ConfigError("formats.yolo.skeleton", f"unknown skeleton {name!r}; known: {known}")
 
 
 def render_pose(sample: Sample, size: Size, catalog: Catalog, skeleton: str) -> Rows:

@@ -26,7 +26,7 @@ def check_tree(tree):
     for path, data in tree.items():
         match = NAME.fullmatch(path)
         if not match:
-            assert not path.startswith("annotations/"), f"{path} is no name of a COCO file"
+            assert not path.startswith("annotations/"), f"{path} is not the name of a COCO file"
             continue
         content = check_instances(data)
         if match["kind"] == "stuff":

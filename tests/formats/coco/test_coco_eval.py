@@ -74,7 +74,7 @@ def truth_of(folder, records, kind, written):
     annotations = []
     for row in rows_of(folder):
         image = images.get(int(row["image_id"]))
-        known = media.get((int(row["record_id"]), row["media"]))  # None of a file that nobody annotated
+        known = media.get((int(row["record_id"]), row["media"]))  # None for a file without annotations
         if image and known:
             # Of two annotations with the same id the second one is at fault.
             things = [thing for thing in known.things if known.faulty.get(thing.id, DUPLICATE) == DUPLICATE]

@@ -198,7 +198,7 @@ def check_plane(data, width, height):
 
 def _whole(element, path):
     text = element.findtext(path)
-    assert _WHOLE.fullmatch(text), f"{path} is no whole number: {text!r}"
+    assert _WHOLE.fullmatch(text), f"{path} is not a whole number: {text!r}"
     return int(text)
 
 

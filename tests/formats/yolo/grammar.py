@@ -140,7 +140,7 @@ def check_yolo_tree(root, *, images=True, without_labels=(), task="detect"):
     """Check an exported YOLO dataset; returns the rows of every label file by its path below ``root``.
 
     With ``images=False`` (originals were not exported) only the label files and settings are checked.
-    ``without_labels`` are paths of images that rightly have no label file (files that are no image, say).
+    ``without_labels`` are paths that rightly have no label file, for example files that are not images.
     """
     root = Path(root)
     classes = (root / "classes.txt").read_text(encoding="utf-8").splitlines()
@@ -168,7 +168,7 @@ def check_yolo_tree(root, *, images=True, without_labels=(), task="detect"):
         if image.relative_to(root).as_posix() in without_labels:
             continue
         wanted[label] = image
-        assert label.is_file(), f"{image} has no label file: unlabelled or forgotten, nobody can tell"
+        assert label.is_file(), f"{image} has no label file: unlabelled and forgotten look the same"
     for path in labels:
         assert root / path in wanted, f"{path} has no image"
     for split in ("train", "val", "test"):

@@ -223,7 +223,7 @@ def test_a_box_of_another_skeletons_object_is_left_out():
 
 
 def test_a_skeleton_that_is_not_there_is_refused_with_those_that_are():
-    with pytest.raises(ConfigError, match="there is no skeleton 'dog'; there are: 'person', 'arrow'"):
+    with pytest.raises(ConfigError, match="unknown skeleton 'dog'; known: 'person', 'arrow'"):
         list(Yolo(task="pose", skeleton="dog").manifests(catalog_of(samples())))
 
 
