@@ -1,6 +1,5 @@
 """A local Synapse API on 127.0.0.1, for demonstrations, tests and benchmarks."""
 
-from pipeline.sandbox.command import add_arguments, main
 from pipeline.sandbox.faults import Fault, parse_fault
 from pipeline.sandbox.instance import Sandbox
 from pipeline.sandbox.nasty import EVERY_KIND_RECORDS, NASTY_KINDS
@@ -21,7 +20,5 @@ __all__ = [
     "Sandbox",
     "SandboxOptions",
     "Thing",
-    "add_arguments",
-    "main",
     "parse_fault",
 ]

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -14,7 +15,7 @@ from pipeline.sandbox.instance import Sandbox
 from pipeline.sandbox.options import SandboxOptions
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options on ``parser``; their defaults are those of :class:`SandboxOptions`."""
     hints = get_type_hints(SandboxOptions)
     default = SandboxOptions()
@@ -51,8 +52,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ready-file", type=Path, metavar="PATH", help="write the connection as JSON once listening")
 
 
-def main(arguments: argparse.Namespace) -> int:
-    """Serve until SIGTERM or SIGINT; returns the exit code."""
+def serve(arguments: Sequence[str], program: str = "python -m pipeline.sandbox") -> int:
+    """Read the command's options and serve until SIGTERM or SIGINT; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog=program, description="Serve a local Synapse API with made-up data, for trying things out."
+    )
+    _add_arguments(parser)
+    return _serve(parser.parse_args(arguments))
+
+
+def _serve(arguments: argparse.Namespace) -> int:
     options = SandboxOptions(
         profile=arguments.profile,
         records=arguments.records,

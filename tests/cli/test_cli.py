@@ -265,7 +265,7 @@ def test_what_fails_on_the_way_out_of_a_stopped_run_is_not_the_reason(tidy, tmp_
         finally:
             raise TransientError("a worker was lost")
 
-    monkeypatch.setattr(cli, "run", stopped)
+    monkeypatch.setattr("pipeline.run.run", stopped)
     monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
     assert cli.main(["run", str(write_config(tmp_path, settings(tidy, tmp_path / "out")))]) == 143
     assert "a worker was lost" not in capsys.readouterr().err

@@ -1,0 +1,46 @@
+"""What commands print with: lines without markup, numbers and sizes for people, and progress."""
+
+import os
+import shutil
+import sys
+
+from rich.console import Console
+
+from pipeline.progress import Bar, Lines, Listener, printable
+
+
+def make_console() -> Console:
+    """The console that results are printed on: no line is broken, and nothing is coloured by guess."""
+    return Console(soft_wrap=True, highlight=False)
+
+
+def make_listener() -> Listener:
+    """Progress as a bar on a terminal, as lines in a log."""
+    console = Console()
+    return Bar(console) if console.is_terminal else Lines(lambda line: print(printable(line), flush=True))
+
+
+def say(console: Console, text: str) -> None:
+    """Print a line, in which names from the server are neither markup nor commands to the terminal."""
+    console.print(printable(text), markup=False)
+
+
+def program() -> str:
+    """How to call this program again from the current folder."""
+    if shutil.which("synapse-export"):
+        return "synapse-export"
+    return f"{os.path.relpath(sys.executable)} -m pipeline"
+
+
+def number(value: int) -> str:
+    """``12,345``."""
+    return f"{value:,}"
+
+
+def size(value: float) -> str:
+    """Bytes as ``12 kB`` or ``3 MB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"

@@ -1,0 +1,49 @@
+"""Arguments and options that several commands share."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from pipeline.config import ExportConfig
+    from pipeline.storage import Storage
+
+ConfigFile = Annotated[str, typer.Argument(metavar="CONFIG", help="a YAML file that describes the export")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="override a key of the configuration: --set run.workers=4"),
+]
+BreakLock = Annotated[
+    bool,
+    typer.Option(
+        "--break-lock",
+        help="take over the lock of a run that is known to be dead, for example because its machine was lost",
+    ),
+]
+ExportPlace = Annotated[
+    str,
+    typer.Argument(
+        metavar="PATH|CONFIG",
+        help="a folder or URL that holds an export, or the configuration it was made with (for its storage and "
+        "credentials)",
+    ),
+]
+
+
+def load(path: str, overrides: list[str] | None) -> "ExportConfig":
+    """The configuration in a file, with its overrides. Raises ConfigError."""
+    from pipeline.config import load_config
+
+    return load_config(path, overrides or ())
+
+
+def open_place(place: str) -> "Storage":
+    """The storage at a path or URL, or the one that a configuration names, with its options and credentials."""
+    if Path(place).suffix in {".yaml", ".yml"}:
+        from pipeline.stages.workspace import Settings, Workspace
+
+        return Workspace(Settings(load(place, None).model_dump(mode="json"))).storage
+    from pipeline.storage import open_storage
+
+    return open_storage(place)

@@ -1,0 +1,16 @@
+"""``retry-failed``: try the failed records of a finished export again."""
+
+from pipeline.cli.options import BreakLock, ConfigFile, Overrides, load
+
+
+def command(config: ConfigFile, overrides: Overrides = None, break_lock: BreakLock = False) -> None:
+    """Try the failed records of an export again.
+
+    Only those are fetched. The dataset is patched to what a run without these failures would have written.
+    """
+    from pipeline.cli.console import make_listener
+    from pipeline.cli.result import print_result
+    from pipeline.commands.retry_failed import retry_failed
+
+    loaded = load(config, overrides)
+    print_result(retry_failed(loaded, listener=make_listener(), break_lock=break_lock), loaded, config)

@@ -1,0 +1,13 @@
+"""``sandbox``: serve a local Synapse API with made-up data."""
+
+import typer
+
+PASS_ALL = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+"""The options are the sandbox's own: its parser reads them, and it is imported for this command only."""
+
+
+def command(context: typer.Context) -> int:
+    """Serve a local Synapse API with made-up data."""
+    from pipeline.sandbox.command import serve
+
+    return serve(context.args, program="synapse-export sandbox")
