@@ -3,7 +3,6 @@
 import importlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -11,10 +10,9 @@ from typing import Any
 import msgspec
 
 from pipeline.errors import ConfigError
+from pipeline.formats.completed import CompletedFormat
 from pipeline.formats.options import OptionError, option_defaults
-from pipeline.formats.protocol import BaseFormat, Entry, Format, Loss, Manifest
-from pipeline.model.catalog import Catalog
-from pipeline.records import NumberedSample
+from pipeline.formats.protocol import BaseFormat, Format
 
 FORMATS: Mapping[str, str] = {
     "coco": "pipeline.formats.coco:Coco",
@@ -84,51 +82,13 @@ def load_format(name: str, options: Mapping[str, Any] | None = None) -> BaseForm
         loaded = factory(**(options or {}))
     except OptionError as error:
         raise ConfigError(f"formats.{name}.{error.option}", error.problem) from error
-    except (TypeError, ValueError) as error:
+    except (NameError, TypeError, ValueError) as error:  # NameError: an annotation names a type that is not there
         raise ConfigError(f"formats.{name}", str(error)) from error
     if isinstance(loaded, BaseFormat):
         return loaded
     if isinstance(loaded, Format):
         return CompletedFormat(loaded)
     raise ConfigError(f"formats.{name}", "is not a format: name, needs_payload, render and manifests are required")
-
-
-@dataclass(frozen=True)
-class CompletedFormat(BaseFormat):
-    """A format that is not a :class:`BaseFormat`, with the defaults of one for the members that it does not have."""
-
-    format: Format
-
-    def __post_init__(self) -> None:
-        """Leave the options to the format itself."""
-
-    @property
-    def name(self) -> str:
-        """The format's own name."""
-        return self.format.name
-
-    @property
-    def needs_payload(self) -> bool:
-        """The format's own answer."""
-        return self.format.needs_payload
-
-    @property
-    def needs_originals(self) -> bool:
-        """The format's own answer, if it has one."""
-        return bool(getattr(self.format, "needs_originals", False))
-
-    @property
-    def reader_memory(self) -> float:
-        """The format's own number, if it has one."""
-        return float(getattr(self.format, "reader_memory", 0.0))
-
-    def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:
-        """Return the bytes and the losses of one sample."""
-        return self.format.render(sample, catalog)
-
-    def manifests(self, catalog: Catalog) -> Iterable[Manifest]:
-        """Return the files joined from all shards."""
-        return self.format.manifests(catalog)
 
 
 def _load_class(name: str) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from pipeline import formats
 from pipeline.formats import FORMATS, Entry, Loss, Manifest, Section, load_format
 from pipeline.formats.testing import FormatCases, catalog_of, join_samples, join_shards, samples
 
@@ -24,6 +25,15 @@ def test_paths_of_all_formats_are_disjoint_also_on_case_blind_disks():
 def test_no_file_of_one_format_is_a_folder_of_another():
     paths = {path for name in FORMATS for path in join_samples(load_format(name), samples(), catalog_of(samples()))}
     assert not {path for path in paths if any(other.startswith(f"{path}/") for other in paths)}
+
+
+def test_the_public_names_are_these():
+    assert formats.__all__ == [
+        "FORMATS", "KEPT", "BaseFormat", "Catalog", "Entry", "Format", "FormatInfo", "Kind", "Loss", "Manifest",
+        "OptionError", "Section", "Support", "list_formats", "load_format", "load_formats",
+    ]  # fmt: skip
+    assert all(hasattr(formats, name) for name in formats.__all__)
+    assert all(hasattr(formats.testing, name) for name in formats.testing.__all__)
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -60,3 +60,15 @@ def test_options_are_checked_without_a_configuration_too():
 def test_an_unknown_option_of_any_format_is_refused(name):
     with pytest.raises(ConfigError, match=rf"^formats\.{name}\.colour: unknown option; (known: |it has none)"):
         load_format(name, {"colour": "red"})
+
+
+@dataclass(frozen=True)
+class Unresolved(Declared):
+    """A format with an annotation that names a type that is not there."""
+
+    size: "Missing" = 1  # noqa: F821  # what the test is about
+
+
+def test_an_annotation_that_names_nothing_is_refused():
+    with pytest.raises(ConfigError, match="name 'Missing' is not defined"):
+        load_format(f"{__name__}:Unresolved")
