@@ -103,6 +103,7 @@ def run_python(installed, project, *arguments):
     return done.stdout
 
 
+@pytest.mark.xdist_group("wheels")
 def test_its_own_test_passes_where_only_wheels_are_installed(installed, project):
     code = "import box_lines, pipeline; print(pipeline.__file__)"
     assert run_python(installed, project, "-c", code).startswith(str(installed))
@@ -110,6 +111,7 @@ def test_its_own_test_passes_where_only_wheels_are_installed(installed, project)
     assert re.search(r"^\d\d passed", passed, re.MULTILINE), passed
 
 
+@pytest.mark.xdist_group("wheels")
 def test_its_name_is_known_where_it_is_installed(installed, project):
     listed = run_python(installed, project, "-m", "pipeline", "formats")
     assert "box_lines (of the package box-lines): Boxes in boxes/<split>.jsonl" in listed
@@ -118,6 +120,7 @@ def test_its_name_is_known_where_it_is_installed(installed, project):
     assert run_python(installed, project, "-c", code).strip() == "BoxLines(corners=True)"
 
 
+@pytest.mark.xdist_group("wheels")
 def test_its_types_are_right_where_it_is_installed(installed, project):
     checked = run_python(
         installed, project, "-m", "mypy", "--strict", "--cache-dir", os.devnull, "box_lines.py", "test_box_lines.py"
