@@ -7,6 +7,7 @@ from pipeline.errors import DestinationError
 from pipeline.model.catalog import Catalog, ShardSummary
 from pipeline.model.ledger import Ledger
 from pipeline.model.shards import Shard
+from pipeline.model.source import ExtractedRecord, Project
 from pipeline.stages.catalog import catalog_of
 from pipeline.stages.extract import take
 from pipeline.stages.plan import read_given
@@ -14,7 +15,6 @@ from pipeline.stages.render import WriteInput, number
 from pipeline.stages.workspace import Workspace
 from pipeline.staging.area import Offset
 from pipeline.storage import open_storage
-from pipeline.synapse.source import ExtractedRecord, Project
 
 SAMPLED_RECORDS = 100
 _LEAST_SAMPLED_FROM = 1000

@@ -15,13 +15,13 @@ from pipeline.destination.existing import Success, read_success
 from pipeline.destination.lock import hold
 from pipeline.errors import DestinationError, PreflightError
 from pipeline.executors.base import Executor, SerialExecutor
+from pipeline.model.source import Project
 from pipeline.progress import Listener, Reporter, Silence
 from pipeline.stages.patch import read_patch
 from pipeline.stages.preflight import check, settle_paths
 from pipeline.stages.sequence import tidy_up, update_class_lock
 from pipeline.stages.workspace import Settings, Workspace, Workspaces
 from pipeline.storage import STAGING
-from pipeline.synapse.source import Project
 
 
 class Result(msgspec.Struct, frozen=True):

@@ -17,7 +17,8 @@ import msgspec
 from pipeline.config.export import ExportConfig
 from pipeline.config.side_files import read_side_file, write_side_file
 from pipeline.errors import ConfigError
-from pipeline.model.catalog import Catalog, ClassNames, class_names, normalise_label
+from pipeline.model.catalog import Catalog
+from pipeline.model.labels import ClassNames, class_names, normalise_label
 
 VERSION = 1
 LOCK = "metadata/classes.lock.json"

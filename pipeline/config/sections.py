@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from pipeline.model.catalog import SPLIT_NAME, normalise_label
+from pipeline.model.labels import normalise_label
 from pipeline.model.skeletons import PERSON_EDGES, PERSON_FLIP, PERSON_POINTS
+from pipeline.model.splits import SPLIT_NAME
 
 RECORD_KEY = "record"
 _HOST_NAME = re.compile(r"\w[\w-]*(\.[\w-]+)*\.?")

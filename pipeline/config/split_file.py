@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from pipeline.config.export import SplitConfig
 from pipeline.errors import ConfigError
-from pipeline.model.catalog import SPLIT_NAME, UNASSIGNED, normalise_label, split_by_category, split_by_hash
+from pipeline.model.splits import SPLIT_NAME, UNASSIGNED, key_text, split_by_category, split_by_hash
 from pipeline.records import Sample
 
 _SPLIT = re.compile(SPLIT_NAME)
@@ -94,18 +94,6 @@ def split_of(sample: Sample, split: SplitConfig, listed: SplitFile | None = None
         key = sample.group if split.groups else str(sample.record_id)
         return (listed.find(key) if key else None) or UNASSIGNED
     return "train"
-
-
-def key_text(value: object) -> str:
-    """A value of ``split.key`` as text, the same from the API and from a file; ``""`` when it is no value.
-
-    Texts, whole numbers and truth values are; lists, objects and fractions are not.
-    """
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    return normalise_label(value) if isinstance(value, str) else ""
 
 
 def read_split_file(data: bytes, split: SplitConfig) -> SplitFile:

@@ -14,8 +14,8 @@ from pipeline.errors import FormatError
 from pipeline.formats import Loss, Manifest, Section
 from pipeline.formats.encoding import csv_line
 from pipeline.model.catalog import Catalog
+from pipeline.model.source import Copied
 from pipeline.records import Failure, NumberedSample, Sample
-from pipeline.synapse.source import Copied
 
 RECORDS = "metadata/records.csv"
 FAILURES = "metadata/failures.jsonl"

@@ -13,11 +13,11 @@ from pipeline.images.files import as_jpeg
 from pipeline.images.orientation import is_wrong_size, resized
 from pipeline.model.catalog import Catalog
 from pipeline.model.ledger import FormatCount, Ledger
+from pipeline.model.source import Copied
 from pipeline.reasons import Reason
 from pipeline.records import Failure, NumberedSample, Original
 from pipeline.staging.area import Part, Staging
 from pipeline.storage import Storage
-from pipeline.synapse.source import Copied
 
 _BATCH_BYTES = 16 * 2**20  # of files that are written together, and of items that are held before they are put aside
 

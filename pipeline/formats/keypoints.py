@@ -7,7 +7,8 @@ import msgspec
 from pipeline.formats import Loss
 from pipeline.formats.images import Rectangle, place_box
 from pipeline.images.geometry import enclosing
-from pipeline.model.catalog import Catalog, Skeleton
+from pipeline.model.catalog import Catalog
+from pipeline.model.skeletons import Skeleton
 from pipeline.reasons import Reason
 from pipeline.records import Box, Point, Sample
 

@@ -5,20 +5,14 @@ Shards report a :class:`ShardSummary`; :func:`combine` adds summaries up in any 
 so no result can depend on the number of workers, the shard size or the order of arrival.
 """
 
-import hashlib
-import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
-from typing import Any
 
 import msgspec
 
-SPLIT_ORDER = ("train", "val", "test")
-GROUND_TRUTH_SPLITS = {"train": "train", "validation": "val", "test": "test"}
-UNASSIGNED = "unassigned"
-SPLIT_NAME = r"[a-z][a-z0-9_-]*"
-_PLAIN_WORD = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+from pipeline.model.labels import ClassNames, class_names, normalise_label
+from pipeline.model.skeletons import Skeleton
+from pipeline.model.splits import order_splits
 
 
 class ShardSummary(msgspec.Struct):
@@ -52,35 +46,6 @@ def combine(left: ShardSummary, right: ShardSummary) -> ShardSummary:
 
 def _add(left: Mapping[str, int], right: Mapping[str, int]) -> dict[str, int]:
     return {key: left.get(key, 0) + right.get(key, 0) for key in left.keys() | right.keys()}
-
-
-class Skeleton(msgspec.Struct, frozen=True):
-    """An object made of named keypoints.
-
-    ``name`` is its category; ``points`` are the classes of its keypoints in order (each at most once); ``edges`` are
-    pairs of positions in ``points``, from 0, to be drawn as lines; ``flip[i]`` is the position of the point that takes
-    the place of point ``i`` in a mirrored image (``i`` itself for points in the middle).
-    """
-
-    name: str
-    points: tuple[str, ...]
-    edges: tuple[tuple[int, int], ...] = ()
-    flip: tuple[int, ...] = ()
-
-
-class ClassNames(msgspec.Struct, frozen=True):
-    """What the user wants of class names: old names and their new ones, and names (old or new) to leave out.
-
-    All names are normalised (:func:`normalise_label`); :func:`class_names` makes one from a configuration.
-    """
-
-    rename: dict[str, str] = {}
-    drop: tuple[str, ...] = ()
-
-    def final(self, label: str) -> str | None:
-        """The class of a label, or None when it is left out."""
-        name = self.rename.get(label, label)
-        return None if not name or label in self.drop or name in self.drop else name
 
 
 class Catalog(msgspec.Struct, frozen=True):
@@ -152,7 +117,7 @@ def build_catalog(
         classes=tuple(sources),
         class_sources=tuple(sources.values()),
         class_of_label={label: position[final] for label in observed if (final := names.final(label)) is not None},
-        splits=_ordered_splits(summary.splits) or {"train": 0},
+        splits=order_splits(summary.splits) or {"train": 0},
         samples=summary.samples,
         annotations=summary.annotations,
         skeletons=skeletons,
@@ -161,76 +126,6 @@ def build_catalog(
     )
 
 
-def class_names(rename: Mapping[str, str], drop: Iterable[str]) -> ClassNames:
-    """The wishes of a configuration, in an order that does not depend on how they were written down."""
-    renames = {normalise_label(old): normalise_label(new) for old, new in rename.items()}
-    return ClassNames(dict(sorted(renames.items())), tuple(sorted(set(map(normalise_label, drop)))))
-
-
 def total(summaries: Iterable[ShardSummary]) -> ShardSummary:
     """All summaries combined."""
     return reduce(combine, summaries, ShardSummary())
-
-
-def normalise_label(label: str) -> str:
-    """A class name as the platform compares it: trimmed and NFC-normalised."""
-    return unicodedata.normalize("NFC", label.strip())
-
-
-def _ordered_splits(splits: Mapping[str, int]) -> dict[str, int]:
-    known = [split for split in SPLIT_ORDER if split in splits]
-    return {split: splits[split] for split in known + sorted(splits.keys() - set(SPLIT_ORDER))}
-
-
-def configured_classes(configuration: Any) -> list[str]:
-    """The classes of a project's ``configuration``, in the order of record.
-
-    For each tool in configuration order, each schema entry in order, the first occurrence wins. Both shapes are
-    read, tool by tool: ``{"classification_schema": [{"code": "car"}, …]}`` and the older ``["car", …]``; entries
-    that are neither are left out.
-    """
-    tools = configuration.get("classification") if isinstance(configuration, dict) else None
-    found: dict[str, None] = {}
-    for tool in tools.values() if isinstance(tools, dict) else ():
-        entries = tool.get("classification_schema") if isinstance(tool, dict) else tool
-        for entry in entries if isinstance(entries, list) else ():
-            code = entry.get("code") if isinstance(entry, dict) else entry
-            if isinstance(code, str) and normalise_label(code):
-                found.setdefault(normalise_label(code))
-    return list(found)
-
-
-def configured_points(configuration: Any) -> list[str]:
-    """The classes of the tool ``keypoint`` alone, in the same order."""
-    tools = configuration.get("classification") if isinstance(configuration, dict) else None
-    own = {"keypoint": tools.get("keypoint")} if isinstance(tools, dict) else {}
-    return configured_classes({"classification": own})
-
-
-def split_by_hash(key: str, ratios: Mapping[str, float]) -> str:
-    """The split of a key, from its hash alone: independent of order, of other records and of worker count.
-
-    ``sha256(key)`` as a big-endian integer, modulo 100, against the cumulated ratios in per cent, as the Synapse
-    SDK's Pascal VOC export does; digits beyond the modulus refine it, so that ratios need not be whole per cents.
-    """
-    digest = int.from_bytes(hashlib.sha256(key.encode()).digest(), "big")
-    point = digest % 100 + (digest // 100 % 1_000_000) / 1_000_000
-    bound = 0.0
-    chosen = ""
-    for split, ratio in ratios.items():
-        if ratio <= 0:
-            continue
-        chosen = split
-        bound += ratio * 100
-        if point < bound - 1e-9:
-            break
-    return chosen
-
-
-def split_by_category(category: str) -> str:
-    """The split of a ground truth category; a record without one is ``unassigned``, never trained on by accident.
-
-    A split becomes a folder name, so a category that is not a plain word is no split either.
-    """
-    name = category.strip().lower()
-    return GROUND_TRUTH_SPLITS.get(name, name) if _PLAIN_WORD.fullmatch(name) else UNASSIGNED

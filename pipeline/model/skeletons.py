@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from pipeline.model.catalog import Skeleton
+import msgspec
 
 PERSON = "person"
 REST = "keypoints"
@@ -23,6 +23,20 @@ PERSON_EDGES = (
     ("right_ear", "right_shoulder"),
 )  # fmt: skip
 PERSON_FLIP = tuple((left, left.replace("left", "right")) for left in PERSON_POINTS if left.startswith("left"))
+
+
+class Skeleton(msgspec.Struct, frozen=True):
+    """An object made of named keypoints.
+
+    ``name`` is its category; ``points`` are the classes of its keypoints in order (each at most once); ``edges`` are
+    pairs of positions in ``points``, from 0, to be drawn as lines; ``flip[i]`` is the position of the point that takes
+    the place of point ``i`` in a mirrored image (``i`` itself for points in the middle).
+    """
+
+    name: str
+    points: tuple[str, ...]
+    edges: tuple[tuple[int, int], ...] = ()
+    flip: tuple[int, ...] = ()
 
 
 def make_skeleton(

@@ -10,9 +10,11 @@ import numpy as np
 from pipeline.config.class_lock import check_new
 from pipeline.config.export import ExportConfig, SplitConfig
 from pipeline.errors import StagingError
-from pipeline.model.catalog import UNASSIGNED, Catalog, ShardSummary, Skeleton, build_catalog, class_names, total
+from pipeline.model.catalog import Catalog, ShardSummary, build_catalog, total
+from pipeline.model.labels import class_names
 from pipeline.model.naming import colliding_hashes, fold, fold_hash, resolve_collisions
-from pipeline.model.skeletons import derive_skeletons, keep_locked, make_skeleton
+from pipeline.model.skeletons import Skeleton, derive_skeletons, keep_locked, make_skeleton
+from pipeline.model.splits import UNASSIGNED
 from pipeline.progress import Reporter
 from pipeline.staging.area import ExtractMarker, Given, Offset, Plan, StagedCatalog, Staging
 

@@ -2,10 +2,10 @@
 
 import msgspec
 
-from pipeline.model.catalog import ClassNames
+from pipeline.model.labels import ClassNames
+from pipeline.model.source import ExtractedRecord
 from pipeline.reasons import Reason
 from pipeline.records import Annotation, Failure, Sample
-from pipeline.synapse.source import ExtractedRecord
 
 
 def without_empty(record: ExtractedRecord, names: ClassNames) -> ExtractedRecord:

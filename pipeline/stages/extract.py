@@ -8,10 +8,12 @@ import msgspec
 from pipeline.config.export import ExportConfig, SplitConfig
 from pipeline.config.split_file import SplitFile, split_of
 from pipeline.executors.base import Executor
-from pipeline.model.catalog import ShardSummary, class_names
+from pipeline.model.catalog import ShardSummary
+from pipeline.model.labels import class_names
 from pipeline.model.ledger import Ledger, merge_ledgers
 from pipeline.model.naming import fold_hash, proposed_stem_and_suffix
 from pipeline.model.shards import Shard, unpack_keys
+from pipeline.model.source import ExtractedRecord
 from pipeline.progress import Reporter
 from pipeline.reasons import Reason
 from pipeline.records import Failure, Point, Sample
@@ -21,7 +23,6 @@ from pipeline.stages.workspace import Settings, TaskContext, Workspace, open_wor
 from pipeline.staging.area import ExtractMarker, Plan
 from pipeline.staging.samples import StagedSample, encode_sample
 from pipeline.staging.spool import Place, Spool
-from pipeline.synapse.source import ExtractedRecord
 
 type Aside = tuple[StagedSample, Place]
 """A sample as it is staged, and where in the spool its bytes are."""

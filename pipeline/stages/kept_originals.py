@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from pipeline.model.source import Copied, Wanted
 from pipeline.records import Failure
 from pipeline.stages.workspace import Workspace
 from pipeline.staging.area import seal, unseal
-from pipeline.synapse.source import Copied, Wanted
 
 
 class _Copy(msgspec.Struct, frozen=True, array_like=True):

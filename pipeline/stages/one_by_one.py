@@ -13,11 +13,11 @@ import msgspec
 from pipeline.destination.shard_writer import ShardOutput
 from pipeline.errors import ExportError
 from pipeline.model.shards import Shard, pack_keys, unpack_keys
+from pipeline.model.source import Copied, ExtractedRecord
 from pipeline.reasons import Reason
 from pipeline.records import Failure, NumberedSample
 from pipeline.stages.workspace import Workspace
 from pipeline.staging.area import Staging
-from pipeline.synapse.source import Copied, ExtractedRecord
 
 _MOST = 2  # careful attempts that may end at a record; one may have been anybody's victim
 

@@ -20,6 +20,7 @@ from pipeline.errors import StagingError
 from pipeline.model.catalog import ShardSummary
 from pipeline.model.ledger import Ledger, merge_ledgers
 from pipeline.model.shards import Shard, pack_keys, unpack_keys
+from pipeline.model.source import ExtractedRecord
 from pipeline.records import Failure, Sample
 from pipeline.stages.extract import (
     Aside,
@@ -36,7 +37,6 @@ from pipeline.staging.area import ExtractMarker, Staging, seal, unseal
 from pipeline.staging.samples import StagedSample
 from pipeline.staging.spool import Spool
 from pipeline.storage import STAGING
-from pipeline.synapse.source import ExtractedRecord
 
 _LISTED_AT_ONCE = 200_000
 

@@ -9,10 +9,10 @@ from pipeline.config.class_lock import check_drift, encode_lock, find_lock
 from pipeline.config.side_files import read_side_file
 from pipeline.config.split_file import SplitFile, read_split_file
 from pipeline.errors import ConfigError, StagingError
+from pipeline.model.source import Project
 from pipeline.progress import Reporter
 from pipeline.stages.workspace import Workspace
 from pipeline.staging.area import Given, Plan
-from pipeline.synapse.source import Project
 
 
 def frozen_plan(workspace: Workspace) -> Plan | None:

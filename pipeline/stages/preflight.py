@@ -13,9 +13,9 @@ from pipeline.config.export import ExportConfig
 from pipeline.errors import ConfigError, DestinationError, ExportError, PreflightError
 from pipeline.executors.base import Executor
 from pipeline.executors.ray_job import submitted_job
+from pipeline.model.source import Project
 from pipeline.stages.workspace import Settings, Workspace, open_workspace
 from pipeline.storage import TEMPORARY, Storage
-from pipeline.synapse.source import Project
 from pipeline.version import __version__
 
 _PROBES = f"{TEMPORARY}/probe"

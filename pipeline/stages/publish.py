@@ -15,8 +15,9 @@ from pipeline.errors import LedgerError
 from pipeline.executors.ray_job import submitted_job
 from pipeline.formats import BaseFormat, Manifest, Section
 from pipeline.formats.encoding import csv_line
-from pipeline.model.catalog import UNASSIGNED, Catalog
+from pipeline.model.catalog import Catalog
 from pipeline.model.ledger import Ledger, merge_ledgers
+from pipeline.model.splits import UNASSIGNED
 from pipeline.progress import Reporter
 from pipeline.reasons import Reason
 from pipeline.stages.merge import gather, join

@@ -20,6 +20,7 @@ from pipeline.executors.base import Executor
 from pipeline.model.catalog import Catalog
 from pipeline.model.naming import proposed_stem_and_suffix
 from pipeline.model.shards import Shard
+from pipeline.model.source import Copied, Wanted
 from pipeline.progress import Reporter
 from pipeline.records import Failure, NumberedSample, Sample
 from pipeline.stages.extract import ShardResult, extract_shard, failed_records
@@ -28,7 +29,6 @@ from pipeline.stages.one_by_one import Losses, write_singly
 from pipeline.stages.workspace import Settings, TaskContext, Workspace, open_workspace
 from pipeline.staging.area import ExtractMarker, Offset, Plan, StagedCatalog, Staging, WriteMarker
 from pipeline.staging.samples import SampleFile
-from pipeline.synapse.source import Copied, Wanted
 
 
 class RenderContext(msgspec.Struct, frozen=True):

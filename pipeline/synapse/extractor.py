@@ -18,6 +18,7 @@ from pipeline.errors import (
 )
 from pipeline.images.size import find_image_size
 from pipeline.model.shards import Shard, unpack_keys
+from pipeline.model.source import ExtractedRecord
 from pipeline.reasons import Reason
 from pipeline.records import Failure, Sample
 from pipeline.synapse.documents.parsing import build_samples, parse_document, with_size
@@ -38,19 +39,6 @@ REISSUES = 3
 _BATCHES = 16
 _HOPELESS = 5  # failures in a shard, with nothing that worked, after which it is not about single records
 _NOTHING = msgspec.Raw(b"null")
-
-
-class ExtractedRecord(msgspec.Struct, frozen=True):
-    """What became of one planned record.
-
-    ``seen`` are the annotations in its document, readable or not; ``bytes`` is the size of the document.
-    """
-
-    record_id: int
-    samples: tuple[Sample, ...]
-    failures: tuple[Failure, ...]
-    seen: int
-    bytes: int
 
 
 class Extractor[T]:

@@ -12,12 +12,11 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, aclosing
 from typing import Any, BinaryIO
 
-import msgspec
-
 from pipeline.errors import BackendError, RefusedHost, StorageError, TransientError
 from pipeline.images.files import Header, PictureError, is_unterminated, read_header
 from pipeline.images.orientation import baked, is_wrong_size
 from pipeline.model.shards import Shard
+from pipeline.model.source import Copied, Wanted
 from pipeline.reasons import Reason
 from pipeline.records import Failure
 from pipeline.synapse.extractor import with_fresh_url, without_address
@@ -44,36 +43,6 @@ _WRITERS = 16
 _HEADER = 2**20  # a header with a colour profile and a preview is smaller
 _BATCHES = 2  # one that is copied and one that is listed meanwhile: URLs are used before they run out
 _STREAM_CHUNK = 2**20
-
-
-class Wanted(msgspec.Struct, frozen=True):
-    """A file to copy: of which record, its spec, where to, and its size in bytes where the API says it.
-
-    ``pixels`` is the declared width and height of a picture; None for anything else, and for pictures that nobody is to
-    look into. ``bake`` has the copy turned upright where EXIF says that it is not.
-    """
-
-    record_id: int
-    spec: str
-    path: str
-    size: int | None = None
-    pixels: tuple[int, int] | None = None
-    bake: bool = False
-
-
-class Copied(msgspec.Struct, frozen=True):
-    """A file that was copied: its size in bytes and sha256 (hexadecimal) at the destination.
-
-    ``header`` is that of the picture at the source, None when it was not looked at or is none. ``source_sha256`` is set
-    when the copy is not byte for byte the source. ``findings`` are reasons worth a report.
-    """
-
-    path: str
-    size: int
-    sha256: str
-    header: Header | None = None
-    source_sha256: str = ""
-    findings: tuple[Reason, ...] = ()
 
 
 class OriginalCopier:

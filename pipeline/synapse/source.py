@@ -4,35 +4,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, BinaryIO
 
-import msgspec
-
 from pipeline.errors import ExportError, PreflightError, TransientError
-from pipeline.model.catalog import configured_classes, configured_points
+from pipeline.model.labels import configured_classes, configured_points
 from pipeline.model.shards import Shard
+from pipeline.model.source import Copied, ExtractedRecord, Project, Wanted
 from pipeline.records import Failure
 from pipeline.synapse.client import SynapseClient
-from pipeline.synapse.extractor import ExtractedRecord, Extractor
+from pipeline.synapse.extractor import Extractor
 from pipeline.synapse.listing.filters import check_filter
 from pipeline.synapse.listing.listing import Listing
 from pipeline.synapse.listing.planner import Planner, PlanReport
-from pipeline.synapse.originals import Copied, OriginalCopier, Wanted
-
-__all__ = ["Copied", "ExtractedRecord", "PlanReport", "Project", "Source", "Wanted"]
-
-
-class Project(msgspec.Struct, frozen=True):
-    """The project that records come from.
-
-    ``classes`` are its configured classes in order, ``points`` those of keypoints. For ground truth whose project
-    cannot be found, ``id`` is None, ``classes`` and ``points`` are empty, and ``warning`` says why.
-    """
-
-    id: int | None
-    title: str
-    classes: tuple[str, ...] = ()
-    points: tuple[str, ...] = ()
-    configuration: dict[str, Any] = {}
-    warning: str = ""
+from pipeline.synapse.originals import OriginalCopier
 
 
 class Source:
@@ -148,5 +130,4 @@ def _project(number: int, found: Mapping[str, Any]) -> Project:
         title if isinstance(title, str) and title else f"project {number}",
         tuple(configured_classes(configuration)),
         tuple(configured_points(configuration)),
-        configuration,
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline.config.split_file import key_text
+from pipeline.model.splits import key_text
 from pipeline.synapse.documents.tolerant import read_fields
 from pipeline.synapse.listing.rows import Original, Row, is_url, unwrapped
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from exporting import digest, export, settings, summary
 from pipeline.commands.forecast import forecast
 from pipeline.config.export import SplitConfig, parse_config
-from pipeline.config.split_file import SplitFile, key_text, read_split_file, split_of
+from pipeline.config.split_file import SplitFile, read_split_file, split_of
 from pipeline.errors import ConfigError, StagingError
-from pipeline.model.catalog import UNASSIGNED, split_by_hash
+from pipeline.model.splits import UNASSIGNED, key_text, split_by_hash
 from pipeline.records import Sample
 from pipeline.run import run
 from pipeline.sandbox import Sandbox, SandboxOptions

@@ -10,7 +10,8 @@ from pycocotools import mask as coco_mask
 
 from pipeline.formats.testing import samples
 from pipeline.formats.testing.shapes import bitmap_of, mask
-from pipeline.model.catalog import ShardSummary, build_catalog, normalise_label
+from pipeline.model.catalog import ShardSummary, build_catalog
+from pipeline.model.labels import normalise_label
 from pipeline.records import Annotation, Box, Mask, Opaque, Point, Polygon, Polyline, Relation, Whole
 from tests.formats.write_docs import ROOT
 

@@ -6,16 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.model.catalog import (
-    ShardSummary,
-    build_catalog,
-    combine,
-    configured_classes,
-    configured_points,
-    split_by_category,
-    split_by_hash,
-    total,
-)
+from pipeline.model.catalog import ShardSummary, build_catalog, combine, total
+from pipeline.model.labels import configured_classes, configured_points
+from pipeline.model.splits import split_by_category, split_by_hash
 
 counts = st.dictionaries(st.sampled_from(["car", "bus", "도로", "tree"]), st.integers(1, 9), max_size=4)
 numbers = st.integers(0, 9)

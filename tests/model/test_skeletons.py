@@ -10,11 +10,11 @@ from synapse_sdk.utils.converters.dm.types import (
 )
 
 from exporting import export
-from pipeline.model.catalog import Skeleton
 from pipeline.model.skeletons import (
     PERSON_EDGES,
     PERSON_FLIP,
     PERSON_POINTS,
+    Skeleton,
     derive_skeletons,
     keep_locked,
     make_skeleton,

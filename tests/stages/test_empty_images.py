@@ -10,14 +10,14 @@ from pycocotools.coco import COCO
 
 from exporting import digest, export, summary
 from pipeline.commands.verify import verify
-from pipeline.model.catalog import class_names
+from pipeline.model.labels import class_names
 from pipeline.model.ledger import Ledger
+from pipeline.model.source import ExtractedRecord
 from pipeline.reasons import Reason
 from pipeline.records import Annotation, Failure, Relation, Sample, Whole
 from pipeline.stages.empty_images import without_empty
 from pipeline.stages.extract import account
 from pipeline.storage import open_storage
-from pipeline.synapse.source import ExtractedRecord
 from tests.formats.yolo.grammar import check_yolo_tree
 
 NAMES = class_names({"lorry": "truck", "mist": "fog"}, ["fog", "truck"])

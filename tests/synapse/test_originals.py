@@ -17,6 +17,7 @@ from pipeline.errors import StorageError, TransientError
 from pipeline.images.files import Header, read_header
 from pipeline.images.size import find_image_size
 from pipeline.model.backoff import Backoff
+from pipeline.model.source import Copied, Wanted
 from pipeline.reasons import Reason
 from pipeline.records import Failure
 from pipeline.sandbox import Fault, Sandbox, SandboxOptions
@@ -25,7 +26,7 @@ from pipeline.synapse import originals
 from pipeline.synapse.client import SynapseClient
 from pipeline.synapse.http import transport
 from pipeline.synapse.http.transport import Retry
-from pipeline.synapse.source import Copied, Source, Wanted
+from pipeline.synapse.source import Source
 from synapse.local_api import QUICK, TOKEN, LocalApi, TinyList, scripted, task
 
 TARGETS = ("task", "assignment", "ground_truth")

@@ -10,6 +10,7 @@ from aiohttp import web
 from pipeline.errors import BackendError, ConfigError, CredentialsError, PreflightError, TransientError
 from pipeline.model.backoff import Backoff
 from pipeline.model.shards import unpack_keys
+from pipeline.model.source import Wanted
 from pipeline.reasons import Reason
 from pipeline.sandbox import FORBIDDEN_PROJECT, Fault, Sandbox, SandboxOptions
 from pipeline.synapse import extractor
@@ -17,7 +18,7 @@ from pipeline.synapse.client import SynapseClient
 from pipeline.synapse.http import transport
 from pipeline.synapse.http.transport import Retry, Transport
 from pipeline.synapse.listing import listing, planner
-from pipeline.synapse.source import Source, Wanted
+from pipeline.synapse.source import Source
 from synapse.local_api import QUICK, TOKEN, LocalApi, TinyList, document, scripted, task
 
 TARGETS = ("task", "assignment", "ground_truth")
@@ -655,7 +656,6 @@ def test_check_finds_the_project_and_its_classes(connect, tidy, target):
     project = connect(tidy, target).check()
     assert (project.id, project.title, project.warning) == (12, "Dashcam 2026", "")
     assert project.classes[:2] == ("car", "bus")
-    assert "bounding_box" in project.configuration["classification"]
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ from pipeline.formats import Loss
 from pipeline.formats.encoding import without_nulls
 from pipeline.formats.images import Rectangle
 from pipeline.formats.keypoints import find_instances, find_rectangle
-from pipeline.model.catalog import Catalog, Skeleton
+from pipeline.model.catalog import Catalog
 from pipeline.model.naming import fold, safe_leaf
+from pipeline.model.skeletons import Skeleton
 from pipeline.reasons import Reason
 from pipeline.records import NumberedSample
 

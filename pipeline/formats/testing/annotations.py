@@ -3,7 +3,7 @@
 import math
 
 from pipeline.formats.testing.shapes import box, mask, point, polygon, rectangles, ring
-from pipeline.model.catalog import Skeleton
+from pipeline.model.skeletons import Skeleton
 from pipeline.records import Annotation, Box, Opaque, Point, Polyline, Relation, Whole
 
 DROPPED = "ignore me"

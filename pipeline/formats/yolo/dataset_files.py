@@ -7,7 +7,9 @@ from urllib.parse import quote
 import msgspec
 
 from pipeline.formats.encoding import ascii_json, one_line, yaml_path, yaml_string
-from pipeline.model.catalog import UNASSIGNED, Catalog, Skeleton
+from pipeline.model.catalog import Catalog
+from pipeline.model.skeletons import Skeleton
+from pipeline.model.splits import UNASSIGNED
 from pipeline.records import NumberedSample
 
 NO_SKELETON = Skeleton("", ("none",), flip=(0,))

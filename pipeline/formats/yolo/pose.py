@@ -8,7 +8,8 @@ from pipeline.formats.images import TOLERANCE, Rectangle, Size, place_box
 from pipeline.formats.keypoints import MISSING, Instance, Keypoint, find_instances, find_rectangle
 from pipeline.formats.yolo.rows import LAST_DECIMAL, Rows, report_changes
 from pipeline.images.geometry import clip_box
-from pipeline.model.catalog import Catalog, Skeleton
+from pipeline.model.catalog import Catalog
+from pipeline.model.skeletons import Skeleton
 from pipeline.reasons import Reason
 from pipeline.records import Box, Point, Sample
 

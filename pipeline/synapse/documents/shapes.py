@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from pipeline.images.masks import MaskError, runs_from_indices, runs_from_pairs
-from pipeline.model.catalog import normalise_label
+from pipeline.model.labels import normalise_label
 from pipeline.reasons import Reason
 from pipeline.records import Box, Mask, Point, Polygon, Polyline
 

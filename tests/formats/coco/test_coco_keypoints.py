@@ -13,7 +13,7 @@ from pipeline.formats.coco.keypoints import name_files
 from pipeline.formats.testing import catalog_of, join_samples, samples
 from pipeline.formats.testing.annotations import ARROW, PERSON
 from pipeline.formats.testing.shapes import point
-from pipeline.model.catalog import Skeleton
+from pipeline.model.skeletons import Skeleton
 from pipeline.records import Annotation, Box
 from tests.formats.coco.cases import CocoCases, annotations_in, loaded, losses_in, results_of
 from tests.formats.coco.grammar import annotations_of, check_tree

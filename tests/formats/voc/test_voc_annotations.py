@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeline.formats.testing import catalog_of, join_samples
 from pipeline.formats.testing.shapes import box, mask, polygon
 from pipeline.formats.voc.format import Voc
-from pipeline.model.catalog import normalise_label
+from pipeline.model.labels import normalise_label
 from pipeline.records import Annotation, Box, Mask, Polygon, Whole
 from tests.formats.voc.cases import HEIGHT, HOME, WIDTH, painted, read, rectangle, sample_with
 from tests.formats.voc.grammar import check_voc_tree

@@ -11,7 +11,7 @@ from pipeline.formats.testing import catalog_of, find_losses, join_samples, samp
 from pipeline.formats.testing.annotations import ARROW, DROPPED, PERSON
 from pipeline.formats.testing.shapes import box, point
 from pipeline.formats.yolo.format import Yolo
-from pipeline.model.catalog import Skeleton
+from pipeline.model.skeletons import Skeleton
 from tests.formats.write_golden import golden
 from tests.formats.yolo.cases import YoloCases, rows_and_losses, sample_with
 from tests.formats.yolo.grammar import check_data_yaml

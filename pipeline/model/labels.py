@@ -1,0 +1,58 @@
+"""Class names: how the platform compares them, what a project configures, and what the user renames or drops."""
+
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+
+class ClassNames(msgspec.Struct, frozen=True):
+    """What the user wants of class names: old names and their new ones, and names (old or new) to leave out.
+
+    All names are normalised (:func:`normalise_label`); :func:`class_names` makes one from a configuration.
+    """
+
+    rename: dict[str, str] = {}
+    drop: tuple[str, ...] = ()
+
+    def final(self, label: str) -> str | None:
+        """The class of a label, or None when it is left out."""
+        name = self.rename.get(label, label)
+        return None if not name or label in self.drop or name in self.drop else name
+
+
+def class_names(rename: Mapping[str, str], drop: Iterable[str]) -> ClassNames:
+    """The wishes of a configuration, in an order that does not depend on how they were written down."""
+    renames = {normalise_label(old): normalise_label(new) for old, new in rename.items()}
+    return ClassNames(dict(sorted(renames.items())), tuple(sorted(set(map(normalise_label, drop)))))
+
+
+def normalise_label(label: str) -> str:
+    """A class name as the platform compares it: trimmed and NFC-normalised."""
+    return unicodedata.normalize("NFC", label.strip())
+
+
+def configured_classes(configuration: Any) -> list[str]:
+    """The classes of a project's ``configuration``, in the order of record.
+
+    For each tool in configuration order, each schema entry in order, the first occurrence wins. Both shapes are
+    read, tool by tool: ``{"classification_schema": [{"code": "car"}, …]}`` and the older ``["car", …]``; entries
+    that are neither are left out.
+    """
+    tools = configuration.get("classification") if isinstance(configuration, dict) else None
+    found: dict[str, None] = {}
+    for tool in tools.values() if isinstance(tools, dict) else ():
+        entries = tool.get("classification_schema") if isinstance(tool, dict) else tool
+        for entry in entries if isinstance(entries, list) else ():
+            code = entry.get("code") if isinstance(entry, dict) else entry
+            if isinstance(code, str) and normalise_label(code):
+                found.setdefault(normalise_label(code))
+    return list(found)
+
+
+def configured_points(configuration: Any) -> list[str]:
+    """The classes of the tool ``keypoint`` alone, in the same order."""
+    tools = configuration.get("classification") if isinstance(configuration, dict) else None
+    own = {"keypoint": tools.get("keypoint")} if isinstance(tools, dict) else {}
+    return configured_classes({"classification": own})

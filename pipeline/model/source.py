@@ -1,0 +1,64 @@
+"""What a source of records gives and takes: the project, records as they were extracted, originals and their copies."""
+
+import msgspec
+
+from pipeline.images.files import Header
+from pipeline.reasons import Reason
+from pipeline.records import Failure, Sample
+
+
+class Project(msgspec.Struct, frozen=True):
+    """The project that records come from.
+
+    ``classes`` are its configured classes in order, ``points`` those of keypoints. For ground truth whose project
+    cannot be found, ``id`` is None, ``classes`` and ``points`` are empty, and ``warning`` says why.
+    """
+
+    id: int | None
+    title: str
+    classes: tuple[str, ...] = ()
+    points: tuple[str, ...] = ()
+    warning: str = ""
+
+
+class ExtractedRecord(msgspec.Struct, frozen=True):
+    """What became of one planned record.
+
+    ``seen`` counts the annotations in its document, readable or not; ``bytes`` is the size of the document.
+    """
+
+    record_id: int
+    samples: tuple[Sample, ...]
+    failures: tuple[Failure, ...]
+    seen: int
+    bytes: int
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """An original to copy: its record, its spec, where to, and its size in bytes if the API says it.
+
+    ``pixels`` is the declared width and height of an image; None for anything else, and for images that are copied
+    unseen. ``bake`` asks for a copy that is turned upright where EXIF says that the original is not.
+    """
+
+    record_id: int
+    spec: str
+    path: str
+    size: int | None = None
+    pixels: tuple[int, int] | None = None
+    bake: bool = False
+
+
+class Copied(msgspec.Struct, frozen=True):
+    """An original that was copied: its size in bytes and its sha256 (hexadecimal) at the destination.
+
+    ``header`` is the image header at the source, None when it was not read or the file is not an image.
+    ``source_sha256`` is set when the copy is not byte for byte the source. ``findings`` are reasons worth a report.
+    """
+
+    path: str
+    size: int
+    sha256: str
+    header: Header | None = None
+    source_sha256: str = ""
+    findings: tuple[Reason, ...] = ()

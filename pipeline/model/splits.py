@@ -1,0 +1,60 @@
+"""The rules that put a sample into a split, from the sample alone; and the order of splits."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+
+from pipeline.model.labels import normalise_label
+
+SPLIT_ORDER = ("train", "val", "test")
+GROUND_TRUTH_SPLITS = {"train": "train", "validation": "val", "test": "test"}
+UNASSIGNED = "unassigned"
+SPLIT_NAME = r"[a-z][a-z0-9_-]*"
+_PLAIN_WORD = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+
+def order_splits(splits: Mapping[str, int]) -> dict[str, int]:
+    """The splits in canonical order: train, val, test, then the others by name."""
+    known = [split for split in SPLIT_ORDER if split in splits]
+    return {split: splits[split] for split in known + sorted(splits.keys() - set(SPLIT_ORDER))}
+
+
+def split_by_hash(key: str, ratios: Mapping[str, float]) -> str:
+    """The split of a key, from its hash alone: independent of order, of other records and of worker count.
+
+    ``sha256(key)`` as a big-endian integer, modulo 100, against the cumulated ratios in per cent, as the Synapse
+    SDK's Pascal VOC export does; digits beyond the modulus refine it, so that ratios need not be whole per cents.
+    """
+    digest = int.from_bytes(hashlib.sha256(key.encode()).digest(), "big")
+    point = digest % 100 + (digest // 100 % 1_000_000) / 1_000_000
+    bound = 0.0
+    chosen = ""
+    for split, ratio in ratios.items():
+        if ratio <= 0:
+            continue
+        chosen = split
+        bound += ratio * 100
+        if point < bound - 1e-9:
+            break
+    return chosen
+
+
+def split_by_category(category: str) -> str:
+    """The split of a ground truth category; a record without one is ``unassigned``, never trained on by accident.
+
+    A split becomes a folder name, so a category that is not a plain word is no split either.
+    """
+    name = category.strip().lower()
+    return GROUND_TRUTH_SPLITS.get(name, name) if _PLAIN_WORD.fullmatch(name) else UNASSIGNED
+
+
+def key_text(value: object) -> str:
+    """A value of ``split.key`` as text, the same from the API and from a file; ``""`` when it is no value.
+
+    Texts, whole numbers and truth values are; lists, objects and fractions are not.
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    return normalise_label(value) if isinstance(value, str) else ""
