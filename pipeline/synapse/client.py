@@ -21,8 +21,9 @@ from synapse_sdk.utils.storage.provider import BackendSessionProvider
 
 from pipeline.errors import BackendError, CredentialsError, PreflightError, TransientError
 from pipeline.storage import Access
-from pipeline.synapse.http.transport import Retry, Transport
-from pipeline.synapse.http.urls import server_message
+from pipeline.synapse.http.answers import server_message
+from pipeline.synapse.http.transport import Transport
+from pipeline.synapse.http.tries import RequestLimits
 
 CALL_TRIES = 3
 """Tries of one SDK call when the server is in trouble; a host that cannot be reached is not asked twice."""
@@ -35,7 +36,7 @@ class SynapseClient(Transport):
     """One connection to a Synapse backend. Holds a token: never pickled, never passed to another process."""
 
     def __init__(
-        self, backend: Any, *, requests: int = 32, retry: Retry | None = None, file_hosts: Iterable[str] = ()
+        self, backend: Any, *, requests: int = 32, limits: RequestLimits | None = None, file_hosts: Iterable[str] = ()
     ) -> None:
         headers = backend._get_headers()  # noqa: SLF001  the SDK's header rule, the same in all its versions
         try:
@@ -44,7 +45,7 @@ class SynapseClient(Transport):
                 headers=headers,
                 params=backend.default_params,
                 requests=requests,
-                retry=retry,
+                limits=limits,
                 file_hosts=file_hosts,
             )
         except ValueError:
@@ -58,7 +59,7 @@ class SynapseClient(Transport):
 
     @classmethod
     def from_environment(
-        cls, *, requests: int = 32, retry: Retry | None = None, file_hosts: Iterable[str] = ()
+        cls, *, requests: int = 32, limits: RequestLimits | None = None, file_hosts: Iterable[str] = ()
     ) -> Self:
         """A client with the credentials the Synapse SDK finds: environment variables, then its config file.
 
@@ -67,7 +68,7 @@ class SynapseClient(Transport):
         backend = create_backend_client()
         if backend is None:
             raise CredentialsError("no Synapse access token; set SYNAPSE_ACCESS_TOKEN or run 'synapse login'")
-        return cls(backend, requests=requests, retry=retry, file_hosts=file_hosts)
+        return cls(backend, requests=requests, limits=limits, file_hosts=file_hosts)
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled: the token would travel along."""
@@ -169,7 +170,7 @@ class SynapseClient(Transport):
             except (ImportError, KeyError, TypeError, ValueError) as error:
                 # The SDK's own models refuse a configuration; what they say may quote the secrets in it.
                 raise PreflightError(what, f"the Synapse SDK cannot use it ({type(error).__name__})") from None
-            time.sleep(self.retry.backoff.wait(attempt))
+            time.sleep(self.limits.backoff.wait(attempt))
         raise AssertionError  # the loop returns or raises
 
     def _raise(self, what: str, error: sdk.ClientError) -> NoReturn:

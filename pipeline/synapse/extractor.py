@@ -23,8 +23,8 @@ from pipeline.reasons import Reason
 from pipeline.records import Failure, Sample
 from pipeline.synapse.documents.parsing import build_samples, parse_document, with_size
 from pipeline.synapse.documents.payloads import checked, compact
-from pipeline.synapse.http.concurrency import ByteBudget
-from pipeline.synapse.http.event_loop import together
+from pipeline.synapse.http.byte_budget import ByteBudget
+from pipeline.synapse.http.event_loop import gather
 from pipeline.synapse.http.transport import PAYLOAD, REISSUED
 from pipeline.synapse.listing.listing import LARGEST_PAGE, Batch, Listing
 from pipeline.synapse.listing.rows import Row, Wrapper, files_json, originals_of, unwrapped, wrapper_of
@@ -77,7 +77,7 @@ class Extractor[T]:
                 await self._extract(batch)
 
         try:
-            await together(extract(batch) for batch in self._listing.batches(self._shard))
+            await gather(extract(batch) for batch in self._listing.batches(self._shard))
         except _HopelessError as hopeless:
             raise hopeless.args[0] from None
         return [self._found[key] for key in unpack_keys(self._shard.keys).tolist()]
@@ -123,7 +123,7 @@ class Extractor[T]:
                 lease.free()
                 if later:
                     waiting, later = later, []
-                    await together(waiting)
+                    await gather(waiting)
 
     def _start(self, batch: Batch, row: Row) -> list[Coroutine[Any, Any, None]]:
         """Do what can be done with a row at once; what has to be fetched first is returned."""

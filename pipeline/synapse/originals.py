@@ -20,8 +20,8 @@ from pipeline.model.source import Copied, Wanted
 from pipeline.reasons import Reason
 from pipeline.records import Failure
 from pipeline.synapse.extractor import with_fresh_url, without_address
-from pipeline.synapse.http.concurrency import ByteBudget, Lease
-from pipeline.synapse.http.event_loop import together
+from pipeline.synapse.http.byte_budget import ByteBudget, Lease
+from pipeline.synapse.http.event_loop import gather
 from pipeline.synapse.listing.listing import Batch, Listing
 from pipeline.synapse.listing.rows import Row, originals_of
 
@@ -75,7 +75,7 @@ class OriginalCopier:
                 async with gate:
                     await self._copy_batch(batch, by_record, writers)
 
-            await together(copy(batch) for batch in self._listing.batches(self._shard, by_record))
+            await gather(copy(batch) for batch in self._listing.batches(self._shard, by_record))
         for file in wanted:
             self._results.setdefault(file.path, _failure(file, "the API no longer lists its record"))
         return [(file.path, self._results[file.path]) for file in wanted]
@@ -88,7 +88,7 @@ class OriginalCopier:
             async for rows in pages:
                 taken = {row.key: row for row in rows}
                 pending -= taken.keys()
-                await together(
+                await gather(
                     self._copy(batch, row, file, writers) for row in taken.values() for file in by_record[row.key]
                 )
 

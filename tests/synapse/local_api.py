@@ -7,11 +7,12 @@ import threading
 from aiohttp import web
 
 from pipeline.model.backoff import Backoff
-from pipeline.synapse.http.transport import Retry, Transport
+from pipeline.synapse.http.transport import Transport
+from pipeline.synapse.http.tries import RequestLimits
 
 TOKEN = "syn_canary_token_0123456789"
 SIGNATURE = "canarysignature0123456789"
-QUICK = Retry(
+QUICK = RequestLimits(
     Backoff(attempts=4, first=0.01, longest=0.05, jitter=0.5, longest_retry_after=0.3),
     connect=2,
     idle=1,
@@ -102,7 +103,7 @@ async def reset(request):
 def transport(api, **options):
     """A client of ``api`` with a token, and with little patience."""
     headers = {"Synapse-Access-Token": f"Token {TOKEN}"}
-    return Transport(api.url, headers=headers, **{"retry": QUICK, **options})
+    return Transport(api.url, headers=headers, **{"limits": QUICK, **options})
 
 
 def signed(api, path="/blob"):

@@ -16,7 +16,7 @@ from pipeline.progress import Silence
 from pipeline.run import run
 from pipeline.sandbox import Fault, Sandbox, SandboxOptions
 from pipeline.synapse.http import transport
-from pipeline.synapse.http.transport import Retry
+from pipeline.synapse.http.tries import RequestLimits
 from stores import environment_of
 
 ROUTES = ("pages", "payloads", "originals")
@@ -27,10 +27,10 @@ PASSING = ("429", "500", "502", "503", "504", "520", "524", "reset", "cut", "htm
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     """The package's waits, a fiftieth as long."""
-    quick = Retry(
+    quick = RequestLimits(
         Backoff(6, first=0.01, longest=0.4, jitter=0.5, longest_retry_after=0.4), idle=1.2, attempt=1.5, deadline=18
     )
-    monkeypatch.setattr(transport, "Retry", lambda: quick)
+    monkeypatch.setattr(transport, "RequestLimits", lambda: quick)
 
 
 @pytest.fixture(scope="module")

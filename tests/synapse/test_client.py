@@ -29,7 +29,7 @@ def connect(monkeypatch):
     def make(url, token=TOKEN, **options):
         monkeypatch.setenv("SYNAPSE_HOST", url)
         monkeypatch.setenv("SYNAPSE_ACCESS_TOKEN", token)
-        opened.append(SynapseClient.from_environment(**{"retry": QUICK, **options}))
+        opened.append(SynapseClient.from_environment(**{"limits": QUICK, **options}))
         return opened[-1]
 
     yield make

@@ -8,6 +8,8 @@ import threading
 import time
 import tracemalloc
 import zlib
+from dataclasses import replace
+from functools import partial
 
 import pytest
 from aiohttp import web
@@ -24,14 +26,13 @@ from pipeline.sandbox import Fault, Sandbox, SandboxOptions
 from pipeline.storage import open_storage
 from pipeline.synapse import originals
 from pipeline.synapse.client import SynapseClient
-from pipeline.synapse.http import transport
-from pipeline.synapse.http.transport import Retry
+from pipeline.synapse.http.tries import RequestLimits
 from pipeline.synapse.source import Source
 from synapse.local_api import QUICK, TOKEN, LocalApi, TinyList, scripted, task
 
 TARGETS = ("task", "assignment", "ground_truth")
 PICTURE = bytes(range(256)) * 4000
-STUBBORN = Retry(Backoff(attempts=20, first=0.01, longest=0.05))
+STUBBORN = RequestLimits(Backoff(attempts=20, first=0.01, longest=0.05))
 
 
 class Memory:
@@ -62,10 +63,10 @@ class Memory:
 def connect(monkeypatch):
     opened = []
 
-    def make(server, target="task", *, page_size=7, requests=8, retry=QUICK):
+    def make(server, target="task", *, page_size=7, requests=8, limits=QUICK):
         monkeypatch.setenv("SYNAPSE_HOST", server.url)
         monkeypatch.setenv("SYNAPSE_ACCESS_TOKEN", getattr(server, "token", TOKEN))
-        opened.append(SynapseClient.from_environment(requests=requests, retry=retry))
+        opened.append(SynapseClient.from_environment(requests=requests, limits=limits))
         chosen = {"ground_truth_dataset_version": 99} if target == "ground_truth" else {"project": 12}
         return Source(opened[-1], target, chosen, page_size=page_size)
 
@@ -221,7 +222,7 @@ def test_a_cut_download_goes_on_where_it_stopped(connect, monkeypatch, small):
     monkeypatch.setattr(originals, "SMALL_FILE", small)
     monkeypatch.setattr(originals, "_STREAM_CHUNK", 50_000)
     seen = []
-    result, storage, _ = one_file(ranged(PICTURE, cut_after=400_000, seen=seen), connect, retry=STUBBORN)
+    result, storage, _ = one_file(ranged(PICTURE, cut_after=400_000, seen=seen), connect, limits=STUBBORN)
     assert result == Copied("images/a.jpg", len(PICTURE), hashlib.sha256(PICTURE).hexdigest())
     assert storage.files == {"images/a.jpg": PICTURE}
     assert seen[0] == ("", "")
@@ -237,15 +238,15 @@ def test_a_file_that_changed_meanwhile_starts_anew(connect, monkeypatch, small):
     monkeypatch.setattr(originals, "_STREAM_CHUNK", 50_000)
     tags = iter(['"v1"'])
     result, storage, _ = one_file(
-        ranged(PICTURE, etag=lambda: next(tags, '"v2"'), cut_after=600_000), connect, retry=STUBBORN
+        ranged(PICTURE, etag=lambda: next(tags, '"v2"'), cut_after=600_000), connect, limits=STUBBORN
     )
     assert result.sha256 == hashlib.sha256(PICTURE).hexdigest()
     assert storage.files == {"images/a.jpg": PICTURE}
 
 
-def test_a_long_download_may_be_cut_more_often_than_it_is_tried(connect, monkeypatch):
-    monkeypatch.setattr(transport, "_PROGRESS", 1000)
-    result, _, _ = one_file(ranged(PICTURE, cut_after=100_000), connect)
+def test_a_long_download_may_be_cut_more_often_than_it_is_tried(connect):
+    patient = partial(connect, limits=replace(QUICK, progress=1000))
+    result, _, _ = one_file(ranged(PICTURE, cut_after=100_000), patient)
     assert result == Copied("images/a.jpg", len(PICTURE), hashlib.sha256(PICTURE).hexdigest())
 
 
@@ -297,7 +298,7 @@ def test_a_file_whose_url_runs_out_halfway_goes_on_behind_the_new_one(connect, m
             return web.Response(status=403)
         return await serve(request)
 
-    result, storage, api = one_file(answer, connect, retry=STUBBORN)
+    result, storage, api = one_file(answer, connect, limits=STUBBORN)
     assert result == Copied("images/a.jpg", len(PICTURE), hashlib.sha256(PICTURE).hexdigest())
     assert storage.files == {"images/a.jpg": PICTURE}
     assert seen[2][0].startswith("bytes=")

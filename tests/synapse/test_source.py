@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -15,14 +16,14 @@ from pipeline.reasons import Reason
 from pipeline.sandbox import FORBIDDEN_PROJECT, Fault, Sandbox, SandboxOptions
 from pipeline.synapse import extractor
 from pipeline.synapse.client import SynapseClient
-from pipeline.synapse.http import transport
-from pipeline.synapse.http.transport import Retry, Transport
+from pipeline.synapse.http.transport import Transport
+from pipeline.synapse.http.tries import RequestLimits
 from pipeline.synapse.listing import listing, planner
 from pipeline.synapse.source import Source
 from synapse.local_api import QUICK, TOKEN, LocalApi, TinyList, document, scripted, task
 
 TARGETS = ("task", "assignment", "ground_truth")
-PATIENT = Retry(
+PATIENT = RequestLimits(
     Backoff(attempts=12, first=0.01, longest=0.05, jitter=0.5, longest_retry_after=0.2),
     idle=0.5,
     attempt=0.7,
@@ -38,10 +39,10 @@ def filter_of(target):
 def connect(monkeypatch):
     opened = []
 
-    def make(server, target="task", *, token=TOKEN, page_size=7, requests=8, retry=QUICK, **more):
+    def make(server, target="task", *, token=TOKEN, page_size=7, requests=8, limits=QUICK, **more):
         monkeypatch.setenv("SYNAPSE_HOST", server.url)
         monkeypatch.setenv("SYNAPSE_ACCESS_TOKEN", getattr(server, "token", token))
-        opened.append(SynapseClient.from_environment(requests=requests, retry=retry))
+        opened.append(SynapseClient.from_environment(requests=requests, limits=limits))
         source = Source(opened[-1], target, {**filter_of(target), **more}, page_size=page_size)
         source.client = opened[-1]
         return source
@@ -404,7 +405,7 @@ def test_a_foreign_link_ends_the_plan(connect, monkeypatch):
 def test_passing_trouble_changes_nothing(connect, kind):
     faults = tuple(Fault(route=route, kind=kind, times=2, each=True, value=0.1) for route in ("pages", "payloads"))
     with Sandbox(SandboxOptions(records=30, payload="mixed", faults=faults)) as sandbox:
-        source = connect(sandbox, retry=PATIENT, page_size=5)
+        source = connect(sandbox, limits=PATIENT, page_size=5)
         records = extracted(source)
         assert [record.record_id for record in records] == [told.key for told in sandbox.truth("task")]
         assert all(record.samples and not record.failures for record in records)
@@ -505,14 +506,12 @@ def test_a_url_that_never_works_fails_its_record_after_three_new_ones(connect, t
         assert sum(entry["status"] == 403 for entry in sandbox.requests()) == 1 + extractor.REISSUES
 
 
-def test_a_page_that_is_too_large_is_asked_for_in_halves(connect, monkeypatch):
+def test_a_page_that_is_too_large_is_asked_for_in_halves(connect):
     rows = [task(number) for number in range(1, 31)]
     rows[11] = task(12, data={**document("a"), "more": "x" * 60_000})
     with tasks(rows) as api:
-        source = connect(api, page_size=30)
-        shards = planned(source, 100)
-        monkeypatch.setattr(transport, "LARGEST_BODY", 5_000)
-        records = extracted(source, shards)
+        shards = planned(connect(api, page_size=30), 100)
+        records = extracted(connect(api, page_size=30, limits=replace(QUICK, largest_body=5_000)), shards)
     assert [record.record_id for record in records if not record.samples] == [12]
     (failure,) = records[11].failures
     assert (failure.reason, failure.transient) == (Reason.PAYLOAD_UNAVAILABLE, False)

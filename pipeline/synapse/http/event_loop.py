@@ -106,7 +106,7 @@ def _trust() -> ssl.SSLContext:
     return context
 
 
-async def together[T](coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+async def gather[T](coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """The results of all, run at the same time; the first error cancels the others and is raised as itself."""
     try:
         async with asyncio.TaskGroup() as group:

@@ -1,60 +1,33 @@
 """HTTP for the hot path: pages, payloads and originals over one connection pool, with bounded retries.
 
-Rules kept here and nowhere else: credentials go to the API's own origin only; files come only from hosts that
-:mod:`pipeline.synapse.http.hosts` allows; no redirect is followed; every wait and every body is bounded; what a message
-shows of an address is scheme, host and path, never the query with its signature.
+These rules are kept here and nowhere else: credentials go to the API's own origin only; files come only from hosts that
+:mod:`pipeline.synapse.http.hosts` allows; redirects are not followed; every wait and every body is bounded; messages
+show the scheme, host and path of a URL, never the query with its signature.
 """
 
 import asyncio
-import contextlib
-import email.utils
-import re
-import time
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
-from urllib.parse import parse_qsl, urlencode
 
 import aiohttp
 import msgspec
 from yarl import URL
 
-from pipeline.errors import AccessRefused, BackendError, ResponseTooLarge, TransientError, UrlExpired
-from pipeline.model.backoff import Backoff
-from pipeline.synapse.http.concurrency import HostSlots, Lease
+from pipeline.errors import AccessRefused, ResponseTooLarge
+from pipeline.synapse.http.answers import describe_lost_answer, range_start, refuse_answer
+from pipeline.synapse.http.byte_budget import Lease
 from pipeline.synapse.http.event_loop import CHUNK, ClientLoop
 from pipeline.synapse.http.hosts import FileHosts
-from pipeline.synapse.http.urls import describe, is_clean, parse_address, server_message, shown
-
-LARGEST_BODY = 128 * 2**20
-"""Bytes of one answer, decoded: more than that is refused, whatever it is. Records of 28 MB are the largest known."""
-
-RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504, *range(520, 525)})
-EXPIRED_STATUSES = frozenset({400, 401, 403})
+from pipeline.synapse.http.request_slots import HostSlots, Slot
+from pipeline.synapse.http.tries import FailedTry, RequestLimits, Tries
+from pipeline.synapse.http.urls import ApiUrls, parse_file_url, redacted_url
 
 REISSUED, PAYLOAD, PAGE = range(3)
-"""Who goes first when all slots are taken: what has a URL that runs out, and of those what ran out before."""
+"""The order of requests when all slots are taken: first files, whose URLs expire, and first of them expired ones."""
 
-_BACKOFF = Backoff(attempts=6, first=0.5, longest=20.0, jitter=0.5, longest_retry_after=60.0)
-_PROGRESS = 8 * 2**20  # bytes of an original after which its tries are counted anew
 _SLOWEST = 50_000  # bytes per second: an original that comes slower than this, besides one try's time, is given up
-
-
-@dataclass(frozen=True)
-class Retry:
-    """How often a request is repeated, and how many seconds each step of it may take.
-
-    ``unusable`` bounds the answers that arrive whole but cannot be read. ``connect`` and ``idle`` bound one connection,
-    ``attempt`` one try, and ``deadline`` all tries of a request together.
-    """
-
-    backoff: Backoff = _BACKOFF
-    unusable: int = 3
-    connect: float = 10.0
-    idle: float = 60.0
-    attempt: float = 300.0
-    deadline: float = 900.0
 
 
 class Stats(msgspec.Struct):
@@ -66,28 +39,40 @@ class Stats(msgspec.Struct):
 
 
 class Sink(Protocol):
-    """Takes an original as it arrives; ``received`` and ``etag`` let a cut download go on where it stopped."""
+    """Takes an original as it arrives; with ``received`` and ``etag`` a cut download continues where it stopped."""
 
     received: int
     etag: str
 
     async def begin(self, size: int | None) -> None:
-        """The first bytes are about to come; ``size`` is the whole file's. Called again when it starts anew."""
+        """Get ready for the first bytes of a file of ``size`` bytes; called again when the download starts over."""
 
     async def write(self, chunk: bytes) -> None:
-        """The next bytes."""
+        """Take the next bytes."""
 
 
-class _UnusableError(Exception):
-    """An answer that arrived whole but is not what was asked for."""
+@dataclass(frozen=True)
+class _Request[T]:
+    """What to ask, what to make of the answer, and which statuses are an answer.
+
+    ``headers`` is called before each try. ``sink`` takes the bytes of a download.
+    """
+
+    url: URL
+    receive: Callable[[aiohttp.ClientResponse, asyncio.Timeout], Awaitable[T]]
+    headers: Callable[[], Mapping[str, str]]
+    rank: int
+    is_file: bool = True
+    accepted: tuple[int, ...] = (200,)
+    sink: Sink | None = None
 
 
 class Transport:
-    """One API server, its credentials and the connections to it (and to the object stores its URLs point to).
+    """One API server, its credentials, and the connections to it and to the object stores that its URLs point to.
 
     ``origin`` is scheme, host and port, safe to print. ``requests`` bounds the requests in flight at each host;
-    ``file_hosts`` are hosts that files may be fetched from although they are not public. Coroutines of this class run
-    in its own event loop, through :meth:`run`.
+    ``file_hosts`` are hosts that files may be fetched from although they are not public. The coroutines of this class
+    run in its own event loop, through :meth:`run`. Raises ValueError if ``base_url`` is not an http or https URL.
     """
 
     def __init__(
@@ -97,32 +82,29 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
         requests: int = 32,
-        retry: Retry | None = None,
+        limits: RequestLimits | None = None,
         file_hosts: Iterable[str] = (),
     ) -> None:
-        self._base = URL(base_url.rstrip("/"))
-        if self._base.scheme not in ("http", "https") or not self._base.host:
-            raise ValueError("not an http or https address")
-        self.origin = str(self._base.origin())
+        self.urls = ApiUrls(base_url, params or {})
+        self.origin = self.urls.origin
         self.requests = requests
-        self.retry = retry or Retry()
+        self.limits = limits or RequestLimits()
         self.stats = Stats()
         self._headers = dict(headers or {})
-        self._params = dict(params or {})
-        self._hosts = FileHosts(self._base.raw_host or "", file_hosts)
+        self._hosts = FileHosts(self.urls.host, file_hosts)
         self._slots = HostSlots(requests)
-        self._refused: AccessRefused | None = None
+        self._refusal: tuple[Any, ...] | None = None
         self._loop = ClientLoop()
         self._close = weakref.finalize(self, self._loop.close)
 
     def run[T](self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine to its end in this client's event loop; also from code that an event loop runs (Jupyter)."""
+        """Run a coroutine to its end in this client's event loop, also if the caller runs in a loop (Jupyter)."""
 
-        async def anew() -> T:
-            self._refused = None  # whoever comes back after a refusal may have been given access meanwhile
+        async def run_after_refusal() -> T:
+            self._refusal = None  # access may have been granted since the last call
             return await coroutine
 
-        return self._loop.run(anew())
+        return self._loop.run(run_after_refusal())
 
     def close(self) -> None:
         """Close all connections; the client cannot be used afterwards."""
@@ -140,33 +122,33 @@ class Transport:
         rank: int = PAGE,
         limit: int | None = None,
     ) -> T:
-        """``decode`` of an API answer. ``address`` is a path below the API's address, or a ``next`` link.
+        """Fetch an API answer and return ``decode`` of it.
 
-        ``decode`` raises ValueError when the body is not what was asked for, which is retried like any passing
-        trouble; ``lease`` accounts for the body's memory, ``limit`` bounds it (bytes). Raises BackendError,
-        TransientError or ResponseTooLarge.
+        ``address`` is a path below the API's address, or a ``next`` link. ``decode`` raises ValueError if the body is
+        not what was asked for; then the request is repeated. ``lease`` accounts for the body's memory, ``limit`` bounds
+        it (bytes). Raises BackendError, TransientError or ResponseTooLarge.
         """
-        url = self.api_url(address, params)
 
         async def receive(response: aiohttp.ClientResponse, _: asyncio.Timeout) -> T:
-            return await self._body(response, decode, lease, min(limit or LARGEST_BODY, LARGEST_BODY))
+            return await self._read_body(response, decode, lease, limit)
 
-        return await self._send(url, receive, headers=self._headers, rank=rank, is_file=False)
+        url = self.urls.of_request(address, params)
+        return await self._send(_Request(url, receive, lambda: self._headers, rank, is_file=False))
 
     async def fetch_payload[T](
         self, address: str, decode: Callable[[bytes], T], lease: Lease | None = None, *, rank: int = PAYLOAD
     ) -> T:
-        """``decode`` of the object behind a file URL. Raises UrlExpired when the URL has to be issued again."""
-        url, headers = self.file_url(address)
+        """Fetch the object behind a file URL and return ``decode`` of it. Raises UrlExpired if it needs a new URL."""
+        url, headers = self._file_target(address)
 
         async def receive(response: aiohttp.ClientResponse, _: asyncio.Timeout) -> T:
-            return await self._body(response, decode, lease, LARGEST_BODY)
+            return await self._read_body(response, decode, lease)
 
-        return await self._send(url, receive, headers=headers, rank=rank, is_file=True)
+        return await self._send(_Request(url, receive, lambda: headers, rank))
 
     async def fetch_range(self, address: str, length: int, *, rank: int = PAYLOAD) -> bytes:
-        """The first ``length`` bytes of a file, fewer when it is shorter; works without server support for ranges."""
-        url, headers = self.file_url(address)
+        """Return the first ``length`` bytes of a file, fewer if it is shorter, also from servers without ranges."""
+        url, headers = self._file_target(address)
         headers = {**headers, "Range": f"bytes=0-{length - 1}", "Accept-Encoding": "identity"}
 
         async def receive(response: aiohttp.ClientResponse, _: asyncio.Timeout) -> bytes:
@@ -179,28 +161,14 @@ class Transport:
             self.stats.bytes += len(data)
             return data
 
-        return await self._send(url, receive, headers=headers, rank=rank, is_file=True, accept=(200, 206, 416))
+        return await self._send(_Request(url, receive, lambda: headers, rank, accepted=(200, 206, 416)))
 
     async def fetch_original(self, address: str, sink: Sink, *, rank: int = PAYLOAD) -> None:
-        """Put a whole file into ``sink``; a cut connection goes on where it stopped, or starts anew."""
-        url, headers = self.file_url(address)
+        """Write a whole file to ``sink``; after a cut connection it continues where it stopped, or starts over."""
+        url, headers = self._file_target(address)
 
         async def receive(response: aiohttp.ClientResponse, clock: asyncio.Timeout) -> None:
-            size = response.content_length
-            if response.status == 206 and _range_start(response) == sink.received:
-                size = None if size is None else sink.received + size
-            else:
-                if response.status == 206:
-                    raise _UnusableError("another part of the file than the one asked for")
-                sink.received = 0
-                await sink.begin(None if "Content-Encoding" in response.headers else size)
-            sink.etag = response.headers.get("ETag", "")
-            async for chunk in response.content.iter_chunked(CHUNK):
-                # Large files may take their time, as long as they come: a byte now and then is not enough.
-                clock.reschedule((clock.when() or 0.0) + len(chunk) / _SLOWEST)
-                self.stats.bytes += len(chunk)
-                sink.received += len(chunk)
-                await sink.write(chunk)
+            await self._read_into(sink, response, clock)
 
         def resume() -> dict[str, str]:
             own = {**headers, "Accept-Encoding": "identity"}
@@ -209,130 +177,78 @@ class Transport:
                 own |= {"Range": f"bytes={sink.received}-", "If-Range": sink.etag}
             return own
 
-        await self._send(url, receive, headers=resume, rank=rank, is_file=True, accept=(200, 206), sink=sink)
+        await self._send(_Request(url, receive, resume, rank, accepted=(200, 206), sink=sink))
 
-    # Addresses
+    def _file_target(self, address: str) -> tuple[URL, Mapping[str, str]]:
+        """Return the URL of a file and the headers to send: credentials only to the API's own server.
 
-    def api_url(self, address: str, params: Mapping[str, str]) -> URL:
-        """Where an API request goes: always to this client's own server.
-
-        Raises BackendError for a link that points anywhere else; nothing is sent there.
+        Raises BackendError for a URL that files are not fetched from.
         """
-        if "://" in address or address.startswith("//"):
-            link = parse_address(address)
-            if not self._is_own(link):
-                raise BackendError(shown(address), f"a link to another server than {self.origin} is not followed")
-            address = link.raw_path_qs
-        if address.startswith("/"):
-            path, _, query = address.partition("?")
-        else:
-            path, _, query = f"{self._base.raw_path.rstrip('/')}/{address}".partition("?")
-        given = dict(parse_qsl(query, keep_blank_values=True))
-        return self._at_base(path, urlencode({**self._params, **given, **params}))
-
-    def file_url(self, address: str) -> tuple[URL, dict[str, str]]:
-        """Where a file is and the headers to send: credentials only for a path of the API's own server.
-
-        Raises BackendError for what is no address, and for an address that files are not fetched from.
-        """
-        if "://" not in address and not address.startswith("//"):
-            path, _, query = address.partition("?")
-            return self._at_base(f"{self._base.raw_path.rstrip('/')}/{path.lstrip('/')}", query), self._headers
-        url = parse_address(address)
-        if url.scheme not in ("http", "https") or not url.raw_host:
-            raise BackendError(shown(address), "is no address to fetch a file from")
-        if url.raw_user or url.raw_password:
-            raise BackendError(shown(address), "an address with a user or password in it is not asked")
-        self._hosts.check(url.raw_host)
+        own = self.urls.of_own_file(address)
+        if own is not None:
+            return own, self._headers
+        url = parse_file_url(address)
+        self._hosts.check(url.raw_host or "")
         return url, {}
-
-    def _is_own(self, link: URL) -> bool:
-        base = self._base
-        if (link.host or "").lower() != base.host or link.user or link.password:
-            return False
-        # Behind a proxy that ends TLS, servers often write http into their own links. Only the path is used.
-        behind_proxy = (link.scheme, link.port, base.scheme, base.port) == ("http", 80, "https", 443)
-        return behind_proxy or (link.scheme, link.port) == (base.scheme, base.port)
-
-    def _at_base(self, path: str, query: str) -> URL:
-        if not is_clean(path + query):
-            raise BackendError(shown(path), "is no address")
-        base = self._base
-        return URL.build(scheme=base.scheme, authority=base.raw_authority, path=path, query_string=query, encoded=True)
 
     # One request, with its retries
 
-    async def _send[T](
-        self,
-        url: URL,
-        receive: Callable[[aiohttp.ClientResponse, asyncio.Timeout], Awaitable[T]],
-        *,
-        headers: Mapping[str, str] | Callable[[], Mapping[str, str]],
-        rank: int,
-        is_file: bool,
-        accept: tuple[int, ...] = (200,),
-        sink: Sink | None = None,
-    ) -> T:
-        retry = self.retry
-        slots = self._slots.of((url.raw_host or "").lower().removesuffix("."))
-        loop = asyncio.get_running_loop()
-        deadline: float | None = None
-        failures = unusable = reached = 0
-        problem = ""
+    async def _send[T](self, request: _Request[T]) -> T:
+        """Send a request until it is answered or given up. Each try holds a slot of its host."""
+        slots = self._slots.of((request.url.raw_host or "").lower().removesuffix("."))
+        tries = Tries(request.url, self.limits, is_download=request.sink is not None)
         while True:
-            wait = 0.0
-            async with slots.held(rank) as slot:
-                started = loop.time()
-                deadline = started + retry.deadline if deadline is None else deadline
-                if failures and not sink and started >= deadline:
-                    raise TransientError(shown(url), f"gave up after {failures} tries: {problem}")
-                if self._refused and not is_file:
-                    raise AccessRefused(*self._refused.args)  # no request more than were on their way
-                self.stats.requests += 1
-                retry_after = 0.0
+            async with slots.hold(request.rank) as slot:
                 try:
-                    session = self._loop.session(
-                        self._hosts, connect=retry.connect, idle=retry.idle, secure=self._base.scheme == "https"
-                    )
-                    own = headers() if callable(headers) else headers
-                    end = started + retry.attempt
-                    async with asyncio.timeout_at(end if sink else min(end, deadline)) as clock:
-                        async with session.get(url, headers=own, allow_redirects=False) as response:
-                            seconds = None if is_file else loop.time() - started
-                            if response.status in accept:
-                                result = await receive(response, clock)
-                                slot.answered(seconds)
-                                return result
-                            await self._refuse(response, is_file=is_file)
-                            problem = f"HTTP {response.status}"
-                            retry_after = _retry_after(response)
-                            slot.trouble()
-                except _UnusableError as error:
-                    unusable += 1
-                    problem = f"the answer cannot be used: {error}"
-                except (aiohttp.ClientError, TimeoutError, OSError, EOFError) as error:
-                    problem = describe(error)
-                    slot.trouble()
-                if sink and sink.received - reached >= _PROGRESS:
-                    failures, reached = 0, sink.received
-                failures += 1
-                wait = retry.backoff.wait(failures, retry_after)
-                if retry_after:
-                    # Whoever else wants something from this server has to wait too, also who waits for this slot.
-                    slots.pause(wait)
-            late = not sink and loop.time() + wait > deadline
-            if retry.backoff.is_last(failures) or unusable >= retry.unusable or late:
-                raise TransientError(shown(url), f"gave up after {failures} tries: {problem}")
+                    return await self._try(request, tries, slot)
+                except FailedTry as failure:
+                    wait = tries.fail(failure, request.sink.received if request.sink else 0)
+                    everyone_waits = failure.retry_after > 0
+                    if not failure.is_unusable:
+                        slot.report_trouble()
+                    if everyone_waits:  # also the requests that are in the queue for this slot
+                        slots.pause(wait)
+            tries.check(asyncio.get_running_loop().time() + wait)
             self.stats.retries += 1
-            if not retry_after:
+            if not everyone_waits:
                 await asyncio.sleep(wait)
 
-    async def _body[T](
-        self, response: aiohttp.ClientResponse, decode: Callable[[bytes], T], lease: Lease | None, limit: int
+    async def _try[T](self, request: _Request[T], tries: Tries, slot: Slot) -> T:
+        """Send a request once. Raises FailedTry if the same request may succeed later."""
+        end = tries.begin(asyncio.get_running_loop().time())
+        if self._refusal and not request.is_file:
+            raise AccessRefused(*self._refusal)  # only the requests that were already in flight reach the server
+        self.stats.requests += 1
+        session = self._loop.session(
+            self._hosts, connect=self.limits.connect, idle=self.limits.idle, secure=self.urls.is_secure
+        )
+        try:
+            async with (
+                asyncio.timeout_at(end) as clock,
+                session.get(request.url, headers=request.headers(), allow_redirects=False) as response,
+            ):
+                if response.status not in request.accepted:
+                    await refuse_answer(response, is_file=request.is_file, secrets=self._headers)
+                result = await request.receive(response, clock)
+        except (aiohttp.ClientError, TimeoutError, OSError, EOFError) as error:
+            raise FailedTry(describe_lost_answer(error)) from error
+        except AccessRefused as error:
+            self._refusal = error.args
+            raise
+        slot.report_success()
+        return result
+
+    async def _read_body[T](
+        self,
+        response: aiohttp.ClientResponse,
+        decode: Callable[[bytes], T],
+        lease: Lease | None,
+        limit: int | None = None,
     ) -> T:
+        limit = min(limit or self.limits.largest_body, self.limits.largest_body)
         announced = response.content_length or 0
         if announced > limit:
-            raise ResponseTooLarge(shown(response.url), f"is {announced:,} bytes, more than {limit:,}")
+            raise ResponseTooLarge(redacted_url(response.url), f"is {announced:,} bytes, more than {limit:,}")
         if lease is not None:
             await lease.hold(announced or CHUNK)
         if announced and "Content-Encoding" not in response.headers:
@@ -343,7 +259,7 @@ class Transport:
             async for part in response.content.iter_any():
                 size += len(part)
                 if size > limit:
-                    raise ResponseTooLarge(shown(response.url), f"is more than {limit:,} bytes")
+                    raise ResponseTooLarge(redacted_url(response.url), f"is more than {limit:,} bytes")
                 parts.append(part)
             body = b"".join(parts)
             if lease is not None:
@@ -352,49 +268,25 @@ class Transport:
         try:
             return decode(body)
         except ValueError as error:
-            raise _UnusableError(str(error)) from error
+            raise _unusable(str(error)) from error
 
-    async def _refuse(self, response: aiohttp.ClientResponse, *, is_file: bool) -> None:
-        """Raise for a status that retrying the same request will not change."""
-        status = response.status
-        if status in RETRIED_STATUSES:
-            return
-        where = shown(response.url)
-        if 300 <= status < 400:
-            hint = "" if is_file else "; is SYNAPSE_HOST the API's own address?"
-            raise BackendError(where, f"HTTP {status}", f"redirects are not followed{hint}")
-        if is_file:
-            if status in EXPIRED_STATUSES:
-                raise UrlExpired(where, f"HTTP {status}")
-            raise BackendError(where, f"HTTP {status}", "there is no such object" if status in (404, 410) else "")
-        if status in (401, 403):
-            gone = "the access token is no longer accepted; set a new one and run again"
-            detail = gone if status == 401 else await self._detail(response)
-            self._refused = AccessRefused(where, f"HTTP {status}", detail)
-            raise self._refused
-        raise BackendError(where, f"HTTP {status}", await self._detail(response))
-
-    async def _detail(self, response: aiohttp.ClientResponse) -> str:
-        if "json" not in response.headers.get("Content-Type", ""):
-            return ""
-        with contextlib.suppress(aiohttp.ClientError, OSError, ValueError):
-            return server_message(msgspec.json.decode(await response.content.read(10_000)), self._headers)
-        return ""
+    async def _read_into(self, sink: Sink, response: aiohttp.ClientResponse, clock: asyncio.Timeout) -> None:
+        """Write a file, or the rest of one, to ``sink``. The time of the try grows with every byte."""
+        size = response.content_length
+        is_rest = response.status == 206
+        if is_rest and range_start(response) != sink.received:
+            raise _unusable("another part of the file than the one asked for")
+        if not is_rest:
+            sink.received = 0
+            await sink.begin(None if "Content-Encoding" in response.headers else size)
+        sink.etag = response.headers.get("ETag", "")
+        async for chunk in response.content.iter_chunked(CHUNK):
+            # Large files may take their time, as long as they arrive: a byte now and then is not enough.
+            clock.reschedule((clock.when() or 0.0) + len(chunk) / _SLOWEST)
+            self.stats.bytes += len(chunk)
+            sink.received += len(chunk)
+            await sink.write(chunk)
 
 
-def _retry_after(response: aiohttp.ClientResponse) -> float:
-    value = response.headers.get("Retry-After", "").strip()
-    if not value:
-        return 0.0
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        try:
-            return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-        except ValueError:
-            return 0.0
-
-
-def _range_start(response: aiohttp.ClientResponse) -> int | None:
-    match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
-    return int(match[1]) if match else None
+def _unusable(problem: str) -> FailedTry:
+    return FailedTry(f"the answer cannot be used: {problem}", is_unusable=True)

@@ -14,7 +14,7 @@ import msgspec
 
 from pipeline.errors import BackendError
 from pipeline.model.shards import Shard, unpack_keys
-from pipeline.synapse.http.concurrency import Lease
+from pipeline.synapse.http.byte_budget import Lease
 from pipeline.synapse.http.transport import PAGE, Transport
 from pipeline.synapse.listing.rows import Row, decode_page
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.errors import BackendError
 from pipeline.model.shards import Shard, pack_keys, unpack_keys
-from pipeline.synapse.http.event_loop import together
+from pipeline.synapse.http.event_loop import gather
 from pipeline.synapse.listing.listing import LARGEST_PAGE, Listing
 
 _PARALLEL_WALKS = 8
@@ -117,7 +117,7 @@ class Planner:
                 return await self._walk({**params, **self._listing.bounded(low, high)}, low, high)
 
         stretches = await self._stretches(high, params)
-        parts = await together(walk(low, high) for low, high in stretches)
+        parts = await gather(walk(low, high) for low, high in stretches)
         return [top, *(chunk for part in parts for chunk in part)]
 
     async def _stretches(self, high: int, params: Mapping[str, str]) -> list[tuple[int | None, int]]:
@@ -243,7 +243,7 @@ class Planner:
         """A page's address without the server and without what only the plan asks for."""
         if not self._is_ground_truth:
             return ""
-        local = self._client.api_url(address, params).raw_path_qs
+        local = self._client.urls.of_request(address, params).raw_path_qs
         path, _, query = local.partition("?")
         return f"{path}?{urlencode([(name, value) for name, value in parse_qsl(query) if name != 'fields'])}"
 

@@ -16,12 +16,13 @@ from pipeline.config.export import parse_config
 from pipeline.errors import BackendError, ConfigError, RefusedHost, TransientError
 from pipeline.model.backoff import Backoff
 from pipeline.stages.workspace import Settings, Workspace
-from pipeline.synapse.http.transport import Retry, Transport
+from pipeline.synapse.http.transport import Transport
+from pipeline.synapse.http.tries import RequestLimits
 from synapse.local_api import SIGNATURE, TOKEN, LocalApi, everything_of, scripted, transport
 
 FILE = web.Response(body=b"a file")
 PUBLIC = "https://api.example.com"
-ONCE = Retry(Backoff(attempts=1, first=0.5), connect=1, idle=1, attempt=2)
+ONCE = RequestLimits(Backoff(attempts=1, first=0.5), connect=1, idle=1, attempt=2)
 
 
 @pytest.fixture
@@ -152,7 +153,7 @@ def test_no_spelling_gets_around(client, host):
     with LocalApi(scripted(FILE), host="127.0.0.2") as other, LocalApi(scripted(FILE)) as api:
         url = elsewhere(other, host)
         with pytest.raises((BackendError, TransientError)) as caught:
-            fetch(client(api, retry=ONCE), url)
+            fetch(client(api, limits=ONCE), url)
         assert other.seen == api.seen == []
         assert SIGNATURE not in everything_of(caught.value)
 
@@ -186,13 +187,13 @@ def test_localhost_is_not_looked_up(client, connected, names, host):
 
 def test_a_connection_goes_to_the_address_that_was_judged(client, connected, names):
     names["store.example.com"] = [["8.8.8.8"], ["127.0.0.2"], ["127.0.0.2"]]
-    one = client(PUBLIC, retry=ONCE)
+    one = client(PUBLIC, limits=ONCE)
     with pytest.raises(TransientError, match="cannot connect"):
         fetch(one, "http://store.example.com/a")
     assert connected == ["8.8.8.8"]
     one.close()
     with pytest.raises(RefusedHost, match=r"\(127\.0\.0\.2\)"):
-        fetch(client(PUBLIC, retry=ONCE), "http://store.example.com/a")
+        fetch(client(PUBLIC, limits=ONCE), "http://store.example.com/a")
     assert connected == ["8.8.8.8"]
 
 
@@ -233,7 +234,7 @@ def test_names_are_looked_up_once_for_many_requests(client, names, monkeypatch):
 def test_the_api_itself_may_be_anywhere(client, names):
     names["synapse.internal"] = ["127.0.0.1"]
     with LocalApi(scripted(web.json_response({}))) as api:
-        one = client(api.url.replace("127.0.0.1", "Synapse.internal"), retry=ONCE)
+        one = client(api.url.replace("127.0.0.1", "Synapse.internal"), limits=ONCE)
         assert one.run(one.fetch_page("sdk/tasks/", {}, json.loads)) == {}
         assert fetch(one, "/media/a.json") == b"{}"
         assert fetch(one, f"http://synapse.INTERNAL:{api.url.rpartition(':')[2]}/a.json") == b"{}"
@@ -314,7 +315,7 @@ def test_no_private_address_is_ever_connected_to(connected, shared, url):
 
 @pytest.fixture(scope="module")
 def shared():
-    one = Transport(PUBLIC, retry=ONCE)
+    one = Transport(PUBLIC, limits=ONCE)
     yield one
     one.close()
 
@@ -323,7 +324,7 @@ def shared():
 @given(st.sampled_from(PRIVATE).flatmap(lambda n: st.integers(0, n.num_addresses - 1).map(lambda i: str(n[i]))))
 def test_no_name_of_a_private_address_is_ever_connected_to(connected, names, address):
     names["store.example.com"] = ["8.8.4.4", address]
-    one = Transport(PUBLIC, retry=ONCE)
+    one = Transport(PUBLIC, limits=ONCE)
     try:
         with pytest.raises(RefusedHost, match=r"store\.example\.com is an? "):
             fetch(one, "http://store.example.com/a")
@@ -353,7 +354,7 @@ def test_no_address_whatsoever_ends_in_anything_but_our_errors(connected, names,
 @pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "[2606:4700::1111]", "[64:ff9b::8.8.8.8]", "172.32.0.1"])
 def test_a_public_address_is_connected_to(client, connected, address):
     with pytest.raises(TransientError, match="cannot connect"):
-        fetch(client(PUBLIC, retry=ONCE), f"http://{address}/a")
+        fetch(client(PUBLIC, limits=ONCE), f"http://{address}/a")
     assert (
         connected == [address.strip("[]").replace("8.8.8.8", "808:808" if ":" in address else "8.8.8.8")] or connected
     )
@@ -382,13 +383,13 @@ def test_metadata_of_a_cloud_is_only_read_when_exactly_its_address_was_named(
     bare = address.strip("[]")
     names["metadata.internal"] = [bare]
     for hosts in ([], [network], ["metadata.internal"]):
-        one = client(PUBLIC, retry=ONCE, file_hosts=hosts)
+        one = client(PUBLIC, limits=ONCE, file_hosts=hosts)
         for host in (address, "metadata.internal"):
             with pytest.raises(RefusedHost, match=r"is a link-local address.*add \S+ to run.file_hosts"):
                 fetch(one, f"http://{host}/latest/meta-data/")
     assert connected == []
     with pytest.raises(TransientError, match="cannot connect"):
-        fetch(client(PUBLIC, retry=ONCE, file_hosts=[bare]), f"http://{address}/")
+        fetch(client(PUBLIC, limits=ONCE, file_hosts=[bare]), f"http://{address}/")
     assert connected
 
 
@@ -402,7 +403,7 @@ def test_behind_a_proxy_names_are_the_proxys_and_addresses_are_judged_here(clien
     names["proxy.internal"] = ["127.0.0.1"]
     with LocalApi(answer) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url.replace("127.0.0.1", "proxy.internal"))
-        one = client("http://api.example.com", retry=ONCE)
+        one = client("http://api.example.com", limits=ONCE)
         assert fetch(one, "http://store.example.com/a") == b"http://store.example.com/a"
         for host in ("10.0.0.5", "localhost", "[::1]", "127.1"):
             with pytest.raises(RefusedHost):
@@ -508,7 +509,7 @@ def test_no_host_sees_more_requests_than_allowed_and_a_slow_one_holds_up_no_othe
         LocalApi(quick, host="127.0.0.3") as store,
         LocalApi(quick) as api,
     ):
-        one = client(api, requests=3, file_hosts=["127.0.0.0/8"], retry=Retry(attempt=60))
+        one = client(api, requests=3, file_hosts=["127.0.0.0/8"], limits=RequestLimits(attempt=60))
 
         async def many():
             waiting = [asyncio.create_task(one.fetch_payload(f"{slow.url}/{n}", bytes)) for n in range(12)]
