@@ -6,24 +6,25 @@ import shlex
 from pathlib import Path
 
 import pytest
+import typer.main
 import yaml
 
 from exporting import command, environment, settings, write_config
-from pipeline.cli.app import _parser
+from pipeline.cli.app import app
 from pipeline.cli.job import CONFIG_NAME, CONFIG_VARIABLE, FAILED, OPTIONS_VARIABLE, VERDICTS
 from pipeline.config.export import ClassConfig, ExportConfig, RunConfig, SplitConfig, parse_config
 from pipeline.synapse.listing.filters import check_filter
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *(ROOT / "docs").rglob("*.md")])
 
 
 def blocks(text, language):
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         assert "://" in target or (page.parent / target).exists(), target
@@ -66,13 +67,13 @@ def test_the_format_of_the_readme_runs(tidy, tmp_path):
 
 
 def test_the_commands_of_the_documents_exist():
-    parser = _parser()
+    commands = typer.main.get_command(app).commands
     found = 0
     for page in PAGES:
         for line in "\n".join(blocks(page.read_text(), "sh")).replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
             if words[:1] == ["synapse-export"]:
-                parser.parse_args(words[1:])
+                commands[words[1]].make_context(words[1], words[2:])  # raises on wrong arguments; runs nothing
                 found += 1
             elif words and words[0].startswith("scripts/"):
                 assert (ROOT / words[0]).exists(), words[0]
