@@ -1,6 +1,6 @@
-"""Where an export is written: a root and paths relative to it, with writes that are never seen half done.
+"""Where an export is written: a root and relative paths, with writes that are never visible half done.
 
-Every write of the pipeline goes through here. A file appears under its final name complete or not at all: locally
+Every write of the pipeline goes through here. A file appears under its final name whole or not at all: locally
 through a temporary name on the same file system and ``os.replace``, on object stores by one PUT or a multipart
 upload that is aborted on error. A bare ``with fs.open(path, "wb")`` publishes what was written so far when the
 block raises, so no other module opens an output.
@@ -35,20 +35,20 @@ __all__ = [
 _LOCAL_PROTOCOLS = ("", "file", "local")
 _S3_PROTOCOLS = ("s3", "s3a")
 _GCS_PROTOCOLS = ("gs", "gcs")
-# A PUT shows an object when it is whole. Anything else gets files under a temporary name, and renames them.
+# With these protocols a PUT shows an object when it is whole. In all others, files are written and renamed.
 _OBJECT_STORES = frozenset({"abfs", "abfss", "az", "adl", "oss", "oci", "cos", "obs", "b2", "memory"})
 
 
 def open_storage(url: str, options: Mapping[str, Any] | None = None) -> Storage:
-    """The storage at ``url``: a local path, ``file://…``, or any fsspec URL (``s3://bucket/prefix``, ``memory://…``).
+    """Return the storage at ``url``: a local path, ``file://…``, or any fsspec URL (``s3://bucket/prefix``, ``memory://…``).
 
-    Raises DestinationError when the protocol is unknown or its options are wrong; nothing is written.
+    Raises DestinationError if the protocol is unknown or its options are wrong; nothing is written.
     """
     return open_access(Access(url, options or {}))
 
 
 def open_access(access: Access, grant: Callable[[], Access] | None = None) -> Storage:
-    """The storage that ``access`` leads to; ``grant`` gives new credentials when these run out.
+    """Return the storage that ``access`` leads to; ``grant`` returns new credentials when these expire.
 
     Raises as :func:`open_storage` does.
     """

@@ -1,4 +1,4 @@
-"""What every storage can do, and the two rules all of them share: paths stay inside, foreign errors are translated."""
+"""What every storage can do, and two rules for all of them: paths stay inside, foreign errors are translated."""
 
 import contextlib
 import errno
@@ -14,7 +14,7 @@ from pipeline.errors import DestinationError, StorageError, TransientError
 
 STAGING = "_staging"
 TEMPORARY = f"{STAGING}/tmp"
-"""What is being written, below the root; nothing in it outlives a run."""
+"""Folder of files that are being written; nothing in it outlives a run."""
 
 COPY_CHUNK = 4 * 2**20
 
@@ -28,11 +28,11 @@ class Extent(msgspec.Struct, frozen=True):
 
 
 type Piece = bytes | Extent
-"""What files are joined from: bytes, or a range of a file that is there already."""
+"""What a file is joined from: bytes, or a range of an existing file."""
 
 
 def check_relative(path: str) -> str:
-    """``path`` itself, after proving that it stays below the root; raises StorageError otherwise."""
+    """Return ``path`` if it stays below the root; raise StorageError otherwise."""
     parts = path.split("/")
     if (
         not path
@@ -41,15 +41,17 @@ def check_relative(path: str) -> str:
         or "\0" in path
         or any(part in ("", ".", "..") for part in parts)
     ):
-        raise StorageError(f"{path!r} is not a path below the export")
+        raise StorageError(
+            f"{path!r} is not a path below the export; use a relative path without empty, . and .. parts"
+        )
     return path
 
 
 class Storage(ABC):
     """A root and relative paths below it (``/`` separated, checked to stay inside).
 
-    ``url`` is safe to print. Reading something that is not there raises FileNotFoundError; every other failure
-    is a StorageError.
+    ``url`` is safe to print. Reading a file that does not exist raises FileNotFoundError; every other failure is
+    a StorageError.
     """
 
     url: str
@@ -61,47 +63,47 @@ class Storage(ABC):
 
     @abstractmethod
     def read(self, path: str) -> bytes:
-        """The whole file."""
+        """Return the whole file."""
 
     @abstractmethod
     def read_range(self, path: str, start: int, length: int) -> bytes:
-        """``length`` bytes from ``start`` on, fewer at the end of the file."""
+        """Return ``length`` bytes from ``start`` on, fewer at the end of the file."""
 
     @abstractmethod
     def size(self, path: str) -> int | None:
-        """Bytes of the file, or None when it is not there."""
+        """Return the size of the file in bytes, or None if it does not exist."""
 
     @abstractmethod
     def write(self, path: str, data: bytes, *, durable: bool = False) -> None:
-        """Put a file in place, complete; with ``durable`` it also survives a power cut."""
+        """Write a whole file; with ``durable`` it also survives a power cut."""
 
     @abstractmethod
     def write_many(self, files: Iterable[tuple[str, bytes]]) -> None:
-        """Put many small files in place, each complete."""
+        """Write many small files, each whole."""
 
     @abstractmethod
     def copy_many(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Put complete copies in place, ``(from, to)``, without moving the bytes through this process if it can be."""
+        """Copy files, given as ``(from, to)``, if possible without moving the bytes through this process."""
 
     @abstractmethod
     def create_new(self, path: str, data: bytes) -> bool:
-        """Put a small file in place, complete, unless there is one: then False. Of several writers exactly one wins."""
+        """Write a small file unless it exists; return whether it was written. Of several writers exactly one wins."""
 
     @abstractmethod
     def create(self, path: str) -> contextlib.AbstractContextManager[BinaryIO]:
-        """A stream for a large file: it appears on a clean exit of the block, and not at all on an exception."""
+        """Open a stream for a large file, which appears on a clean exit of the block and not at all on an exception."""
 
     @abstractmethod
     def files(self, prefix: str = "") -> Iterator[tuple[str, int]]:
-        """Relative path and size of every file below ``prefix``, in no particular order."""
+        """Yield the relative path and size of every file below ``prefix``, in no particular order."""
 
     @abstractmethod
     def entries(self, prefix: str = "") -> list[str]:
-        """Names of the files and folders directly below the root, or below ``prefix``."""
+        """Return the names of the files and folders directly below the root, or below ``prefix``."""
 
     @abstractmethod
     def delete(self, paths: Iterable[str]) -> None:
-        """Remove files; ones that are not there are fine. Folders that become empty go too."""
+        """Remove files that exist, and folders that become empty."""
 
     @abstractmethod
     def delete_tree(self, prefix: str) -> None:
@@ -109,25 +111,21 @@ class Storage(ABC):
 
     @abstractmethod
     def sync(self) -> None:
-        """Everything written so far survives a power cut."""
+        """Make everything written so far survive a power cut."""
 
     def free_bytes(self) -> int | None:
-        """Bytes that can still be written here, or None where nobody knows."""
+        """Return how many bytes can still be written here, or None if that is unknown."""
         return None
 
-    def unfinished_uploads(self) -> list[str]:
-        """Paths of large files whose upload was begun and never ended; they are not files, but they cost money."""
-        return []
-
     def abort_uploads(self) -> int:
-        """Give up every unfinished upload below the root; returns how many those were."""
+        """Abort every unfinished upload below the root, because the store charges for its parts; return how many."""
         return 0
 
     def close(self) -> None:  # noqa: B027  most hold nothing
         """Free what this object holds in its process; the files stay."""
 
     def find(self, path: str) -> bytes | None:
-        """The whole file, or None when it is not there."""
+        """Return the whole file, or None if it does not exist."""
         try:
             return self.read(path)
         except FileNotFoundError:
@@ -138,18 +136,21 @@ class Storage(ABC):
         return map(self.find, paths)
 
     def chunks(self, path: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """The bytes of a file (or of a range of it) in pieces of a few megabytes."""
+        """Yield the bytes of a file, or of a range of it, in pieces of a few megabytes."""
         remaining = (self.size(path) or 0) - start if length is None else length
         while remaining > 0:
             chunk = self.read_range(path, start, min(COPY_CHUNK, remaining))
             if not chunk:
-                raise StorageError(f"{self.url}/{path}", "is shorter than expected")
+                raise StorageError(
+                    f"{self.url}/{path}",
+                    "is shorter than expected; another process may have changed it, so run the same command again",
+                )
             yield chunk
             start += len(chunk)
             remaining -= len(chunk)
 
     def read_pieces(self, pieces: Iterable[Piece]) -> Iterator[bytes]:
-        """The bytes of the pieces, one after the other, none longer than a few megabytes that is not given as bytes."""
+        """Yield the bytes of the pieces in order; a range comes in chunks of a few megabytes."""
         for piece in pieces:
             if isinstance(piece, Extent):
                 yield from self.chunks(piece.path, piece.start, piece.length)
@@ -157,7 +158,7 @@ class Storage(ABC):
                 yield piece
 
     def join(self, path: str, pieces: Sequence[Piece]) -> tuple[int, str]:
-        """Make a file of the pieces, complete and in one step; returns its size and sha256.
+        """Make a file of the pieces in one step; return its size and sha256.
 
         Holds a bounded number of bytes in memory, whatever the size of the file.
         """
@@ -170,12 +171,14 @@ class Storage(ABC):
         return size, digest.hexdigest()
 
     def probe(self) -> None:
-        """Prove that files can be written, read and deleted here, leaving nothing behind; raises DestinationError."""
+        """Prove that files can be written, read and deleted here, and leave nothing behind. Raises DestinationError."""
         path = f"{TEMPORARY}/probe-{uuid.uuid4().hex}"
         try:
             self.write(path, b"probe", durable=True)
             if self.read(path) != b"probe":
-                raise DestinationError(self.url, "what was written there reads back differently")
+                raise DestinationError(
+                    self.url, "a file that was written there reads back differently; check the disk or the store"
+                )
             self.delete([path])
         except (StorageError, TransientError) as error:
             raise DestinationError(self.url, f"cannot write there: {error.args[-1]}") from error
@@ -184,7 +187,7 @@ class Storage(ABC):
 
 
 def describe(error: BaseException) -> str:
-    """One line about an error of the operating system or a storage library."""
+    """Describe an error of the operating system or a storage library in one line."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "the disk is full; make room and run the same command again"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -192,18 +195,20 @@ def describe(error: BaseException) -> str:
 
 
 def without_query(url: str) -> str:
-    """The URL without its query, where signatures are."""
+    """Return the URL without its query, which may hold a signature."""
     return url.split("?", 1)[0]
 
 
 @contextlib.contextmanager
 def storage_errors(url: str, path: str) -> Iterator[None]:
-    """Foreign errors become StorageError, except "not there", which callers ask about."""
+    """Turn foreign errors into StorageError, except FileNotFoundError, which callers handle."""
     try:
         yield
     except (FileNotFoundError, StorageError):
         raise
     except NotADirectoryError as error:
-        raise StorageError(f"{url}/{path}", "a file stands where a folder is needed") from error
+        raise StorageError(
+            f"{url}/{path}", "there is a file where a folder is needed; move it away or choose another path"
+        ) from error
     except OSError as error:
         raise StorageError(f"{url}/{path}", describe(error)) from error

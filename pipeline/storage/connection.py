@@ -1,4 +1,4 @@
-"""The file system behind a storage, opened anew when its credentials run out."""
+"""The file system behind a storage, reopened when its credentials expire."""
 
 import contextlib
 import threading
@@ -21,10 +21,10 @@ _CLOSE_SECONDS = 5
 
 
 class Access(msgspec.Struct, frozen=True):
-    """Where a storage is and how it is opened: a URL (or local path) and fsspec options with the credentials.
+    """Where a storage is and how to open it: a URL (or local path) and fsspec options with the credentials.
 
-    ``seconds`` is how long the credentials are good for, None when they do not run out. Secret: for one process, and
-    never written down.
+    ``seconds`` is how long the credentials are valid, None if they do not expire. It is secret: it stays in one process
+    and is never written to a file.
     """
 
     url: str
@@ -35,7 +35,7 @@ class Access(msgspec.Struct, frozen=True):
 class Connection:
     """An fsspec file system and the path of the root in it.
 
-    ``grant`` gives fresh credentials; without it those of ``access`` have to do. Safe to use from several threads.
+    ``grant`` returns fresh credentials; without it, those of ``access`` are kept. Safe to use from several threads.
     """
 
     def __init__(
@@ -56,32 +56,32 @@ class Connection:
 
     @property
     def protocols(self) -> frozenset[str]:
-        """The names of the protocol that is spoken."""
+        """The names of the protocol."""
         protocol = self._filesystem.protocol
         return frozenset((protocol,) if isinstance(protocol, str) else protocol)
 
     @property
     def can_renew(self) -> bool:
-        """Whether credentials that have run out can be replaced."""
+        """Whether expired credentials can be replaced."""
         return self._grant is not None
 
     def filesystem(self) -> Any:
-        """The file system, with credentials that are good for a while."""
+        """Return the file system, with credentials that are valid for a while."""
         if time.monotonic() >= self._renew_at:
             self.renew(self._filesystem)
         return self._filesystem
 
     def renew(self, stale: Any) -> None:
-        """Connect anew, with new credentials where they can be had, unless another thread has since ``stale`` was used.
+        """Reconnect, with new credentials if possible, unless another thread has done so since ``stale`` was used.
 
-        Raises TransientError when nobody answers, and what ``grant`` raises.
+        Raises TransientError if the store does not answer, and what ``grant`` raises.
         """
         with self._lock:
             if self._filesystem is not stale:
                 return
             access = self._grant() if self._grant else self._access
             if without_query(access.url).rstrip("/") != self.url:
-                raise StorageError(self.url, "the storage is at another place now; run the same command again")
+                raise StorageError(self.url, "the storage has moved to another address; run the same command again")
             try:
                 self._open(access)
             except DestinationError as error:
@@ -92,28 +92,28 @@ class Connection:
 
     def _open(self, access: Access) -> str:
         try:
-            # An instance that fsspec keeps would keep the credentials too.
+            # An instance in the cache of fsspec would keep its credentials.
             self._filesystem, root = fsspec.url_to_fs(
                 access.url, **{"skip_instance_cache": True, **self._defaults(dict(access.options))}
             )
-            # Another process writes here too: a cached listing would hide its files, even from exists(). Not asked for
-            # as an option, because file systems without such a cache (sshfs) take it for one of their connection.
+            # Another process writes here too: a cached listing would hide its files, even from exists(). This is not
+            # an option in the call, because file systems without such a cache (sshfs) pass it to their connection.
             self._filesystem.dircache.use_listings_cache = False
         except (ImportError, ValueError, TypeError) as error:
             raise DestinationError(without_query(access.url), f"cannot open this storage: {error}") from error
-        except Exception as error:  # some connect at once, with errors of their own
+        except Exception as error:  # some connect at once, with their own errors
             raise DestinationError(self.url, explain(error, self.url)) from error
-        # At half their life: what is begun with them can still be finished. Where the clocks disagree and nothing
-        # seems to be left, a refusal tells.
+        # At half their life, so that running requests can still finish. If the clocks disagree and no time seems to be
+        # left, a refusal leads to new credentials.
         lifetime = access.seconds if access.seconds and access.seconds > 0 else float("inf")
         self._renew_at = time.monotonic() + max(lifetime / 2, _LEAST_SECONDS)
         return str(root).rstrip("/")
 
 
 def _close(filesystem: Any) -> None:
-    """Close the client of an asynchronous file system in its own loop; left alone it ends in whichever is running."""
+    """Close the client of an asynchronous file system in its own loop; otherwise it would end in any running loop."""
     for name in ("_s3creator", "_session"):  # s3fs, gcsfs
         client = getattr(filesystem, name, None)
         if client is not None:
-            with contextlib.suppress(Exception):  # nobody needs it any more, whatever it says
+            with contextlib.suppress(Exception):  # it is no longer used, so its errors do not matter
                 sync(filesystem.loop, client.__aexit__, None, None, None, timeout=_CLOSE_SECONDS)

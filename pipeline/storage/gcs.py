@@ -8,17 +8,17 @@ from itertools import batched
 from typing import Any, override
 
 from pipeline.storage.base import TEMPORARY, Extent
-from pipeline.storage.multipart import NO_MATTER, PartedStorage, Upload
+from pipeline.storage.multipart import ABORT_ERRORS, PartedStorage, Upload
 
 _COMPOSED = 32  # sources of one compose request: cloud.google.com/storage/docs/composite-objects
 _NEVER = 2**62
 
 
 def gcs_defaults(options: dict[str, Any]) -> dict[str, Any]:
-    """The user's gcsfs options; called before gcsfs is imported.
+    """Return the user's gcsfs options. Call it before gcsfs is imported.
 
-    At an address of one's own (an emulator) gcsfs must not ask Google's control plane about the bucket: it would wait
-    for minutes, for every bucket.
+    For a custom address (an emulator) gcsfs must not ask Google's control plane about the bucket, because it would wait
+    for minutes.
     """
     if options.get("endpoint_url") or os.environ.get("STORAGE_EMULATOR_HOST"):
         os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
@@ -26,7 +26,7 @@ def gcs_defaults(options: dict[str, Any]) -> dict[str, Any]:
 
 
 class GcsStorage(PartedStorage):
-    """A bucket, or a prefix in it. It composes whole objects only, so ranges of others are sent."""
+    """A bucket, or a prefix in it. It composes whole objects only, so ranges of other objects are sent."""
 
     least_copied = _NEVER
 
@@ -36,11 +36,11 @@ class GcsStorage(PartedStorage):
 
     def _compose(self, path: str, sources: list[str]) -> None:
         full = [self._full(source) for source in sources]
-        self._put_there(path, lambda fs, target: fs.merge(target, full))
+        self._write_with(path, lambda fs, target: fs.merge(target, full))
 
 
 class _ComposedUpload:
-    """Parts are objects below the staging area; at the end they are composed, up to 32 at a time."""
+    """An upload whose parts are objects below the staging area, composed at the end, up to 32 at a time."""
 
     def __init__(self, storage: GcsStorage, path: str) -> None:
         self._storage = storage
@@ -59,11 +59,11 @@ class _ComposedUpload:
         self._storage.write(name, bytes(data))
 
     def copy(self, number: int, source: Extent) -> None:
-        """Send a part that is somewhere else."""
+        """Send a part that is a range of another object."""
         self.put(number, self._storage.read_range(source.path, source.start, source.length))
 
     def complete(self, size: int) -> None:  # noqa: ARG002  a part that is missing is an error of the request
-        """Compose the object and forget its parts."""
+        """Compose the object and delete its parts."""
         sources = [name for _, name in sorted(self._parts.items())]
         level = 0
         while len(sources) > _COMPOSED:
@@ -78,6 +78,6 @@ class _ComposedUpload:
         self.abort()
 
     def abort(self) -> None:
-        """Forget the parts."""
-        with contextlib.suppress(*NO_MATTER):
+        """Delete the parts."""
+        with contextlib.suppress(*ABORT_ERRORS):
             self._storage.delete(self._made)

@@ -37,7 +37,7 @@ class LocalStorage(Storage):
         return f"{self._root}/{check_relative(path)}"
 
     def _temporary(self) -> str:
-        # Below staging, not beside the target: what a killed run leaves behind goes away with the staging.
+        # Below staging, not beside the target, so that the remains of a killed run are removed with the staging.
         return f"{self._root}/{TEMPORARY}/{self._unique}-{next(self._numbers)}"
 
     def _make_folder(self, folder: str) -> None:
@@ -64,7 +64,10 @@ class LocalStorage(Storage):
             while remaining > 0:
                 chunk = file.read(min(COPY_CHUNK, remaining))
                 if not chunk:
-                    raise StorageError(f"{self.url}/{path}", "is shorter than expected")
+                    raise StorageError(
+                        f"{self.url}/{path}",
+                        "is shorter than expected; another process may have changed it, so run the same command again",
+                    )
                 yield chunk
                 remaining -= len(chunk)
 
@@ -91,7 +94,7 @@ class LocalStorage(Storage):
                 os.link(temporary, full)
             except FileExistsError:
                 return False
-            except OSError:  # no hard links here: then a reader may find the file before what is in it
+            except OSError:  # no hard links here: a reader may then find the file while it is still empty
                 with contextlib.suppress(FileExistsError), open(full, "xb") as file:
                     _write_all(file.fileno(), data, durable=True)
                     return True
@@ -103,7 +106,7 @@ class LocalStorage(Storage):
 
     @contextlib.contextmanager
     def _in_place(self, path: str) -> Iterator[tuple[int, str, str]]:
-        """An open temporary file, its name and the final one, whose folder is there; nothing stays after an error."""
+        """Yield an open temporary file, its name and the final name, whose folder exists; remove it on an error."""
         full = self._full(path)
         temporary = self._temporary()
         with storage_errors(self.url, path):
@@ -118,7 +121,7 @@ class LocalStorage(Storage):
                 os.close(descriptor)
 
     def _again_if_gone[T](self, work: Callable[[], T], temporary: str) -> T:
-        """``work`` with the folder of temporary files there: another run that looks at this place may tidy it away."""
+        """Do ``work``, again if the folder of temporary files is gone: another run may have tidied it away."""
         self._make_folder(os.path.dirname(temporary))
         try:
             return work()
@@ -192,7 +195,7 @@ class LocalStorage(Storage):
                 self._made.clear()
             try:
                 os.rmdir(folder)
-            except OSError:  # not empty, or not there: either way nothing to tidy
+            except OSError:  # not empty or already gone: nothing to tidy
                 return
             self._made.clear()
             folder = os.path.dirname(folder)

@@ -1,6 +1,6 @@
-"""Files that are made of parts: several are on their way at once, ranges of other files are copied by the store.
+"""Large files in parts: several parts are sent at once, and the store copies ranges of other files.
 
-How a file is cut into parts is :func:`lay_out`, a pure function; how a part gets to its store is an :class:`Upload`.
+:func:`lay_out` cuts a file into parts; an :class:`Upload` takes them to the store.
 """
 
 import contextlib
@@ -18,10 +18,10 @@ from pipeline.storage.remote import RemoteStorage
 
 MIB = 2**20
 SENT_PART = 8 * MIB
-"""Bytes of a part that is sent from here; three of them are in memory at once."""
+"""Bytes of a part that this process sends; three of them are in memory at once."""
 
 STREAM_PART = 8 * MIB
-"""Bytes of a part of a stream; one is in memory, for each of the streams that are open."""
+"""Bytes of a part of a stream; each open stream holds one in memory."""
 
 COPIED_PART = 32 * MIB
 MOST_PARTS = 9_000
@@ -29,33 +29,33 @@ _AT_ONCE = 3
 
 
 class Part(NamedTuple):
-    """What one part is made of; ``copied`` parts are one range of a file, which the store copies by itself."""
+    """The pieces of one part; a ``copied`` part is one range of a file, which the store copies by itself."""
 
     pieces: list[Piece]
     copied: bool = False
 
     @property
     def length(self) -> int:
-        """Bytes of the part."""
+        """The size of the part in bytes."""
         return sum(map(length_of, self.pieces))
 
 
 def length_of(piece: Piece) -> int:
-    """Bytes of a piece."""
+    """Return the size of a piece in bytes."""
     return piece.length if isinstance(piece, Extent) else len(piece)
 
 
 def lay_out(pieces: Iterable[Piece], least: int, sent: int = SENT_PART, copied: int = COPIED_PART) -> Iterator[Part]:
-    """Cut a file into parts of at least ``least`` bytes (but for the last), as few of them sent as can be.
+    """Cut a file into parts of at least ``least`` bytes, except the last, and send as few of them as possible.
 
-    What is sent is up to ``sent + 2 * least`` bytes long, what is copied up to ``copied``, at least ``2 * least``.
+    A sent part has up to ``sent + 2 * least`` bytes, a copied part up to ``max(copied, 2 * least)``.
     """
     pending: list[Piece] = []
     held = 0
     for piece in pieces:
         missing = max(0, least - held) if held else 0
         if isinstance(piece, Extent) and piece.length - missing >= least:
-            if held:  # too short to be a part: topped up from what could be copied
+            if held:  # too short for a part: filled up from the range that could be copied
                 head = [Extent(piece.path, piece.start, missing)] if missing else []
                 yield Part([*pending, *head])
                 pending, held = [], 0
@@ -80,7 +80,7 @@ def _copies(extent: Extent, most: int) -> Iterator[Part]:
 
 
 class Upload(Protocol):
-    """One large file on its way: parts by number from 1, in any order and from several threads."""
+    """The upload of one large file: parts are numbered from 1 and come in any order, from several threads."""
 
     def put(self, number: int, data: bytes | bytearray) -> None:
         """Send a part."""
@@ -89,27 +89,27 @@ class Upload(Protocol):
         """Have the store copy a part."""
 
     def complete(self, size: int) -> None:
-        """Show the file under its name; ``size`` is all its bytes."""
+        """Make the file of ``size`` bytes appear under its name."""
 
     def abort(self) -> None:
-        """Forget the parts; raises nothing."""
+        """Delete the parts. Raises nothing."""
 
 
 class PartedStorage(RemoteStorage):
-    """An object store that makes large objects of parts."""
+    """An object store that makes large objects from parts."""
 
     least_copied: int
-    """Bytes from which a range is copied by the store."""
+    """The least size in bytes of a range that the store copies."""
 
     @abstractmethod
     def _begin(self, path: str) -> Upload:
-        """Begin an upload of which nothing is seen before it is complete."""
+        """Begin an upload; the file appears when it is complete."""
 
     @override
     def join(self, path: str, pieces: Sequence[Piece]) -> tuple[int, str]:
         """See :meth:`Storage.join`.
 
-        Every byte is read here, for the digest; what the store can copy by itself is not sent back to it.
+        Every byte is read for the digest, but ranges that the store can copy are not sent back to it.
         """
         total = sum(map(length_of, pieces))
         digest = hashlib.sha256()
@@ -160,7 +160,7 @@ class PartedStorage(RemoteStorage):
 
 
 class _PartStream(io.RawIOBase):
-    """What is written is sent part by part; a file that is smaller than a part is sent whole."""
+    """A stream that sends its bytes part by part; a file smaller than a part is sent whole."""
 
     def __init__(self, storage: PartedStorage, path: str) -> None:
         self._storage = storage
@@ -177,7 +177,7 @@ class _PartStream(io.RawIOBase):
     @override
     def write(self, data: Any) -> int:
         self._held += data
-        # Longer ones later on, so that the largest objects do not run out of part numbers.
+        # Later parts are longer, so that the largest objects do not run out of part numbers.
         if len(self._held) >= STREAM_PART * 2 ** (self._number // 2000):
             self._send()
         return len(data)
@@ -191,7 +191,7 @@ class _PartStream(io.RawIOBase):
         self._upload.put(self._number, data)
 
     def finish(self) -> None:
-        """Show the file."""
+        """Make the file appear."""
         if self._upload is None:
             self._storage.write(self._path, bytes(self._held))
             return
@@ -200,10 +200,10 @@ class _PartStream(io.RawIOBase):
         self._upload.complete(self._size)
 
     def abandon(self) -> None:
-        """Forget what was written."""
+        """Delete what was written."""
         if self._upload is not None:
             self._upload.abort()
 
 
-NO_MATTER = (FileNotFoundError, StorageError, TransientError)
-"""What giving up may run into: whoever gives up has a better reason to report."""
+ABORT_ERRORS = (FileNotFoundError, StorageError, TransientError)
+"""Errors ignored while aborting an upload; the original error is the one to report."""

@@ -34,8 +34,9 @@ _RETRIES = Backoff(attempts=4, first=0.5, jitter=0.5)
 class RemoteStorage(Storage):
     """Files below a prefix of an object store.
 
-    Passing trouble that stays is a TransientError: the shard is then tried again. Anything else is a StorageError that
-    says what to do. Where credentials can be renewed they are, before they run out and when they are refused.
+    Trouble that does not pass within the retries is a TransientError, after which the shard is tried again. Any other
+    failure is a StorageError that says what to do. Credentials are renewed, if that is possible, before they expire and
+    when they are refused.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -55,23 +56,26 @@ class RemoteStorage(Storage):
     # One request, and many of a kind
 
     def _call[T](self, path: str, request: Callable[[Any], T]) -> T:
-        """``request(filesystem)``, again when that may help. Raises FileNotFoundError, StorageError, TransientError."""
+        """Return ``request(filesystem)``, repeated while that may help.
+
+        Raises FileNotFoundError, StorageError or TransientError.
+        """
         for attempt in range(1, _RETRIES.attempts + 1):
             filesystem = self._connection.filesystem()
             try:
                 return request(filesystem)
             except Exception as error:  # noqa: BLE001  every store has errors of its own; here they become ours
-                if not self._may_repeat(error, attempt, filesystem):
+                if not self._prepare_retry(error, attempt, filesystem):
                     self._raise(error, path)
         raise AssertionError  # the last attempt returns or raises
 
     def _many(
         self, operation: str, items: Iterable[tuple[str, *tuple[Any, ...]]], *, may_be_absent: bool = False
     ) -> Iterator[Any]:
-        """Fsspec's ``operation`` for each item (a path and further arguments), many at once, in order.
+        """Do fsspec's ``operation`` for each item (a path and further arguments), many at once; yield answers in order.
 
-        Only what failed is repeated. Raises as :meth:`_call` does; with ``may_be_absent`` the answer for what is not
-        there is None.
+        Only failed requests are repeated. Raises as :meth:`_call` does; with ``may_be_absent`` the answer for a missing
+        file is None.
         """
         for group in itertools.batched(items, _BATCH):
             results: list[Any] = [None] * len(group)
@@ -79,7 +83,7 @@ class RemoteStorage(Storage):
             for attempt in range(1, _RETRIES.attempts + 1):
                 filesystem = self._connection.filesystem()
                 work = self._operation(filesystem, operation)
-                requests = [partial(work, *self._places(group[n])) for n in waiting]
+                requests = [partial(work, *self._arguments(group[n])) for n in waiting]
                 failed: dict[int, BaseException] = {}
                 for number, outcome in zip(waiting, _gathered(filesystem, requests), strict=True):
                     if not isinstance(outcome, BaseException):
@@ -91,17 +95,17 @@ class RemoteStorage(Storage):
                 for number, error in failed.items():
                     if not self._can_help(error, attempt):
                         self._raise(error, group[number][0])
-                self._may_repeat(next(iter(failed.values())), attempt, filesystem)
+                self._prepare_retry(next(iter(failed.values())), attempt, filesystem)
                 waiting = list(failed)
             yield from results
 
     def _operation(self, filesystem: Any, name: str) -> Callable[..., Any]:
-        """What fsspec's own bulk calls use: the coroutine of an asynchronous file system, else the plain method."""
+        """Return the method that fsspec's bulk calls use: a coroutine if the file system is asynchronous."""
         operation: Callable[..., Any] = getattr(filesystem, f"_{name}" if filesystem.async_impl else name)
         return operation
 
-    def _places(self, item: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The arguments of a request: paths in full, anything else as it is."""
+    def _arguments(self, item: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the arguments of a request: full paths, and anything else unchanged."""
         return tuple(self._full(value) if isinstance(value, str) else value for value in item)
 
     def _can_help(self, error: BaseException, attempt: int) -> bool:
@@ -109,8 +113,8 @@ class RemoteStorage(Storage):
         renewable = trouble is Trouble.DENIED and self._connection.can_renew
         return not _RETRIES.is_last(attempt) and (renewable or trouble in (Trouble.PASSING, Trouble.LOST))
 
-    def _may_repeat(self, error: BaseException, attempt: int, filesystem: Any) -> bool:
-        """Whether the request is worth another try; new credentials are there and the wait is over when it is."""
+    def _prepare_retry(self, error: BaseException, attempt: int, filesystem: Any) -> bool:
+        """Get ready for another try if that may help: wait, and renew what has expired. Return whether it may help."""
         if not self._can_help(error, attempt):
             return False
         trouble = trouble_of(error)
@@ -132,7 +136,7 @@ class RemoteStorage(Storage):
         kind = TransientError if trouble in (Trouble.PASSING, Trouble.LOST, Trouble.UNREACHABLE) else StorageError
         raise kind(where, explain(error, self.url)) from error
 
-    def _no_place(self, where: str) -> StorageError:
+    def _no_bucket(self, where: str) -> StorageError:
         bucket = self.url.partition("://")[2].partition("/")[0]
         return StorageError(where, f"there is no bucket or share {bucket!r}; create it, or correct path")
 
@@ -168,11 +172,11 @@ class RemoteStorage(Storage):
 
     @override
     def read_pieces(self, pieces: Iterable[Piece]) -> Iterator[bytes]:
-        """See :meth:`Storage.read_pieces`; what comes next is read meanwhile, so a request's latency is paid once."""
+        """See :meth:`Storage.read_pieces`; the next pieces are read ahead, so that a request's latency is paid once."""
         waiting: deque[tuple[Future[bytes] | bytes, int, str]] = deque()
         held = 0
         try:
-            for piece in _short(pieces):
+            for piece in _split_long(pieces):
                 if isinstance(piece, bytes):
                     waiting.append((piece, 0, ""))
                 else:
@@ -194,7 +198,10 @@ class RemoteStorage(Storage):
             return item
         data = item.result()
         if len(data) != length:
-            raise StorageError(f"{self.url}/{path}", "is shorter than expected")
+            raise StorageError(
+                f"{self.url}/{path}",
+                "is shorter than expected; another process may have changed it, so run the same command again",
+            )
         return data
 
     def _threads(self) -> ThreadPoolExecutor:
@@ -222,29 +229,29 @@ class RemoteStorage(Storage):
 
     @override
     def write(self, path: str, data: bytes, *, durable: bool = False) -> None:
-        self._put_there(path, lambda fs, full: self._send(fs, full, data))
+        self._write_with(path, lambda fs, full: self._send(fs, full, data))
 
     def _send(self, filesystem: Any, full: str, data: bytes | BinaryIO) -> None:
-        """One file from bytes, or from a file on this machine that has a name."""
+        """Write one file from bytes, or from a named file on this machine."""
         if isinstance(data, bytes):
             filesystem.pipe_file(full, data)
         else:
             filesystem.put_file(data.name, full)
 
-    def _put_there(self, path: str, request: Callable[[Any, str], Any]) -> None:
-        """``request(filesystem, full path)``, which puts a file there. What is "not there" then is the place itself."""
+    def _write_with(self, path: str, request: Callable[[Any, str], Any]) -> None:
+        """Write a file with ``request(filesystem, full path)``; what is "not found" then is the bucket."""
         full = self._full(path)
         try:
             self._call(path, lambda fs: request(fs, full))
         except FileNotFoundError as error:
-            raise self._no_place(f"{self.url}/{path}") from error
+            raise self._no_bucket(f"{self.url}/{path}") from error
 
     @override
     def write_many(self, files: Iterable[tuple[str, bytes]]) -> None:
         try:
             _exhaust(self._many("pipe_file", files))
         except FileNotFoundError as error:
-            raise self._no_place(str(error)) from error
+            raise self._no_bucket(str(error)) from error
 
     @override
     def copy_many(self, pairs: Iterable[tuple[str, str]]) -> None:
@@ -255,29 +262,29 @@ class RemoteStorage(Storage):
         try:
             return self._create_new(path, data)
         except FileNotFoundError as error:
-            raise self._no_place(f"{self.url}/{path}") from error
+            raise self._no_bucket(f"{self.url}/{path}") from error
 
     def _create_new(self, path: str, data: bytes) -> bool:
         full = self._full(path)
         try:
             self._call(path, lambda fs: self._create(fs, full, data))
         except FileExistsError:
-            # Also what a request that was repeated because its answer was lost is told about itself.
+            # A request that was repeated because its answer was lost also finds its own file.
             return self.find(path) == data
         return True
 
     def _create(self, filesystem: Any, full: str, data: bytes) -> None:
-        """Make a file; raises FileExistsError when there is one."""
+        """Create a file. Raises FileExistsError if it exists."""
         filesystem.pipe_file(full, data, mode="create")
 
     @override
     @contextlib.contextmanager
     def create(self, path: str) -> Iterator[BinaryIO]:
-        # Collected on this machine's disk and not in memory: it may be a film.
+        # Collected on this machine's disk and not in memory, because it may be a long video.
         with tempfile.NamedTemporaryFile(prefix="synapse-export-") as file:
             yield cast(BinaryIO, file)
             file.flush()
-            self._put_there(path, lambda fs, full: self._send(fs, full, cast(BinaryIO, file)))
+            self._write_with(path, lambda fs, full: self._send(fs, full, cast(BinaryIO, file)))
 
     @override
     def delete(self, paths: Iterable[str]) -> None:
@@ -298,8 +305,8 @@ class RemoteStorage(Storage):
             self._pool = None
 
 
-def _short(pieces: Iterable[Piece]) -> Iterator[Piece]:
-    """The same bytes in pieces of a few megabytes, without empty ones."""
+def _split_long(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """Yield the same bytes in pieces of a few megabytes, without empty ones."""
     for piece in pieces:
         if isinstance(piece, bytes):
             if piece:
@@ -314,7 +321,7 @@ def _exhaust(results: Iterator[Any]) -> None:
 
 
 def _gathered(filesystem: Any, requests: Sequence[Callable[[], Any]]) -> list[Any]:
-    """The answers, or the errors, of all requests: many at once where the file system can do that."""
+    """Return the answers or errors of all requests, sent at the same time if the file system can do that."""
     if not filesystem.async_impl:
         return [_outcome(request) for request in requests]
 

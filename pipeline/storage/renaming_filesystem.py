@@ -1,4 +1,4 @@
-"""Storage on file systems that show a file while it is being written (sftp, smb): a temporary name, then another."""
+"""Storage on file systems that show unfinished files (sftp, smb): write under a temporary name, then rename."""
 
 import contextlib
 import io
@@ -22,7 +22,7 @@ _RACES = Backoff(attempts=6, first=0.02, longest=0.08)
 
 
 class RenamingStorage(RemoteStorage):
-    """Files below a folder of any fsspec file system that has folders and can rename."""
+    """Files below a folder of an fsspec file system that has folders and can rename."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
@@ -30,7 +30,7 @@ class RenamingStorage(RemoteStorage):
 
     @override
     def read_range(self, path: str, start: int, length: int) -> bytes:
-        # Not cat_file: sshfs gives the whole file whatever part it is asked for.
+        # Not cat_file: sshfs returns the whole file for any range.
         return self._call(path, partial(_part_of, full=self._full(path), start=start, length=length))
 
     @override
@@ -45,21 +45,21 @@ class RenamingStorage(RemoteStorage):
 
     @override
     def _send(self, filesystem: Any, full: str, data: bytes | BinaryIO) -> None:
-        # Not pipe_file and put_file: those of sshfs make folders first, and fail when another process tidies up then.
+        # Not pipe_file and put_file: those of sshfs make folders first, and fail if another process removes one then.
         source = io.BytesIO(data) if isinstance(data, bytes) else data
         source.seek(0)
         with filesystem.open(full, "wb") as file:
             shutil.copyfileobj(source, file, COPY_CHUNK)
 
     @override
-    def _put_there(self, path: str, request: Callable[[Any, str], Any]) -> None:
+    def _write_with(self, path: str, request: Callable[[Any, str], Any]) -> None:
         try:
             self._put(path, request)
         except FileNotFoundError as error:
-            raise self._no_place(f"{self.url}/{path}") from error
+            raise self._no_bucket(f"{self.url}/{path}") from error
 
     def _put(self, path: str, request: Callable[[Any, str], Any]) -> None:
-        """``request(filesystem, temporary name)``, then the file gets its own name; nothing stays after an error."""
+        """Write with ``request(filesystem, temporary name)``, then rename the file; remove it on an error."""
         full, temporary = self._full(path), self._full(f"{TEMPORARY}/{uuid.uuid4().hex}")
 
         def put() -> None:
@@ -82,7 +82,7 @@ class RenamingStorage(RemoteStorage):
             try:
                 filesystem.mv(temporary, full)
             except FileNotFoundError:
-                # Moved by a try before this one, whose answer was lost: nobody else knows the temporary name.
+                # An earlier try moved it and its answer was lost: no other process knows the temporary name.
                 if tries == 1 or not filesystem.exists(full):
                     raise
 
@@ -94,27 +94,27 @@ class RenamingStorage(RemoteStorage):
 
     @override
     def _create(self, filesystem: Any, full: str, data: bytes) -> None:
-        # Fsspec's own pipe_file would only look before it writes. Opening is exclusive where the protocol has a way
-        # to ask for that (disks, sftp and smb do); a reader may then find the file before what is in it.
+        # Fsspec's own pipe_file only looks before it writes. Opening is exclusive if the protocol can express that
+        # (disks, sftp and smb can); a reader may then find the file while it is still empty.
         if filesystem.exists(full):
             raise FileExistsError(full)
         try:
             file = filesystem.open(full, "xb")
-        except (ValueError, NotImplementedError):  # this one has no such way: the look has to do
+        except (ValueError, NotImplementedError):  # this protocol cannot: the look has to suffice
             file = filesystem.open(full, "wb")
         except Exception as error:
-            if filesystem.exists(full):  # sftp has no code of its own for that
+            if filesystem.exists(full):  # sftp has no error code for that
                 raise FileExistsError(full) from error
             raise
         with file:
             file.write(data)
 
     def _in_folders[T](self, files: Iterable[str], work: Callable[[], T]) -> T:
-        """``work`` with the folders of these files there: another process may take one away while it tidies up."""
+        """Do ``work`` with the folders of these files made, again if another process removes one while it tidies up."""
         for number in range(1, _RACES.attempts + 1):
             try:
                 self._make_folders({full.rpartition("/")[0] for full in files})
-            except (FileNotFoundError, StorageError):  # asyncssh has words of its own for a folder that goes away
+            except (FileNotFoundError, StorageError):  # asyncssh has its own errors for a folder that disappears
                 if _RACES.is_last(number):
                     raise
             else:
@@ -151,7 +151,7 @@ class RenamingStorage(RemoteStorage):
 
     def _remove_folder(self, folder: str) -> bool:
         filesystem = self._connection.filesystem()
-        # The plain method of an asynchronous file system may be the inherited one, which does nothing.
+        # The plain method of an asynchronous file system may be inherited and do nothing.
         own = getattr(filesystem, "_rmdir", None) if filesystem.async_impl else None
         try:
             if own is not None:
@@ -177,6 +177,6 @@ def _part_of(filesystem: Any, *, full: str, start: int, length: int) -> bytes:
 
 
 def _copy(source: str, filesystem: Any, target: str) -> None:
-    """Through this process: sshfs asks for a shell, which servers of files alone have not."""
+    """Copy a file through this process: sshfs needs a shell for it, which pure file servers lack."""
     with filesystem.open(source, "rb") as origin, filesystem.open(target, "wb") as copy:
         shutil.copyfileobj(origin, copy, COPY_CHUNK)

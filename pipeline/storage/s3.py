@@ -1,4 +1,4 @@
-"""Amazon S3 and whatever speaks its protocol (MinIO, SeaweedFS, Ceph …), through s3fs."""
+"""Amazon S3 and other stores with its protocol (MinIO, SeaweedFS, Ceph …), through s3fs."""
 
 import contextlib
 import os
@@ -11,13 +11,13 @@ from typing import Any, override
 from pipeline.errors import StorageError
 from pipeline.storage.base import Extent
 from pipeline.storage.connection import Connection
-from pipeline.storage.multipart import MIB, NO_MATTER, PartedStorage, Upload
+from pipeline.storage.multipart import ABORT_ERRORS, MIB, PartedStorage, Upload
 from pipeline.storage.remote import AT_ONCE
 from pipeline.storage.store_errors import code_of
 
 type _Call = Callable[..., Awaitable[Any]]
 
-_LARGEST_PUT = 64 * MIB  # larger ones go up in parts
+_LARGEST_PUT = 64 * MIB  # larger files are sent in parts
 _MOST_PAGES = 1000  # of a thousand uploads each
 _CONNECT_SECONDS, _READ_SECONDS = 10, 60
 # Older MinIO and others want an MD5 that botocore does not send any more; Google's XML API has no such request.
@@ -26,7 +26,7 @@ _DELETED_AT_ONCE = 1000  # docs.aws.amazon.com/AmazonS3, DeleteObjects
 
 
 def s3_defaults(options: dict[str, Any]) -> dict[str, Any]:
-    """The user's s3fs options over ours: botocore's own pool of ten connections would be the bottleneck.
+    """Return the user's s3fs options over ours: botocore's pool of ten connections would be the bottleneck.
 
     With ``max_concurrency`` above 1 s3fs asks for the size of every object before it reads it.
     """
@@ -61,12 +61,12 @@ class S3Storage(PartedStorage):
         return _key_of(self._full(path))
 
     def _request(self, path: str, method: str, **arguments: Any) -> Any:
-        """An S3 operation by its name in botocore."""
+        """Do an S3 operation by its name in botocore."""
         return self._call(path, lambda fs: fs.call_s3(method, Bucket=self._bucket, **arguments))
 
     @override
     def _operation(self, filesystem: Any, name: str) -> Callable[..., Any]:
-        """Puts and copies in one request each, where s3fs takes two."""
+        """Write and copy in one request each; s3fs needs two."""
         if name == "pipe_file":
             return partial(self._put, filesystem._call_s3)  # noqa: SLF001  as fsspec's own bulk calls do
         if name == "cp_file":
@@ -74,7 +74,7 @@ class S3Storage(PartedStorage):
         return super()._operation(filesystem, name)
 
     async def _put(self, call: _Call, full: str, data: bytes) -> None:
-        await call("put_object", Bucket=self._bucket, Key=_key_of(full), Body=_unasked(data))
+        await call("put_object", Bucket=self._bucket, Key=_key_of(full), Body=_sent_at_once(data))
 
     async def _copy(self, call: _Call, in_parts: _Call, source: str, target: str) -> None:
         origin = {"Bucket": self._bucket, "Key": _key_of(source)}
@@ -90,7 +90,7 @@ class S3Storage(PartedStorage):
         if len(data) > _LARGEST_PUT:
             super().write(path, data, durable=durable)
         else:
-            self._request(path, "put_object", Key=self._key(path), Body=_unasked(data))
+            self._request(path, "put_object", Key=self._key(path), Body=_sent_at_once(data))
 
     @override
     def size(self, path: str) -> int | None:
@@ -126,7 +126,7 @@ class S3Storage(PartedStorage):
             more["ContinuationToken"] = page["NextContinuationToken"]
 
     def _holds(self, folder: str) -> bool:
-        """Whether anything is below; SeaweedFS goes on to list folders for a while after their last object went."""
+        """Whether a folder has objects; SeaweedFS lists folders for a while after their last object was deleted."""
         page = self._request("", "list_objects_v2", Prefix=folder, MaxKeys=1)
         return any(entry["Key"] != folder for entry in page.get("Contents", ()))
 
@@ -153,9 +153,9 @@ class S3Storage(PartedStorage):
         return _MultipartUpload(self, path)
 
     def _unfinished(self) -> Iterator[tuple[str, str]]:
-        """Key and id of every upload below the root that was begun and not ended.
+        """Yield key and id of every unfinished upload below the root.
 
-        MinIO knows no prefixes here, only whole names or none at all (minio/minio#20989).
+        MinIO does not support prefixes here, only whole names or none (minio/minio#20989).
         """
         below = f"{self._prefix}/" if self._prefix else ""
         found = list(self._listed_uploads(below, {"Prefix": below} if below else {}))
@@ -172,11 +172,6 @@ class S3Storage(PartedStorage):
             more |= {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
 
     @override
-    def unfinished_uploads(self) -> list[str]:
-        below = f"{self._prefix}/" if self._prefix else ""
-        return sorted(key.removeprefix(below) for key, _ in self._unfinished())
-
-    @override
     def abort_uploads(self) -> int:
         found = list(self._unfinished())
         for key, number in found:
@@ -189,13 +184,13 @@ def _key_of(full: str) -> str:
     return full.partition("/")[2]
 
 
-def _unasked(data: bytes | bytearray) -> bytearray:
-    """The data as what botocore sends at once: before anything that can be read it asks for leave, and waits for it."""
+def _sent_at_once(data: bytes | bytearray) -> bytearray:
+    """Return the data as a bytearray, which botocore sends at once; before other bodies it asks the server."""
     return data if isinstance(data, bytearray) else bytearray(data)
 
 
 class _MultipartUpload:
-    """An S3 multipart upload. A killed process leaves it behind: :meth:`S3Storage.abort_uploads`."""
+    """An S3 multipart upload. A killed process leaves it behind for :meth:`S3Storage.abort_uploads`."""
 
     def __init__(self, storage: S3Storage, path: str) -> None:
         self._storage = storage
@@ -209,16 +204,19 @@ class _MultipartUpload:
         try:
             return self._storage._request(self._path, method, Key=self._key, **arguments)  # noqa: SLF001  as above
         except FileNotFoundError as error:
-            raise StorageError(f"{self._storage.url}/{self._path}", "its upload was ended by somebody else") from error
+            raise StorageError(
+                f"{self._storage.url}/{self._path}",
+                "another process ended the upload of this file; run the same command again",
+            ) from error
 
     def put(self, number: int, data: bytes | bytearray) -> None:
         """Send a part."""
-        answer = self._request("upload_part", UploadId=self._id, PartNumber=number, Body=_unasked(data))
+        answer = self._request("upload_part", UploadId=self._id, PartNumber=number, Body=_sent_at_once(data))
         with self._lock:
             self._tags[number] = answer["ETag"]
 
     def copy(self, number: int, source: Extent) -> None:
-        """Have the store copy a part; one that cannot is sent it."""
+        """Have the store copy a part; send it to a store that cannot."""
         storage = self._storage
         try:
             answer = self._request(
@@ -237,7 +235,7 @@ class _MultipartUpload:
             self._tags[number] = answer["CopyPartResult"]["ETag"]
 
     def complete(self, size: int) -> None:
-        """Show the object. An answer that was lost is no failure when the object is there."""
+        """Make the object appear. A lost answer is not a failure if the object exists."""
         parts = [{"PartNumber": number, "ETag": tag} for number, tag in sorted(self._tags.items())]
         try:
             self._request("complete_multipart_upload", UploadId=self._id, MultipartUpload={"Parts": parts})
@@ -246,6 +244,6 @@ class _MultipartUpload:
                 raise
 
     def abort(self) -> None:
-        """Forget the parts."""
-        with contextlib.suppress(*NO_MATTER):
+        """Delete the parts."""
+        with contextlib.suppress(*ABORT_ERRORS):
             self._request("abort_multipart_upload", UploadId=self._id)

@@ -1,6 +1,6 @@
-"""What the errors of object stores mean, and what to do about them, without the libraries they come from.
+"""What the errors of object stores mean and what to do about them, without importing the stores' libraries.
 
-The words of a store are not repeated where the code is known: they name requests, not fixes.
+If the code of an error is known, the store's own message is not repeated: it names requests, not fixes.
 """
 
 from collections.abc import Iterator
@@ -11,20 +11,20 @@ from pipeline.storage.base import describe
 
 
 class Trouble(Enum):
-    """What an error of a store means for the one who asked."""
+    """What an error of a store means for the request."""
 
     ABSENT = auto()
-    """The object is not there."""
+    """The object does not exist."""
     EXISTS = auto()
-    """An object is there and was not to be replaced."""
+    """The object exists and must not be replaced."""
     DENIED = auto()
-    """The credentials are wrong, have run out, or may not do this."""
+    """The credentials are wrong, have expired, or do not allow this."""
     PASSING = auto()
     """The store is in trouble; the same request may succeed later."""
     LOST = auto()
     """The connection is gone; over a new one the same request may succeed."""
     UNREACHABLE = auto()
-    """Nobody answers at the address, and the library has asked for a while already."""
+    """The address does not answer, and the library has already retried for a while."""
     FINAL = auto()
     """Anything else: repeating the request will not help."""
 
@@ -63,7 +63,7 @@ _CUT = frozenset(
 
 
 def trouble_of(error: BaseException) -> Trouble:
-    """What ``error`` means. Errors that are no store's are final."""
+    """Classify an error. Errors that do not come from a store are final."""
     code, names = code_of(error), _names(error)
     if code in _CONFLICT or isinstance(error, FileExistsError):
         return Trouble.EXISTS
@@ -91,16 +91,16 @@ def trouble_of(error: BaseException) -> Trouble:
 
 
 def explain(error: BaseException, url: str) -> str:
-    """One line: what is wrong, and what to do about it. ``url`` is the root's, whose bucket is named."""
+    """Say in one line what is wrong and what to do about it; ``url`` is the root's, whose bucket is named."""
     code, names = code_of(error), _names(error)
     bucket = url.partition("://")[2].partition("/")[0]
     if code == "NoSuchBucket":
         return f"there is no bucket {bucket!r}; create it, or correct path"
     if code in _EXPIRED or "RefreshError" in names:
-        return "the credentials have run out; set new ones and run the same command again"
+        return "the credentials have expired; set new ones and run the same command again"
     if code in _UNKNOWN_KEY:
         return (
-            "the access key is not known there; check storage_options.key (or AWS_ACCESS_KEY_ID), "
+            "the store does not know the access key; check storage_options.key (or AWS_ACCESS_KEY_ID), "
             "and endpoint_url for a store that is not AWS"
         )
     if code == "SignatureDoesNotMatch":
@@ -112,7 +112,7 @@ def explain(error: BaseException, url: str) -> str:
             f"set storage_options.client_kwargs.region_name{f': {region}' if region else ''} (or AWS_DEFAULT_REGION)"
         )
     if code == "RequestTimeTooSkewed":
-        return "this machine's clock is more than 15 minutes off; set it"
+        return "this machine's clock is more than 15 minutes off; correct it"
     if code == "401":
         return "the credentials are not accepted; check storage_options.token (or GOOGLE_APPLICATION_CREDENTIALS)"
     if names & _NO_CREDENTIALS:
@@ -123,16 +123,16 @@ def explain(error: BaseException, url: str) -> str:
     if names & (_UNREACHABLE | _NO_ANSWER):
         return "the store cannot be reached; check its address (endpoint_url, or host and port) and the network"
     if "HostKeyNotVerifiable" in names:
-        return "the server's key is not one of those in known_hosts; find out why before it is trusted"
+        return "the server's key is not in known_hosts; find out why before you add it"
     if "PermissionDenied" in names:
-        return "the user is not let in; check username, and password or key, in storage_options"
+        return "the server refuses this user; check username, and password or key, in storage_options"
     if trouble_of(error) is Trouble.DENIED:
-        return "the credentials may not do this; they need to read, write, list and delete objects there"
+        return "the credentials do not allow this; they need to read, write, list and delete objects there"
     return describe(error)
 
 
 def code_of(error: BaseException) -> str:
-    """The store's own code of an error (``NoSuchBucket``, ``503``), or ``""`` when it has none."""
+    """Return the store's own code of an error (``NoSuchBucket``, ``503``), or ``""`` if it has none."""
     for link in _chain(error):
         response = getattr(link, "response", None)
         if isinstance(response, dict):
@@ -153,7 +153,7 @@ def _region(error: BaseException) -> str:
 
 
 def _names(error: BaseException) -> frozenset[str]:
-    """Names of the classes of an error and of what it comes from: their libraries are not imported for this."""
+    """Return the class names of an error and of its causes, so that their libraries need not be imported."""
     return frozenset(kind.__name__ for link in _chain(error) for kind in type(link).__mro__)
 
 

@@ -113,7 +113,7 @@ def test_a_store_that_goes_away_at_any_write_is_gone_on_with(sandbox, s3_server,
         place = s3_server.place(endpoint=proxy.url)
         proxy.fault("403", first=number, count=None)
         problem = attempt(sandbox, place, **tiny)
-        assert problem is None or "may not do this" in str(problem)
+        assert problem is None or "do not allow this" in str(problem)
         proxy.heal()
         check_nothing_is_half(place, (expected, names))
         small(sandbox, place, **tiny)

@@ -120,7 +120,7 @@ def test_credentials_that_end_and_are_not_renewed_are_one_line(tidy, s3_server, 
     assert done.returncode == 1
     warning, line = done.stderr.strip().splitlines()
     assert "the lock of this run stays behind" in warning
-    assert line.endswith("the credentials have run out; set new ones and run the same command again")
+    assert line.endswith("the credentials have expired; set new ones and run the same command again")
     fresh = s3_server.place(place.url.rpartition("/")[2], endpoint=proxy.url, key=proxy.issue(3600))
     again = command("run", config, env=environment(tidy, fresh))
     assert again.returncode == 0, again.stderr
@@ -148,7 +148,7 @@ def test_a_google_bucket_that_is_not_there_is_named(tidy, gcs_server, tmp_path):
 
 def test_an_access_key_that_is_not_known_is_said(tidy, s3_server, tmp_path):
     place = s3_server.place(key=Key("nobody", "canary-wrong-secret"))
-    assert "the access key is not known there; check storage_options.key" in line_of_refusal(tidy, place, tmp_path)
+    assert "the store does not know the access key; check storage_options.key" in line_of_refusal(tidy, place, tmp_path)
 
 
 def test_a_secret_that_does_not_fit_is_said(tidy, s3_server, tmp_path):
@@ -159,13 +159,13 @@ def test_a_secret_that_does_not_fit_is_said(tidy, s3_server, tmp_path):
 
 def test_credentials_that_may_only_read_are_said(tidy, s3_server, tmp_path):
     line = line_of_refusal(tidy, s3_server.place(key=READER), tmp_path)
-    assert "the credentials may not do this; they need to read, write, list and delete objects there" in line
+    assert "the credentials do not allow this; they need to read, write, list and delete objects there" in line
 
 
 def test_credentials_that_have_ended_are_said(tidy, s3_server, proxy, tmp_path):
     key = proxy.issue(0)
     line = line_of_refusal(tidy, s3_server.place(key=key, endpoint=proxy.url), tmp_path)
-    assert "the credentials have run out; set new ones" in line
+    assert "the credentials have expired; set new ones" in line
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_a_bucket_in_another_region_is_said(tidy, s3_server, proxy, tmp_path, co
 def test_a_clock_that_is_wrong_is_said(tidy, s3_server, proxy, tmp_path):
     proxy.answer(403, "<Error><Code>RequestTimeTooSkewed</Code><Message>wrong</Message></Error>")
     line = line_of_refusal(tidy, s3_server.place(endpoint=proxy.url), tmp_path)
-    assert "this machine's clock is more than 15 minutes off; set it" in line
+    assert "this machine's clock is more than 15 minutes off; correct it" in line
 
 
 def test_a_store_that_cannot_be_reached_is_said(tidy, tmp_path):

@@ -60,7 +60,7 @@ def test_who_is_not_let_in_is_told_in_a_line(server, tidy, tmp_path):
     config = write_config(tmp_path, settings(tidy, place))
     done = command("run", config, env={**environment(tidy), "TEST_SFTP_PASSWORD": "another"})
     assert done.returncode == 2
-    assert "the user is not let in; check username, and password or key" in done.stderr
+    assert "the server refuses this user; check username, and password or key" in done.stderr
     assert "another" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 

@@ -181,7 +181,7 @@ def test_files_are_joined_from_bytes_and_ranges(storage, size):
     expected = b"[" + packs[0] + b"," + b"head" + packs[1] + packs[2] + b"]"
     assert storage.join("joined/file", pieces) == (len(expected), hashlib.sha256(expected).hexdigest())
     assert storage.read("joined/file") == expected
-    assert storage.unfinished_uploads() == []
+    assert storage.abort_uploads() == 0
     storage.delete_tree("packs")
     assert [path for path, _ in storage.files()] == ["joined/file"]
 
@@ -191,7 +191,7 @@ def test_a_join_of_something_that_is_too_short_leaves_nothing(storage):
     with pytest.raises(StorageError, match="shorter than expected"):
         storage.join("joined", [b"x" * (6 * MIB), Extent("pack", MIB, 20 * MIB), b"y"])
     assert storage.size("joined") is None
-    assert storage.unfinished_uploads() == []
+    assert storage.abort_uploads() == 0
     assert [path for path, _ in storage.files()] == ["pack"]
 
 
@@ -207,7 +207,7 @@ def test_a_long_stream_is_sent_in_parts_and_whole(storage):
         file.write(data)
         raise RuntimeError
     assert [path for path, _ in storage.files()] == ["films/a.mp4"]
-    assert storage.unfinished_uploads() == []
+    assert storage.abort_uploads() == 0
 
 
 @pytest.mark.parametrize("name", ["img[1].jpg", "100%.jpg", "도로 사진.jpg", "a+b&c=d#e.jpg", "q?x=1.jpg", "*.jpg"])
@@ -361,10 +361,9 @@ def test_uploads_are_found_in_a_store_that_lists_them_without_prefixes_only(s3_s
     place = s3_server.place(endpoint=proxy.url)
     storage, other = place.storage(), s3_server.place().storage()
     uploads = [storage._begin("a/b"), other._begin("a/b")]
-    assert storage.unfinished_uploads() == ["a/b"]
     assert storage.abort_uploads() == 1
-    assert storage.unfinished_uploads() == []
-    assert other.unfinished_uploads() == ["a/b"]
+    assert storage.abort_uploads() == 0
+    assert other.abort_uploads() == 1
     for upload in uploads:
         upload.abort()
 
@@ -386,7 +385,7 @@ def test_a_store_without_exclusive_creation_is_told_from_one_with_it(s3_server, 
     """A store that ignores If-None-Match would let two runs in; the lock notices that it does."""
     storage = s3_server.place(endpoint=proxy.url).storage()
     lock = Lock(storage, "first")
-    lock.take()
+    lock.acquire()
     assert lock.excludes()
     monkeypatch.setattr(storage, "create_new", lambda path, data: storage.write(path, data) is None)
     assert not lock.excludes()

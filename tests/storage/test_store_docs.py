@@ -66,7 +66,7 @@ def test_a_server_with_another_key_is_not_trusted(tidy, sftp_server, tmp_path):
     another = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
     known.write_text(f"[127.0.0.1]:{sftp_server.port} {another}\n")
     options = {**place.options, "known_hosts": str(known)}
-    with pytest.raises(DestinationError, match="the server's key is not one of those in known_hosts"):
+    with pytest.raises(DestinationError, match="the server's key is not in known_hosts"):
         replace(place, options=options).storage()
 
 
@@ -89,12 +89,12 @@ def table(heading):
 
 
 FOUND = {
-    "nothing there": {},
-    "unfinished, the same": {"unfinished": True},
-    "unfinished, another": {"unfinished": True, "naming": "id"},
-    "finished, the same": {"finished": True},
-    "finished, another": {"finished": True, "naming": "id"},
-    "files of somebody else": {"foreign": True},
+    "empty": {},
+    "unfinished, same export": {"unfinished": True},
+    "unfinished, another export": {"unfinished": True, "naming": "id"},
+    "finished, same export": {"finished": True},
+    "finished, another export": {"finished": True, "naming": "id"},
+    "other files": {"foreign": True},
 }
 
 
@@ -106,8 +106,8 @@ def few():
 
 @pytest.mark.parametrize("policy", ["resume", "fail", "overwrite"])
 @pytest.mark.parametrize("found", FOUND)
-def test_the_table_of_what_is_there_already_is_true(few, tmp_path, found, policy):
-    header, *rows = table("What is there already")
+def test_the_table_of_existing_files_is_true(few, tmp_path, found, policy):
+    header, *rows = table("What happens to existing files")
     cell = next(row for row in rows if f"`{policy}`" in row[0])[header.index(found)]
     path, there = tmp_path / "out", FOUND[found]
     before = {"naming": there.get("naming", "original"), "formats": ["csv"], "save_original_file": False}
