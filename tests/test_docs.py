@@ -104,12 +104,35 @@ def test_documented_filter_keys_are_accepted():
             assert check_filter(target, {required: 1, key: value}), key
 
 
-def test_every_module_is_in_the_design_or_beside_one_that_is():
+def test_the_tree_of_the_design_is_the_package():
     design = (ROOT / "docs/design.md").read_text()
-    for path in (ROOT / "pipeline").glob("*.py"):
-        if not path.name.startswith("__"):
-            stages = {"extract.py", "numbering.py", "write.py", "merge.py"}
-            assert path.name in design or path.name in stages, path.name
+    (tree,) = re.findall(r"^```\n(pipeline/\n.*?)^```", design, re.MULTILINE | re.DOTALL)
+    shown, folders = set(), []
+    for line in tree.splitlines():
+        depth = (len(line) - len(line.lstrip())) // 2
+        name = line.split()[0]
+        folders[depth:] = [name]
+        if not name.endswith("/"):
+            shown.add("".join(folders))
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "pipeline").rglob("*.py")}
+    own = {name for name in modules if "/sandbox/" not in name and not name.endswith("/__init__.py")}
+    assert own - shown == set(), "modules that docs/design.md does not show"
+    assert shown - modules - {"pipeline/py.typed"} == set(), "files that docs/design.md shows and that are not there"
+
+
+def test_the_way_of_a_record_in_the_design_exists():
+    design = (ROOT / "docs/design.md").read_text()
+    steps = re.findall(r"^\| \w* \| `([\w/]+\.py)` \| `(\w+)` \|", design, re.MULTILINE)
+    assert len(steps) > 15
+    for path, name in steps:
+        nodes = ast.walk(ast.parse((ROOT / "pipeline" / path).read_text()))
+        assert name in {getattr(node, "name", "") for node in nodes}, f"{path} has no {name}"
+
+
+def test_files_that_the_design_names_exist():
+    design = (ROOT / "docs/design.md").read_text()
+    for path in re.findall(r"`(\w+/[\w/]+\.py)`", design):
+        assert (ROOT / "pipeline" / path).exists() or (ROOT / path).exists(), path
 
 
 def test_the_verdicts_of_a_job_are_documented():
