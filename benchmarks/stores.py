@@ -33,8 +33,9 @@ import msgspec
 from pipeline.config.export import expand_variables
 from pipeline.formats import Manifest, Section
 from pipeline.model.ledger import Ledger
-from pipeline.stages.merge import MergeInput, gather, join
-from pipeline.staging.area import Part, Staging, WriteMarker
+from pipeline.stages.merge import MergeInput, gather_parts, join_manifest
+from pipeline.staging.area import Staging
+from pipeline.staging.markers import Part, RenderMarker
 from pipeline.storage import Storage
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
@@ -361,8 +362,8 @@ def make_packs(place: Place, size: int, shards: int) -> Packs:
     for shard in range(shards):
         data, parts = source.pack(shard)
         sha256 = staging.write_pack(shard, [data])
-        markers.append(WriteMarker("", shard, "", sha256, parts, Ledger(), ()))
-    return Packs(gather(COCO, markers), *measured(source.manifest(shards)))
+        markers.append(RenderMarker("", shard, "", sha256, parts, Ledger(), ()))
+    return Packs(gather_parts(COCO, markers), *measured(source.manifest(shards)))
 
 
 def measured(chunks: Iterable[bytes]) -> tuple[int, str]:
@@ -379,7 +380,7 @@ def join_packs(place: Place, item: MergeInput) -> Joined:
     storage = place.storage()
     moved = Counter[str]() if place.is_local else count_moved(storage)
     started = time.perf_counter()
-    size, sha256 = join(Staging(storage, "benchmark"), item)
+    size, sha256 = join_manifest(Staging(storage, "benchmark"), item)
     return Joined(size, sha256, time.perf_counter() - started, peak(), moved["sent"], moved["copied"])
 
 

@@ -13,12 +13,12 @@ from pipeline.destination.existing import State, examine, remove_export
 from pipeline.destination.lock import Lock, hold
 from pipeline.errors import StorageError
 from pipeline.progress import Listener, Reporter
-from pipeline.stages.patch import place
+from pipeline.stages.patch import install_patch
 from pipeline.stages.plan import frozen_plan, make_plan, read_given
 from pipeline.stages.preflight import check_destination
 from pipeline.stages.sequence import finish_export
 from pipeline.stages.workspace import Workspace
-from pipeline.staging.area import Plan
+from pipeline.staging.markers import Plan
 
 __all__ = ["Result", "run"]
 
@@ -72,7 +72,7 @@ def _prepare(session: Session, state: State, lock: Lock) -> Plan:
     if state in (State.REPLACE, State.RESUME):
         _abort_uploads(workspace, reporter)
     plan = frozen_plan(workspace) or make_plan(workspace, session.project, reporter)
-    place(workspace.staging)
+    install_patch(workspace.staging)
     if state is State.RESUME:
         reporter.message(f"continuing an unfinished export of {plan.records:,} records")
     return plan

@@ -43,7 +43,7 @@ _TRIES = 5  # to hit a run before it is through
 WORK_MOMENTS = (
     ("before", "extract/000001.parquet", 1), ("before", "extract/000001.json", 1), ("after", "extract/000002.json", 1),
     ("after", "extract/", 2 * SHARDS), ("after", "images/", 25), ("after", "labels/", 31),
-    ("before", "write/000001.pack", 1), ("before", "write/000001.json", 1), ("after", "write/000002.json", 1),
+    ("before", "render/000001.pack", 1), ("before", "render/000001.json", 1), ("after", "render/000002.json", 1),
 )  # fmt: skip
 DRIVER_MOMENTS = (
     ("before", "plan.json", 1), ("after", "plan.json", 1), ("before", "catalog.json", 1), ("after", "catalog.json", 1),
@@ -165,7 +165,7 @@ class Chaos:
         if self._cluster:
             whom = ("worker", "raylet", "driver", "named moment")[number % 4]
             if whom in ("worker", "raylet"):
-                stage = self._random.choice(("extract", "write"))
+                stage = self._random.choice(("extract", "render"))
                 return self._kill_at_marker(whom, stage, self._random.randrange(1, SHARDS - 2), place, config)
         else:
             whom = ("named moment", "driver", "named moment", "write")[number % 4]

@@ -5,7 +5,7 @@ import uuid
 import msgspec
 
 from pipeline.destination.existing import read_success, remove_export
-from pipeline.destination.lock import clear_staging, hold, staged
+from pipeline.destination.lock import clear_staging, hold, staged_folders
 from pipeline.storage import TEMPORARY, Storage
 
 
@@ -28,7 +28,7 @@ def clean(storage: Storage, *, break_lock: bool = False) -> Cleaned:
     """
     with hold(storage, f"clean-{uuid.uuid4().hex[:12]}", break_lock=break_lock):
         finished = read_success(storage) is not None
-        work = any(folder != TEMPORARY for folder in staged(storage))
+        work = any(folder != TEMPORARY for folder in staged_folders(storage))
         files = remove_export(storage) if work and not finished else 0
         clear_staging(storage)
         return Cleaned(finished, files, work, storage.abort_uploads())

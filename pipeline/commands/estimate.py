@@ -9,11 +9,11 @@ from pipeline.model.ledger import Ledger
 from pipeline.model.shards import Shard
 from pipeline.model.source import ExtractedRecord, Project
 from pipeline.stages.catalog import catalog_of
-from pipeline.stages.extract import take
+from pipeline.stages.extract import select_and_count
 from pipeline.stages.plan import read_given
-from pipeline.stages.render import WriteInput, number
+from pipeline.stages.render import RenderInput, number_samples
 from pipeline.stages.workspace import Workspace
-from pipeline.staging.area import Offset
+from pipeline.staging.markers import Offset
 from pipeline.storage import open_storage
 
 SAMPLED_RECORDS = 100
@@ -38,7 +38,7 @@ def sample_records(workspace: Workspace, project: Project) -> Sampled:
     shard = workspace.source.sample(SAMPLED_RECORDS)
     ledger, summary = Ledger(), ShardSummary()
     records = [
-        take(record, config, split_file, ledger, summary)
+        select_and_count(record, config, split_file, ledger, summary)
         for record in workspace.source.extract(shard, needs_payload=workspace.needs_payload)
     ]
     samples = [sample for record in records for sample in record.samples]
@@ -46,8 +46,8 @@ def sample_records(workspace: Workspace, project: Project) -> Sampled:
     catalog = catalog_of(config, msgspec.structs.replace(given, split_keys=0), summary)
     # The real formats over the real samples, into memory: the losses are those of the run, not a table's.
     output = ShardOutput(open_storage("memory://forecast"), workspace.formats, catalog, ledger)
-    item = WriteInput(Shard(0, shard.count, b""), Offset(), {})
-    for sample in number([(sample, str(sample.record_id)) for sample in samples], item, config, split_file):
+    item = RenderInput(Shard(0, shard.count, b""), Offset(), {})
+    for sample in number_samples([(sample, str(sample.record_id)) for sample in samples], item, config, split_file):
         output.add(sample, None)
     originals = (sample.file.size or 0 for sample in samples if sample.file) if config.save_original_file else ()
     return Sampled(shard, records, catalog, output, ledger.bytes, sum(originals))

@@ -13,12 +13,12 @@ from pipeline.errors import DestinationError, FailureLimitError
 from pipeline.executors.base import Executor
 from pipeline.progress import Listener, Reporter
 from pipeline.stages.extract import failed_records, shared_context
-from pipeline.stages.patch import begin, beside, fetch_failed, place, read_patch
+from pipeline.stages.patch import fetch_failed, install_patch, patch_staging, read_patch, record_patch
 from pipeline.stages.plan import frozen_plan
 from pipeline.stages.preflight import check_destination
 from pipeline.stages.sequence import finish_export
 from pipeline.stages.workspace import Workspace
-from pipeline.staging.area import ExtractMarker, Plan, StagedCatalog
+from pipeline.staging.markers import ExtractMarker, Plan, StagedCatalog
 
 _ANEW = "cannot be patched; a full run with on_existing: overwrite is needed"
 
@@ -74,10 +74,10 @@ def _retry(workspace: Workspace, lock: Lock, executor: Executor, reporter: Repor
         if not rewritten:
             reporter.message(f"{success.ledger.failed_records} records failed again: the dataset is left as it is")
             return success
-        begin(workspace.staging, fetched, rewritten)
+        record_patch(workspace.staging, fetched, rewritten)
     elif read_patch(workspace.staging) is None:  # another one has begun and given up since we looked
         raise DestinationError(workspace.storage.url, "holds no finished export to patch; finish it with `run` first")
-    place(workspace.staging)
+    install_patch(workspace.staging)
     return finish_export(workspace, plan, lock, executor, reporter, patched=True)
 
 
@@ -95,7 +95,7 @@ def _fetch(
     for result in executor.map(fetch_failed, context, todo, at_most=at_once):
         reporter.advance(result.records, result.bytes, result.failures)
     reporter.end()
-    patched = beside(workspace.staging)
+    patched = patch_staging(workspace.staging)
     after = [patched.read_extract_marker(shard.index) for shard in todo]
     failed = sum(marker.ledger.failed_records for marker in after)
     if failed > workspace.config.failure_limit(plan.records):
@@ -114,7 +114,7 @@ def _outcome(marker: ExtractMarker) -> object:
 def _to_write_again(workspace: Workspace, plan: Plan) -> list[int]:
     """Shards of which an original or a rendering failed, and those of which nobody knows."""
     frozen: tuple[StagedCatalog, str] | None = workspace.staging.read_catalog()
-    markers = workspace.staging.write_markers(plan, frozen[1] if frozen else "")
+    markers = workspace.staging.render_markers(plan, frozen[1] if frozen else "")
     return [
         shard.index
         for shard, marker in zip(plan.shards, markers, strict=True)

@@ -14,7 +14,8 @@ from pipeline.destination import metadata
 from pipeline.destination.lock import clear_staging
 from pipeline.errors import DestinationError, StorageError, TransientError
 from pipeline.model.ledger import Ledger
-from pipeline.staging.area import Identity, Staging
+from pipeline.staging.area import Staging
+from pipeline.staging.markers import Identity
 from pipeline.storage import STAGING, Storage
 
 _KEY = re.compile(r"[0-9a-f]{16}")  # of an export: the name of its folder below _staging/
@@ -195,7 +196,7 @@ def remove_export(storage: Storage) -> int:
 
     storage.delete([metadata.SUCCESS])
     if storage.size(metadata.FILES) is not None:
-        storage.delete(counted(listed(storage)))
+        storage.delete(counted(listed_paths(storage)))
     for key in storage.entries(STAGING):
         storage.delete(counted(Staging(storage, key).intents()))
     storage.delete([metadata.FILES, metadata.CHECKSUMS, metadata.SUMMARY])
@@ -203,7 +204,7 @@ def remove_export(storage: Storage) -> int:
     return removed
 
 
-def listed(storage: Storage) -> Iterator[str]:
+def listed_paths(storage: Storage) -> Iterator[str]:
     """Paths of ``files.csv``, without holding them all."""
     rows = csv.reader(_lines(storage.chunks(metadata.FILES)))
     next(rows, None)

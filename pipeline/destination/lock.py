@@ -175,14 +175,14 @@ def hold(storage: Storage, run_id: str, *, break_lock: bool = False) -> Iterator
         lock.release()
 
 
-def staged(storage: Storage) -> list[str]:
+def staged_folders(storage: Storage) -> list[str]:
     """Folders of staged work and of temporary files: everything below ``_staging/`` but locks."""
     return [f"{STAGING}/{entry}" for entry in storage.entries(STAGING) if entry != _LOCKS]
 
 
 def clear_staging(storage: Storage) -> None:
     """Remove everything below ``_staging/`` but locks."""
-    for folder in staged(storage):
+    for folder in staged_folders(storage):
         storage.delete_tree(folder)
 
 

@@ -16,7 +16,8 @@ from pipeline.model.ledger import FormatCount, Ledger
 from pipeline.model.source import Copied
 from pipeline.reasons import Reason
 from pipeline.records import Failure, NumberedSample, Original
-from pipeline.staging.area import Part, Staging
+from pipeline.staging.area import Staging
+from pipeline.staging.markers import Part
 from pipeline.storage import Storage
 
 _BATCH_BYTES = 16 * 2**20  # of files that are written together, and of items that are held before they are put aside

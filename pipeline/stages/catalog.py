@@ -16,7 +16,8 @@ from pipeline.model.naming import colliding_hashes, fold, fold_hash, resolve_col
 from pipeline.model.skeletons import Skeleton, derive_skeletons, keep_locked, make_skeleton
 from pipeline.model.splits import UNASSIGNED
 from pipeline.progress import Reporter
-from pipeline.staging.area import ExtractMarker, Given, Offset, Plan, StagedCatalog, Staging
+from pipeline.staging.area import Staging
+from pipeline.staging.markers import ExtractMarker, Given, Offset, Plan, StagedCatalog
 
 
 def make_catalog(

@@ -8,7 +8,7 @@ from pipeline.reasons import Reason
 from pipeline.records import Annotation, Failure, Sample
 
 
-def without_empty(record: ExtractedRecord, names: ClassNames) -> ExtractedRecord:
+def drop_empty_images(record: ExtractedRecord, names: ClassNames) -> ExtractedRecord:
     """The record without its images that have no annotation of a class the user keeps.
 
     The samples that remain are counted from 0 again, and the first of them carries the document. Every annotation that

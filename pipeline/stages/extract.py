@@ -17,14 +17,14 @@ from pipeline.model.source import ExtractedRecord
 from pipeline.progress import Reporter
 from pipeline.reasons import Reason
 from pipeline.records import Failure, Point, Sample
-from pipeline.stages.empty_images import without_empty
-from pipeline.stages.one_by_one import extract_singly
+from pipeline.stages.empty_images import drop_empty_images
+from pipeline.stages.one_by_one import extract_one_by_one
 from pipeline.stages.workspace import Settings, TaskContext, Workspace, open_workspace
-from pipeline.staging.area import ExtractMarker, Plan
+from pipeline.staging.markers import ExtractMarker, Plan
 from pipeline.staging.samples import StagedSample, encode_sample
 from pipeline.staging.spool import Place, Spool
 
-type Aside = tuple[StagedSample, Place]
+type SpooledSample = tuple[StagedSample, Place]
 """A sample as it is staged, and where in the spool its bytes are."""
 
 
@@ -72,15 +72,15 @@ def extract_shard(context: TaskContext, shard: Shard) -> ShardResult:
     sound, failed = Ledger(), Ledger()
     summary = ShardSummary()
 
-    def finish(record: ExtractedRecord) -> tuple[list[Aside], tuple[Failure, ...]]:
-        record = take(record, config, workspace.split_file, books_of(record, sound, failed), summary)
-        return [put_aside(sample, config.naming, spool) for sample in record.samples], record.failures
+    def finish(record: ExtractedRecord) -> tuple[list[SpooledSample], tuple[Failure, ...]]:
+        record = select_and_count(record, config, workspace.split_file, ledger_for(record, sound, failed), summary)
+        return [spool_sample(sample, config.naming, spool) for sample in record.samples], record.failures
 
     summary.listed = count_listed(shard, config.split, workspace.split_file)
     with Spool() as spool:
         records = extract_all(workspace, shard, finish, careful=context.careful)
         samples = (aside for asides, _ in records for aside in asides)
-        sha256 = workspace.staging.write_samples(shard.index, taken_back(samples, spool))
+        sha256 = workspace.staging.write_samples(shard.index, unspool(samples, spool))
     failures = [failure for _, own in records for failure in own]
     ledger = merge_ledgers((sound, failed))
     ledger.failed_records = len(failed_records(failures))
@@ -98,17 +98,17 @@ def extract_shard(context: TaskContext, shard: Shard) -> ShardResult:
     return ShardResult(shard.count, ledger.bytes, ledger.failed_records)
 
 
-def books_of(record: ExtractedRecord, sound: Ledger, failed: Ledger) -> Ledger:
+def ledger_for(record: ExtractedRecord, sound: Ledger, failed: Ledger) -> Ledger:
     """The books a record belongs into: a record that failed may be tried again, and is taken out of them then."""
     return failed if failed_records(record.failures) else sound
 
 
-def take(
+def select_and_count(
     record: ExtractedRecord, config: ExportConfig, listed: SplitFile | None, ledger: Ledger, summary: ShardSummary
 ) -> ExtractedRecord:
     """What is exported of a record; enters it into the books and into what the catalog is made of."""
     if config.empty == "drop":
-        record = without_empty(record, class_names(config.classes.rename, config.classes.drop))
+        record = drop_empty_images(record, class_names(config.classes.rename, config.classes.drop))
     account(record, ledger)
     summarise(record.samples, config.split, listed, summary)
     return record
@@ -154,7 +154,7 @@ def summarise(samples: Sequence[Sample], split: SplitConfig, listed: SplitFile |
                     points[annotation.label] = points.get(annotation.label, 0) + 1
 
 
-def put_aside(sample: Sample, naming: Literal["original", "id"], spool: Spool) -> Aside:
+def spool_sample(sample: Sample, naming: Literal["original", "id"], spool: Spool) -> SpooledSample:
     """The sample as it is staged, with the stem it asks for, and its bytes in ``spool`` until the shard is complete.
 
     At once and not after the shard: bytes take a fraction of the memory of what they were made from.
@@ -164,7 +164,7 @@ def put_aside(sample: Sample, naming: Literal["original", "id"], spool: Spool) -
     return StagedSample(sample.record_id, sample.ordinal, stem, fold_hash(stem), b""), place
 
 
-def taken_back(asides: Iterable[Aside], spool: Spool) -> Iterator[StagedSample]:
+def unspool(asides: Iterable[SpooledSample], spool: Spool) -> Iterator[StagedSample]:
     """Samples as they are staged, each with its bytes when its turn comes."""
     return (sample._replace(encoded=spool.get(place)) for sample, place in asides)
 
@@ -174,7 +174,7 @@ def extract_all[T](
 ) -> list[T]:
     """What ``finish`` makes of each record of a shard, in order."""
     if careful:
-        return extract_singly(workspace, shard, finish)
+        return extract_one_by_one(workspace, shard, finish)
     return workspace.source.extract_each(shard, finish, needs_payload=workspace.needs_payload)
 
 

@@ -16,7 +16,8 @@ from pipeline.formats import Manifest
 from pipeline.model.catalog import Catalog
 from pipeline.progress import Reporter
 from pipeline.stages.workspace import Settings, Workspace, open_workspace
-from pipeline.staging.area import ManifestMarker, StagedCatalog, Staging, WriteMarker
+from pipeline.staging.area import Staging
+from pipeline.staging.markers import ManifestMarker, RenderMarker, StagedCatalog
 from pipeline.storage import Extent, Piece, Storage
 
 
@@ -38,11 +39,11 @@ class MergeInput(msgspec.Struct, frozen=True):
 
 
 def merge(
-    settings: Settings, staged: StagedCatalog, markers: Sequence[WriteMarker], executor: Executor, reporter: Reporter
+    settings: Settings, staged: StagedCatalog, markers: Sequence[RenderMarker], executor: Executor, reporter: Reporter
 ) -> list[ManifestMarker]:
     """Join every manifest that is not joined yet; returns what each is now, in a fixed order."""
     workspace = open_workspace(settings)
-    gathered = (gather(manifest, markers) for manifest in declared(workspace, staged.catalog))
+    gathered = (gather_parts(manifest, markers) for manifest in declared_manifests(workspace, staged.catalog))
     inputs = [item for item in gathered if not item.manifest.optional or any(item.parts.values())]
     workspace.staging.write_manifest_intent([item.manifest.path for item in inputs])
     finished = {item.manifest.path: marker for item in inputs if (marker := _finished(item, workspace.staging))}
@@ -55,7 +56,7 @@ def merge(
     return [finished[item.manifest.path] for item in inputs]
 
 
-def declared(workspace: Workspace, catalog: Catalog) -> list[Manifest]:
+def declared_manifests(workspace: Workspace, catalog: Catalog) -> list[Manifest]:
     """Every manifest of an export, in a fixed order.
 
     Raises FormatError when two have the same path, and whatever a format raises that cannot do with this catalog.
@@ -82,7 +83,7 @@ def _finished(item: MergeInput, staging: Staging) -> ManifestMarker | None:
     return marker if staging.storage.size(marker.path) == marker.size else None
 
 
-def gather(manifest: Manifest, markers: Sequence[WriteMarker]) -> MergeInput:
+def gather_parts(manifest: Manifest, markers: Sequence[RenderMarker]) -> MergeInput:
     """The manifest with all its parts."""
     parts: dict[str, list[PartAt]] = {section.name: [] for section in manifest.sections}
     digest = hashlib.sha256(msgspec.json.encode(manifest))
@@ -98,13 +99,13 @@ def gather(manifest: Manifest, markers: Sequence[WriteMarker]) -> MergeInput:
 def merge_manifest(settings: Settings, item: MergeInput) -> ManifestMarker:
     """Join one manifest; its marker comes last. Safe to run twice."""
     staging = open_workspace(settings).staging
-    size, sha256 = join(staging, item)
+    size, sha256 = join_manifest(staging, item)
     marker = ManifestMarker(item.manifest.path, size, sha256, item.parts_digest)
     staging.write_manifest_marker(marker)
     return marker
 
 
-def join(staging: Staging, item: MergeInput, tail: bytes = b"") -> tuple[int, str]:
+def join_manifest(staging: Staging, item: MergeInput, tail: bytes = b"") -> tuple[int, str]:
     """Write the manifest, ``tail`` after everything else; returns its size and sha256."""
     storage: Storage = staging.storage
     pieces = list(_pieces(staging, item, tail))

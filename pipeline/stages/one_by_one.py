@@ -29,7 +29,7 @@ class _Note(msgspec.Struct):
     ended: dict[int, int] = {}
 
 
-class Losses:
+class AttemptLog:
     """The notes of one stage of one shard."""
 
     def __init__(self, staging: Staging, stage: str, index: int) -> None:
@@ -72,9 +72,9 @@ class Losses:
         self._write(0)
 
 
-def extract_singly[T](workspace: Workspace, shard: Shard, finish: Callable[[ExtractedRecord], T]) -> list[T]:
+def extract_one_by_one[T](workspace: Workspace, shard: Shard, finish: Callable[[ExtractedRecord], T]) -> list[T]:
     """What :meth:`pipeline.synapse.source.Source.extract_each` returns, one record after the other."""
-    losses = Losses(workspace.staging, "extract", shard.index)
+    losses = AttemptLog(workspace.staging, "extract", shard.index)
     found: list[T] = []
     for position, key in enumerate(unpack_keys(shard.keys).tolist()):
         if failure := losses.failure(key):
@@ -89,8 +89,8 @@ def extract_singly[T](workspace: Workspace, shard: Shard, finish: Callable[[Extr
     return found
 
 
-def write_singly(
-    samples: Iterable[NumberedSample], output: ShardOutput, copies: Mapping[str, Copied | Failure], losses: Losses
+def render_one_by_one(
+    samples: Iterable[NumberedSample], output: ShardOutput, copies: Mapping[str, Copied | Failure], losses: AttemptLog
 ) -> None:
     """Write samples one after the other; the books say which were left out. ``copies`` are originals by their path."""
     for sample in samples:

@@ -15,7 +15,7 @@ from itertools import batched, groupby, pairwise
 import msgspec
 
 from pipeline.destination import metadata
-from pipeline.destination.existing import listed
+from pipeline.destination.existing import listed_paths
 from pipeline.errors import StagingError
 from pipeline.model.catalog import ShardSummary
 from pipeline.model.ledger import Ledger, merge_ledgers
@@ -23,17 +23,18 @@ from pipeline.model.shards import Shard, pack_keys, unpack_keys
 from pipeline.model.source import ExtractedRecord
 from pipeline.records import Failure, Sample
 from pipeline.stages.extract import (
-    Aside,
     ShardResult,
-    books_of,
+    SpooledSample,
     failed_records,
-    put_aside,
+    ledger_for,
+    select_and_count,
+    spool_sample,
     summarise,
-    take,
-    taken_back,
+    unspool,
 )
 from pipeline.stages.workspace import TaskContext, open_workspace
-from pipeline.staging.area import ExtractMarker, Staging, seal, unseal
+from pipeline.staging.area import Staging, seal, unseal
+from pipeline.staging.markers import ExtractMarker
 from pipeline.staging.samples import StagedSample
 from pipeline.staging.spool import Spool
 from pipeline.storage import STAGING
@@ -52,7 +53,7 @@ class Patch(msgspec.Struct, frozen=True):
     placed: bool = False
 
 
-def beside(staging: Staging) -> Staging:
+def patch_staging(staging: Staging) -> Staging:
     """Where shards are staged until they are placed."""
     return Staging(staging.storage, f"{staging.root.removeprefix(f'{STAGING}/')}/patch")
 
@@ -100,23 +101,23 @@ def fetch_failed(context: TaskContext, shard: Shard) -> ShardResult:
     marker = staging.read_extract_marker(shard.index)
     wanted = failed_records(marker.failures)
     kept = (row for row in staging.read_rows(marker) if row.record_id not in wanted)
-    fresh: list[Aside] = []
+    fresh: list[SpooledSample] = []
     failures = [failure for failure in marker.failures if failure.record_id not in wanted]
     mended, failed = Ledger(), Ledger()
 
-    def finish(record: ExtractedRecord) -> tuple[list[Aside], tuple[Failure, ...]]:
-        books = books_of(record, mended, failed)
-        record = take(record, config, workspace.split_file, books, ShardSummary())
-        return [put_aside(sample, config.naming, spool) for sample in record.samples], record.failures
+    def finish(record: ExtractedRecord) -> tuple[list[SpooledSample], tuple[Failure, ...]]:
+        books = ledger_for(record, mended, failed)
+        record = select_and_count(record, config, workspace.split_file, books, ShardSummary())
+        return [spool_sample(sample, config.naming, spool) for sample in record.samples], record.failures
 
-    patched = beside(staging)
+    patched = patch_staging(staging)
     with Spool() as spool:
         for part in runs_of(shard, wanted):
             for samples, own in workspace.source.extract_each(part, finish, needs_payload=workspace.needs_payload):
                 fresh += samples
                 failures += own
         fresh.sort(key=lambda aside: _position(aside[0]))
-        sha256 = patched.write_samples(shard.index, merge(kept, taken_back(fresh, spool), key=_position))
+        sha256 = patched.write_samples(shard.index, merge(kept, unspool(fresh, spool), key=_position))
     sound = merge_ledgers((marker.sound, mended))
     failures.sort(key=lambda failure: failure.record_id)
     ledger = merge_ledgers((sound, failed))
@@ -145,11 +146,11 @@ def _by_record(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
         yield list(group)
 
 
-def begin(staging: Staging, fetched: Sequence[int], rewritten: Sequence[int]) -> None:
+def record_patch(staging: Staging, fetched: Sequence[int], rewritten: Sequence[int]) -> None:
     """Put the patch on record; from the moment ``_SUCCESS.json`` is gone, its export is unfinished until it is done."""
     storage = staging.storage
     lists = 0
-    for paths in batched(listed(storage), _LISTED_AT_ONCE):
+    for paths in batched(listed_paths(storage), _LISTED_AT_ONCE):
         storage.write(_list(staging, lists), seal(paths), durable=True)
         lists += 1
     patch = Patch(tuple(fetched), tuple(rewritten), lists)
@@ -157,12 +158,12 @@ def begin(staging: Staging, fetched: Sequence[int], rewritten: Sequence[int]) ->
     storage.delete([metadata.SUCCESS])
 
 
-def place(staging: Staging) -> None:
+def install_patch(staging: Staging) -> None:
     """Put what was fetched in its place, and void what was made of what was there before; once."""
     patch, storage = read_patch(staging), staging.storage
     if patch is None or patch.placed:
         return
-    patched = beside(staging)
+    patched = patch_staging(staging)
     for index in patch.fetched:
         try:
             marker = patched.read_extract_marker(index)
@@ -171,7 +172,7 @@ def place(staging: Staging) -> None:
         except StagingError as error:
             raise StagingError(*error.args, "start anew with on_existing: overwrite") from error
         staging.write_extract_marker(msgspec.structs.replace(marker, sha256=sha256))
-    void = [staging.write_marker_path(index) for index in patch.rewritten]
+    void = [staging.render_marker_path(index) for index in patch.rewritten]
     storage.delete([*void, staging.catalog_path])
     storage.write(_record(staging), seal(msgspec.structs.replace(patch, placed=True)), durable=True)
 
@@ -185,15 +186,15 @@ def remove_unlisted(staging: Staging) -> None:
         if before is None:
             raise StagingError(path, "is missing or damaged; start anew with on_existing: overwrite")
         gone = set(before)
-        gone.difference_update(listed(storage))
+        gone.difference_update(listed_paths(storage))
         storage.delete(sorted(gone))
 
 
-def forget(staging: Staging) -> None:
+def discard_patch(staging: Staging) -> None:
     """The patch is done: take its record away, then what it needed."""
     patch = read_patch(staging)
     if patch is None:
         return
     staging.storage.delete([_record(staging)])
     staging.storage.delete(_list(staging, number) for number in range(patch.lists))
-    staging.storage.delete_tree(beside(staging).root)
+    staging.storage.delete_tree(patch_staging(staging).root)

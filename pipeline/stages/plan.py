@@ -12,7 +12,7 @@ from pipeline.errors import ConfigError, StagingError
 from pipeline.model.source import Project
 from pipeline.progress import Reporter
 from pipeline.stages.workspace import Workspace
-from pipeline.staging.area import Given, Plan
+from pipeline.staging.markers import Given, Plan
 
 
 def frozen_plan(workspace: Workspace) -> Plan | None:

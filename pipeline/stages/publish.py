@@ -20,10 +20,10 @@ from pipeline.model.ledger import Ledger, merge_ledgers
 from pipeline.model.splits import UNASSIGNED
 from pipeline.progress import Reporter
 from pipeline.reasons import Reason
-from pipeline.stages.merge import gather, join
+from pipeline.stages.merge import gather_parts, join_manifest
 from pipeline.stages.patch import remove_unlisted
 from pipeline.stages.workspace import Workspace
-from pipeline.staging.area import ManifestMarker, Plan, StagedCatalog, WriteMarker
+from pipeline.staging.markers import ManifestMarker, Plan, RenderMarker, StagedCatalog
 from pipeline.storage import STAGING
 from pipeline.version import __version__
 
@@ -32,7 +32,7 @@ def publish(
     workspace: Workspace,
     plan: Plan,
     staged: StagedCatalog,
-    markers: Sequence[WriteMarker],
+    markers: Sequence[RenderMarker],
     manifests: Sequence[ManifestMarker],
     reporter: Reporter,
     run_id: str,
@@ -51,13 +51,13 @@ def publish(
     rows = b"".join(metadata.file_line(marker.path, marker.size, marker.sha256) for marker in manifests)
     sums = b"".join(metadata.checksum_line(marker.path, marker.sha256) for marker in manifests)
     header = csv_line(metadata.FILE_COLUMNS)
-    file_list = gather(Manifest(metadata.FILES, (Section(metadata.ITEMS, open=header),)), markers)
-    _, list_sha256 = join(staging, file_list, rows)
+    file_list = gather_parts(Manifest(metadata.FILES, (Section(metadata.ITEMS, open=header),)), markers)
+    _, list_sha256 = join_manifest(staging, file_list, rows)
     sums += metadata.checksum_line(metadata.FILES, list_sha256)
-    checksums = gather(Manifest(metadata.CHECKSUMS, (Section(metadata.ITEMS),)), markers)
-    _, content = join(staging, checksums, sums)
+    checksums = gather_parts(Manifest(metadata.CHECKSUMS, (Section(metadata.ITEMS),)), markers)
+    _, content = join_manifest(staging, checksums, sums)
     sums += metadata.checksum_line(metadata.SUMMARY, metadata.digest(summary))
-    _, checksums_sha256 = join(staging, checksums, sums)
+    _, checksums_sha256 = join_manifest(staging, checksums, sums)
 
     originals = ledger.originals.written
     success = Success(

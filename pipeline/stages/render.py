@@ -25,9 +25,10 @@ from pipeline.progress import Reporter
 from pipeline.records import Failure, NumberedSample, Sample
 from pipeline.stages.extract import ShardResult, extract_shard, failed_records
 from pipeline.stages.kept_originals import find_copies, keep_copies
-from pipeline.stages.one_by_one import Losses, write_singly
+from pipeline.stages.one_by_one import AttemptLog, render_one_by_one
 from pipeline.stages.workspace import Settings, TaskContext, Workspace, open_workspace
-from pipeline.staging.area import ExtractMarker, Offset, Plan, StagedCatalog, Staging, WriteMarker
+from pipeline.staging.area import Staging
+from pipeline.staging.markers import ExtractMarker, Offset, Plan, RenderMarker, StagedCatalog
 from pipeline.staging.samples import SampleFile
 
 
@@ -43,7 +44,7 @@ class RenderContext(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, task=self.task.carefully())
 
 
-class WriteInput(msgspec.Struct, frozen=True):
+class RenderInput(msgspec.Struct, frozen=True):
     """One shard to write: what comes before it, and which of its stems are taken."""
 
     shard: Shard
@@ -51,30 +52,30 @@ class WriteInput(msgspec.Struct, frozen=True):
     stems: dict[str, str]
 
 
-def write(
+def render_shards(
     settings: Settings, plan: Plan, staged: StagedCatalog, digest: str, executor: Executor, reporter: Reporter
-) -> list[WriteMarker]:
+) -> list[RenderMarker]:
     """Write every shard that is not written yet; returns the markers of all shards, in order."""
     workspace = open_workspace(settings)
-    markers = list(workspace.staging.write_markers(plan, digest))
+    markers = list(workspace.staging.render_markers(plan, digest))
     inputs = [
-        WriteInput(shard, staged.offsets[shard.index], staged.stems.get(shard.index, {}))
+        RenderInput(shard, staged.offsets[shard.index], staged.stems.get(shard.index, {}))
         for shard, marker in zip(plan.shards, markers, strict=True)
         if not (marker and _is_intact(marker, workspace))
     ]
     waiting = sum(item.shard.count for item in inputs)
-    reporter.begin("write", plan.records, resumed=plan.records - waiting)
+    reporter.begin("render", plan.records, resumed=plan.records - waiting)
     context = RenderContext(TaskContext(settings, plan.fingerprint), staged.catalog, digest)
-    for result in executor.map(write_shard, context, inputs, careful=context.carefully()):
+    for result in executor.map(render_shard, context, inputs, careful=context.carefully()):
         reporter.advance(result.records, result.bytes, result.failures)
     reporter.end()
-    finished = [marker for marker in workspace.staging.write_markers(plan, digest) if marker]
+    finished = [marker for marker in workspace.staging.render_markers(plan, digest) if marker]
     if len(finished) != len(plan.shards):
         raise StagingError(f"{len(plan.shards) - len(finished)} shards", "were written but their markers are gone")
     return finished
 
 
-def _is_intact(marker: WriteMarker, workspace: Workspace) -> bool:
+def _is_intact(marker: RenderMarker, workspace: Workspace) -> bool:
     """Whether everything an earlier run wrote for a shard is still there, with the right size."""
     storage, staging = workspace.storage, workspace.staging
     if any(failure.transient for failure in marker.failures):
@@ -94,12 +95,12 @@ def _is_intact(marker: WriteMarker, workspace: Workspace) -> bool:
     return True
 
 
-def write_shard(context: RenderContext, item: WriteInput) -> ShardResult:
+def render_shard(context: RenderContext, item: RenderInput) -> ShardResult:
     """Write one shard; its marker comes last. Safe to run twice."""
     workspace = open_workspace(context.task.settings)
     marker, samples = _staged_samples(context, item, workspace)
     saves_originals = workspace.config.save_original_file
-    numbered = partial(number, samples, item, workspace.config, workspace.split_file)
+    numbered = partial(number_samples, samples, item, workspace.config, workspace.split_file)
     output = ShardOutput(
         workspace.storage,
         workspace.formats,
@@ -115,7 +116,7 @@ def write_shard(context: RenderContext, item: WriteInput) -> ShardResult:
         output.intend([one.path for one in wanted])
         copies = copy_originals(wanted, item.shard, workspace, context.task.fingerprint)
     if context.task.careful:
-        write_singly(numbered(), output, copies, Losses(workspace.staging, "write", item.shard.index))
+        render_one_by_one(numbered(), output, copies, AttemptLog(workspace.staging, "render", item.shard.index))
     else:
         for sample in numbered():
             output.add(sample, copies.get(sample.original_path))
@@ -124,8 +125,8 @@ def write_shard(context: RenderContext, item: WriteInput) -> ShardResult:
     output.flush()
     output.ledger.failed_records = len(failed_records(failures))
     parts, chunks = output.parts()
-    workspace.staging.write_write_marker(
-        WriteMarker(
+    workspace.staging.write_render_marker(
+        RenderMarker(
             fingerprint=context.task.fingerprint,
             index=item.shard.index,
             catalog=context.catalog_digest,
@@ -138,7 +139,9 @@ def write_shard(context: RenderContext, item: WriteInput) -> ShardResult:
     return ShardResult(item.shard.count, output.bytes, len(failed_records(output.failures)))
 
 
-def _staged_samples(context: RenderContext, item: WriteInput, workspace: Workspace) -> tuple[ExtractMarker, SampleFile]:
+def _staged_samples(
+    context: RenderContext, item: RenderInput, workspace: Workspace
+) -> tuple[ExtractMarker, SampleFile]:
     staging: Staging = workspace.staging
     marker = staging.read_extract_marker(item.shard.index)
     try:
@@ -149,8 +152,8 @@ def _staged_samples(context: RenderContext, item: WriteInput, workspace: Workspa
         return marker, staging.read_samples(marker)
 
 
-def number(
-    samples: Iterable[tuple[Sample, str]], item: WriteInput, config: ExportConfig, split_file: SplitFile | None
+def number_samples(
+    samples: Iterable[tuple[Sample, str]], item: RenderInput, config: ExportConfig, split_file: SplitFile | None
 ) -> Iterator[NumberedSample]:
     """The samples of a shard with their ids, splits and final names."""
     annotation_id = item.before.annotations + 1

@@ -23,12 +23,12 @@ from pipeline.progress import Reporter
 from pipeline.records import Failure
 from pipeline.stages.catalog import make_catalog
 from pipeline.stages.extract import extract, failed_records
-from pipeline.stages.merge import declared, merge
-from pipeline.stages.patch import forget
+from pipeline.stages.merge import declared_manifests, merge
+from pipeline.stages.patch import discard_patch
 from pipeline.stages.publish import publish
-from pipeline.stages.render import write
+from pipeline.stages.render import render_shards
 from pipeline.stages.workspace import Settings, Workspace
-from pipeline.staging.area import Plan
+from pipeline.staging.markers import Plan
 
 _LEAST_REQUESTS = 4
 
@@ -52,9 +52,9 @@ def finish_export(
         again, failures = _extract(workspace, plan, executor, reporter)
         staged, digest = make_catalog(workspace.config, plan, staging, reporter, redone=redone + again)
 
-    declared(workspace, staged.catalog)  # a format that cannot use this catalog says so before anything is rendered
+    declared_manifests(workspace, staged.catalog)  # a format that cannot use this catalog raises before it is rendered
     shared = share_requests(settings, executor)
-    markers = write(shared, plan, staged, digest, executor, reporter)
+    markers = render_shards(shared, plan, staged, digest, executor, reporter)
     enforce_failure_limit(workspace, plan, failures + [f for marker in markers for f in marker.failures])
     manifests = merge(shared, staged, markers, executor, reporter)
     lock.check()
@@ -76,7 +76,7 @@ def share_requests(settings: Settings, executor: Executor) -> Settings:
 def tidy_up(workspace: Workspace, success: Success) -> None:
     """Remove what a published export no longer needs: all staged work, unless some of it may be patched."""
     if workspace.config.run.keep_staging or success.ledger.failed_records:
-        forget(workspace.staging)
+        discard_patch(workspace.staging)
     else:
         clear_staging(workspace.storage)
 

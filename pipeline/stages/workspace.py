@@ -25,7 +25,8 @@ from pipeline.config.split_file import SplitFile
 from pipeline.errors import ConfigError
 from pipeline.executors.memory import give_back_memory
 from pipeline.formats import BaseFormat, load_formats
-from pipeline.staging.area import Identity, Staging
+from pipeline.staging.area import Staging
+from pipeline.staging.markers import Identity
 from pipeline.storage import Storage, open_access, open_storage
 from pipeline.synapse.client import SynapseClient
 from pipeline.synapse.source import Source

@@ -130,7 +130,7 @@ def test_run_prints_counts_classes_losses_and_what_to_do_next(tidy, tmp_path):
 def test_run_reports_progress_line_by_line_when_it_is_not_a_terminal(tidy, tmp_path):
     config = write_config(tmp_path, settings(tidy, tmp_path / "out"))
     lines = command("run", config, env=environment(tidy)).stdout.splitlines()
-    assert [line.split(":")[0] for line in lines[:6]] == ["plan", "extract", "catalog", "write", "merge", "publish"]
+    assert [line.split(":")[0] for line in lines[:6]] == ["plan", "extract", "catalog", "render", "merge", "publish"]
     assert lines[1].startswith("extract: 60 of 60 records, ")
 
 

@@ -133,7 +133,7 @@ def test_a_job_that_fails_says_so_and_fails(head, clone, sandbox, tmp_path, chan
     assert not (tmp_path / "out/_SUCCESS.json").exists()
 
 
-@pytest.mark.parametrize("moment", ["plan.json", "extract/000003.json", "write/000003.json"])
+@pytest.mark.parametrize("moment", ["plan.json", "extract/000003.json", "render/000003.json"])
 def test_a_stopped_job_is_continued_by_submitting_it_again(head, clone, sandbox, golden, tmp_path, moment):
     config = configure(clone, sandbox, tmp_path / "out", run={"keep_staging": True})
     first, second = (f"{name}-{moment.replace('/', '-')}" for name in ("stopped", "again"))
@@ -312,7 +312,7 @@ def test_a_run_of_the_platform_shows_progress_metrics_messages_and_result(head, 
     assert job["status"] == "SUCCEEDED"
     steps = job["progress_record"]["record"]["steps"]
     assert {name: step["percent"] for name, step in steps.items()} == dict.fromkeys(
-        ["plan", "extract", "catalog", "write", "merge", "publish"], 100.0
+        ["plan", "extract", "catalog", "render", "merge", "publish"], 100.0
     )
     assert sum(step["proportion"] for step in steps.values()) == 100
     metrics = job["metrics_record"]["record"]["steps"]
@@ -322,7 +322,7 @@ def test_a_run_of_the_platform_shows_progress_metrics_messages_and_result(head, 
     assert job["result"]["total_count"] == 120
     messages = [entry for entry in sandbox.job_logs() if entry["job"] == "job-17" and entry["event"] == "message"]
     said = {entry["data"]["content"].split(":")[0] for entry in messages}
-    assert {"plan", "extract", "catalog", "write", "merge", "publish", "complete"} <= said
+    assert {"plan", "extract", "catalog", "render", "merge", "publish", "complete"} <= said
     assert not [entry for entry in messages if sandbox.token in entry["data"]["content"]]
 
 

@@ -262,7 +262,7 @@ MOMENTS = [
     ("after", "patch.json", 2),  # placed
     ("after", "catalog.json", 1),
     ("after", "images/", 1),
-    ("after", "write/000001.json", 1),
+    ("after", "render/000001.json", 1),
     ("after", "annotations/instances_train.json", 1),
     ("after", "metadata/files.csv", 1),
     ("before", "_SUCCESS.json", 1),

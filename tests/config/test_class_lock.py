@@ -26,7 +26,7 @@ from pipeline.model.catalog import ShardSummary, build_catalog
 from pipeline.progress import Listener
 from pipeline.run import run
 from pipeline.stages.catalog import catalog_of
-from pipeline.staging.area import Given
+from pipeline.staging.markers import Given
 
 MINIMAL = {"name": "a", "target": "task", "filter": {"project": 1}, "path": "x", "formats": ["coco"]}
 LOCK = ClassLock(classes=("car", "bus", "tree"), rename={"van": "car"}, drop=("fog",))

@@ -7,7 +7,8 @@ from pipeline.destination import metadata
 from pipeline.destination.existing import DECISIONS, Content, State, Success, examine, look
 from pipeline.errors import DestinationError
 from pipeline.model.ledger import Ledger
-from pipeline.staging.area import Given, Identity, Plan, Staging
+from pipeline.staging.area import Staging
+from pipeline.staging.markers import Given, Identity, Plan
 from pipeline.storage import open_storage
 
 OURS = Identity({"name": "a", "formats": ["coco"]}, "https://api", "2")

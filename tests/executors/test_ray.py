@@ -75,7 +75,7 @@ def end(process):
             child.kill()
 
 
-@pytest.mark.parametrize("moment", ["extract/000004.json", "write/000003.json"])
+@pytest.mark.parametrize("moment", ["extract/000004.json", "render/000003.json"])
 def test_a_killed_driver_is_continued_from_what_its_workers_finished(sandbox, golden, tmp_path, moment):
     config = configure(sandbox, tmp_path, workers=2)
     process = start(config, sandbox)
@@ -94,7 +94,7 @@ def test_a_killed_driver_is_continued_from_what_its_workers_finished(sandbox, go
 def test_killed_workers_are_replaced(sandbox, golden, tmp_path):
     process = start(configure(sandbox, tmp_path, workers=2), sandbox)
     killed = 0
-    for moment in ("extract/*.json", "write/*.json"):
+    for moment in ("extract/*.json", "render/*.json"):
         wait_for(tmp_path, f"out/_staging/*/{moment}", process)
         for child in psutil.Process(process.pid).children(recursive=True):
             if "ray::" in " ".join(child.cmdline()[:1]) and "_shard" in " ".join(child.cmdline()):

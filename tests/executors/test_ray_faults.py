@@ -125,7 +125,7 @@ def at_a_shard(raylet):
     return []
 
 
-@pytest.mark.parametrize("stage", [pytest.param(stage, marks=ON_RAY) for stage in ("extract", "write")])
+@pytest.mark.parametrize("stage", [pytest.param(stage, marks=ON_RAY) for stage in ("extract", "render")])
 def test_a_machine_that_dies_with_its_workers_is_done_without(sandbox, golden, victim, tmp_path, stage):
     with raylets(3, tmp_path, **sandbox.environment()) as address:
         run = {"address": address, "workers": 3, "memory_mb": 0}

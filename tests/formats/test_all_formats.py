@@ -130,7 +130,7 @@ def test_any_cut_into_shards_gives_the_same_bytes(sandbox, exported, tmp_path, r
 MOMENTS = [
     ("after", "JPEGImages/", 40),
     ("after", "segment/images/", 60),
-    ("after", "write/000003.json", 1),
+    ("after", "render/000003.json", 1),
     ("before", "webdataset/train-000001.tar", 1),
     ("after", "parquet/split=train/part-00000.parquet", 1),
     ("before", "metadata/classes.lock.json", 1),

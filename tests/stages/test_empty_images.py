@@ -15,7 +15,7 @@ from pipeline.model.ledger import Ledger
 from pipeline.model.source import ExtractedRecord
 from pipeline.reasons import Reason
 from pipeline.records import Annotation, Failure, Relation, Sample, Whole
-from pipeline.stages.empty_images import without_empty
+from pipeline.stages.empty_images import drop_empty_images
 from pipeline.stages.extract import account
 from pipeline.storage import open_storage
 from tests.formats.yolo.grammar import check_yolo_tree
@@ -60,7 +60,7 @@ def booked(record):
 @given(media)
 def test_whatever_is_left_out_the_books_balance(media):
     before = record(*media)
-    after = without_empty(before, NAMES)
+    after = drop_empty_images(before, NAMES)
     booked(after).check()
     kept = [sample.media for sample in after.samples]
     assert kept == [
@@ -76,19 +76,19 @@ def test_whatever_is_left_out_the_books_balance(media):
 
 
 def test_a_record_with_nothing_on_it_is_skipped_with_its_annotations():
-    books = booked(without_empty(record(("image", ["fog", "lorry"]), ("image", [])), NAMES))
+    books = booked(drop_empty_images(record(("image", ["fog", "lorry"]), ("image", [])), NAMES))
     assert books.records.skipped == {Reason.EMPTY_IMAGE: 1}
     assert books.annotations.skipped == {Reason.CLASS_DROPPED: 2}
 
 
 def test_what_could_not_be_read_is_a_failure_and_not_nothing():
-    books = booked(without_empty(record(("image", ["broken"])), NAMES))
+    books = booked(drop_empty_images(record(("image", ["broken"])), NAMES))
     assert (books.records.failed, books.records.skipped) == ({Reason.INVALID_POLYGON: 1}, {})
     assert books.annotations.failed == {Reason.INVALID_POLYGON: 1}
 
 
 def test_the_document_moves_to_the_first_image_that_remains():
-    after = without_empty(record(("image", []), ("image", ["car"])), NAMES)
+    after = drop_empty_images(record(("image", []), ("image", ["car"])), NAMES)
     assert [(sample.media, sample.ordinal, sample.payload) for sample in after.samples] == [("image_2", 0, b"{}")]
     books = booked(after)
     assert (books.records.written, books.records.skipped) == (1, {})
@@ -97,7 +97,7 @@ def test_the_document_moves_to_the_first_image_that_remains():
 
 def test_a_record_nobody_labelled_is_not_empty():
     never = ExtractedRecord(1, (), (Failure(1, Reason.NULL_DATA_DETECTED, outcome="skipped"),), 0, 4)
-    assert without_empty(never, NAMES) is never
+    assert drop_empty_images(never, NAMES) is never
 
 
 def empty_keys(sandbox, *, dropped=()):

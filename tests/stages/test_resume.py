@@ -26,9 +26,9 @@ MOMENTS = [
     ("after", "catalog.json", 1),
     ("after", "images/", 25),
     ("after", "labels/", 31),
-    ("before", "write/000001.pack", 1),
-    ("before", "write/000001.json", 1),
-    ("after", "write/000002.json", 1),
+    ("before", "render/000001.pack", 1),
+    ("before", "render/000001.json", 1),
+    ("after", "render/000002.json", 1),
     ("before", "annotations/instances_train.json", 1),
     ("after", "annotations/instances_train.json", 1),
     ("after", "merge/", 2),
@@ -84,7 +84,7 @@ def test_a_killed_run_is_finished_by_the_next_one(sandbox, golden, tmp_path, whe
 
 def test_two_kills_in_a_row_are_survived(sandbox, golden, tmp_path):
     config = write_config(tmp_path, settings(sandbox, tmp_path / "out"))
-    for when, pattern in (("before", "extract/000001.json"), ("after", "write/000000.json")):
+    for when, pattern in (("before", "extract/000001.json"), ("after", "render/000000.json")):
         arguments = [sys.executable, ROOT / "tests/killer.py", when, pattern, "1", "run", config]
         subprocess.run(arguments, env=environment(sandbox), capture_output=True, timeout=120, check=False)
     assert command("run", config, env=environment(sandbox)).returncode == 0
@@ -142,7 +142,7 @@ def test_what_cannot_change_the_bytes_may_change_between_attempts(sandbox, golde
 
 
 def test_another_version_of_the_package_starts_anew(sandbox, golden, tmp_path, monkeypatch):
-    killed_before(sandbox, tmp_path, "write/000001.json")
+    killed_before(sandbox, tmp_path, "render/000001.json")
     monkeypatch.setattr("pipeline.stages.workspace.VERSION", "999.0")
     export(sandbox, tmp_path / "out", naming="original")
     assert digest(tmp_path / "out") == golden

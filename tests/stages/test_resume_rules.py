@@ -172,9 +172,9 @@ KINDS = {
     "catalog": "catalog.json",
     "intent": "intent/000001-0000.json",
     "intent of manifests": "intent/manifests.json",
-    "pack": "write/000001.pack",
-    "write marker": "write/000001.json",
-    "spill": "write/000001-*.part",
+    "pack": "render/000001.pack",
+    "render marker": "render/000001.json",
+    "spill": "render/000001-*.part",
     "copies": "copies/000001.json",
     "merge marker": "merge/*.json",
 }

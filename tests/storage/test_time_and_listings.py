@@ -76,7 +76,7 @@ def test_a_wrong_clock_and_another_time_zone_leave_the_bytes_alone(sandbox, gold
 def test_a_clock_that_jumps_between_two_attempts_leaves_the_bytes_alone(sandbox, golden, tmp_path, first, second):
     """The second attempt is four hours before (or after) the first: like the end of daylight saving time, and worse."""
     config = write_config(tmp_path, settings(sandbox, tmp_path / "out"))
-    killer = ["tests/killer.py", "before", "write/000001.json", "1", "run", config]
+    killer = ["tests/killer.py", "before", "render/000001.json", "1", "run", config]
     killed = run_with_clock(sandbox, tmp_path, killer, CLOCK_SHIFT=str(first), TZ="America/New_York")
     assert killed.returncode == -9, killed.stderr
     sandbox.clear_requests()
@@ -140,7 +140,7 @@ def test_a_run_is_continued_behind_a_listing_that_lags(sandbox, golden, tmp_path
     real = LocalStorage.write
 
     def fails(storage, path, data, **options):
-        if path.endswith("write/000001.json"):
+        if path.endswith("render/000001.json"):
             raise StorageError(path, "told to by a test")
         real(storage, path, data, **options)
 

@@ -24,7 +24,7 @@ except ModuleNotFoundError as error:
         name="pipeline",
     ) from error
 
-STEPS = {"plan": 5, "extract": 40, "catalog": 3, "write": 40, "merge": 7, "publish": 5}
+STEPS = {"plan": 5, "extract": 40, "catalog": 3, "render": 40, "merge": 7, "publish": 5}
 """The stages of a run, and how much of the whole each one is, in percent."""
 
 DEFAULT_FORMATS = ["coco"]

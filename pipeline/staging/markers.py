@@ -1,0 +1,134 @@
+"""What stages leave for each other: the plan, the catalog, and a marker for each piece of finished work."""
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from pipeline.config.class_lock import ClassLock
+from pipeline.model.catalog import Catalog, ShardSummary
+from pipeline.model.ledger import Ledger
+from pipeline.model.shards import Shard
+from pipeline.records import Failure
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """What makes two runs the same export: the values of the configuration that decide its bytes, the API's host,
+    and the version of this package.
+    """
+
+    values: dict[str, Any]
+    origin: str
+    version: str
+
+    @property
+    def key(self) -> str:
+        """The digest of all of it; names the staging area."""
+        return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()[:16]
+
+
+class Given(msgspec.Struct, frozen=True):
+    """What the catalog depends on besides configuration and records, as it was when the plan was made.
+
+    ``classes`` are the project's, in order, and ``points`` those of its keypoints. ``lock`` is the class lock, None
+    when there is none (yet). ``split_file`` is the digest of what ``split.file`` said, and ``split_keys`` how many keys
+    that were; ``""`` and 0 without one.
+    """
+
+    classes: tuple[str, ...] = ()
+    points: tuple[str, ...] = ()
+    lock: ClassLock | None = None
+    split_file: str = ""
+    split_keys: int = 0
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """The frozen shard list, and what else was given. ``fingerprint`` covers the export's identity, the key of every
+    record, the class lock and the file of splits.
+
+    ``counted`` is what the API's own count said when the plan was made.
+    """
+
+    fingerprint: str
+    export: Identity
+    project_id: int | None
+    project_title: str
+    given: Given
+    warnings: tuple[str, ...]
+    counted: int
+    records: int
+    shards: tuple[Shard, ...]
+
+
+class ExtractMarker(msgspec.Struct, frozen=True):
+    """A shard's samples are staged: their digest, what they contain, and every failure.
+
+    ``sound`` are the books without the records of which something failed: what stays when those are tried again.
+    """
+
+    fingerprint: str
+    index: int
+    sha256: str
+    summary: ShardSummary
+    ledger: Ledger
+    sound: Ledger
+    failures: tuple[Failure, ...]
+
+    @property
+    def retryable(self) -> bool:
+        """Whether another attempt might export more of this shard."""
+        return any(failure.transient for failure in self.failures)
+
+
+class Part(msgspec.Struct, frozen=True, array_like=True):
+    """Where in a shard's pack the items of one manifest section are, or in which ``file`` of the export."""
+
+    path: str
+    section: str
+    start: int
+    length: int
+    file: str = ""
+
+
+class RenderMarker(msgspec.Struct, frozen=True):
+    """A shard's files are in place and its parts are packed.
+
+    ``catalog`` is the digest of the catalog they were rendered with; ``sha256`` that of the pack.
+    """
+
+    fingerprint: str
+    index: int
+    catalog: str
+    sha256: str
+    parts: tuple[Part, ...]
+    ledger: Ledger
+    failures: tuple[Failure, ...]
+
+
+class ManifestMarker(msgspec.Struct, frozen=True):
+    """A manifest is in place, joined from exactly the parts with this digest."""
+
+    path: str
+    size: int
+    sha256: str
+    parts: str
+
+
+class Offset(msgspec.Struct, frozen=True, array_like=True):
+    """What comes before a shard: samples, annotations, and usable images of each split."""
+
+    samples: int = 0
+    annotations: int = 0
+    images: dict[str, int] = {}
+
+
+class StagedCatalog(msgspec.Struct, frozen=True):
+    """The catalog with what only the write stage needs: id offsets and, per shard, the stems that had to change.
+
+    ``offsets[i]`` is what comes before shard ``i``. ``stems[i]`` maps ``"<record_id>/<ordinal>"`` to the stem a sample
+    of shard ``i`` got instead of its own.
+    """
+
+    catalog: Catalog
+    offsets: tuple[Offset, ...]
+    stems: dict[int, dict[str, str]]
