@@ -3,6 +3,8 @@
 import ast
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,17 @@ def test_the_configuration_of_the_readme_runs(tidy, tmp_path):
                 continue
             found = list((tmp_path / "out").glob(pattern)) or list((tmp_path / "out/metadata").glob(pattern))
             assert found, f"README promises {name}"
+
+
+def test_the_python_of_the_readme_runs(tidy, tmp_path):
+    (code,) = blocks(README, "py")
+    write_config(tmp_path, settings(tidy, tmp_path / "out", formats=["coco"])).rename(tmp_path / "my.yaml")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment(tidy), capture_output=True, text=True,
+        timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] == "0"
 
 
 def test_the_format_of_the_readme_runs(tidy, tmp_path):
