@@ -21,13 +21,16 @@ from pipeline.model.shards import Shard, unpack_keys
 from pipeline.model.source import ExtractedRecord
 from pipeline.reasons import Reason
 from pipeline.records import Failure, Sample
-from pipeline.synapse.documents.parsing import build_samples, parse_document, with_size
+from pipeline.synapse.documents.parsing import parse_document
 from pipeline.synapse.documents.payloads import checked, compact
+from pipeline.synapse.documents.samples import build_samples, with_size
 from pipeline.synapse.http.byte_budget import ByteBudget
 from pipeline.synapse.http.event_loop import gather
 from pipeline.synapse.http.transport import PAYLOAD, REISSUED
 from pipeline.synapse.listing.listing import LARGEST_PAGE, Batch, Listing
-from pipeline.synapse.listing.rows import Row, Wrapper, files_json, originals_of, unwrapped, wrapper_of
+from pipeline.synapse.listing.row_files import files_json, originals_of
+from pipeline.synapse.listing.rows import Row
+from pipeline.synapse.listing.wrappers import Wrapper, unwrapped, wrapper_of
 from pipeline.synapse.split_value import split_value
 
 HELD_BYTES = 32 * 2**20

@@ -6,11 +6,13 @@ from typing import Any
 import msgspec
 
 from pipeline.model.splits import key_text
-from pipeline.synapse.documents.tolerant import read_fields
-from pipeline.synapse.listing.rows import Original, Row, is_url, unwrapped
+from pipeline.synapse.documents.json_fields import read_fields
+from pipeline.synapse.listing.row_files import FetchableFile, is_url
+from pipeline.synapse.listing.rows import Row
+from pipeline.synapse.listing.wrappers import unwrapped
 
 
-def split_value(key: str, row: Row, document: bytes, originals: Sequence[Original]) -> str:
+def split_value(key: str, row: Row, document: bytes, originals: Sequence[FetchableFile]) -> str:
     """The value as text, or ``""`` when the record has none; ``document`` is one that was read without trouble.
 
     ``data_unit`` is the data unit's id, which a row holds as a number or in an object; ``data_unit.<path>`` leads into

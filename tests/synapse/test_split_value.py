@@ -5,7 +5,8 @@ import pytest
 
 from exporting import export
 from pipeline.sandbox import Sandbox, SandboxOptions
-from pipeline.synapse.listing.rows import decode_page, originals_of
+from pipeline.synapse.listing.row_files import originals_of
+from pipeline.synapse.listing.rows import decode_page
 from pipeline.synapse.split_value import split_value
 
 DOCUMENT = {

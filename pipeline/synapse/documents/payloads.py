@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from pipeline.synapse.listing.rows import Wrapper
+from pipeline.synapse.listing.wrappers import Wrapper
 
 # Every escape, so that the second half of an escaped backslash is never taken for the start of one; pairs as one.
 _ESCAPE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.")

@@ -6,17 +6,16 @@ them, so each annotation is looked at alone: one that cannot be read becomes a F
 """
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from pipeline.reasons import Reason
-from pipeline.records import Annotation, Failure, Opaque, Relation, Shape, Whole
-from pipeline.synapse.documents import shapes
+from pipeline.records import Annotation, Failure, Relation
+from pipeline.synapse.documents.geometry import TOOLS, WITHOUT_CLASS, Places, read_classification, read_shape
 from pipeline.synapse.documents.groups import Group, membership
-from pipeline.synapse.documents.shapes import Rejected, class_label, decode, media_kind, natural_key, pixel_size
-
-type Fields = dict[str, msgspec.Raw]
+from pipeline.synapse.documents.json_fields import Fields, is_null, read_fields, read_items, read_text
+from pipeline.synapse.documents.shapes import Rejected, decode, media_kind, natural_key, pixel_size
 
 # DM v2's lists of media and the kind of media in each.
 CONTAINERS = {
@@ -29,17 +28,7 @@ CONTAINERS = {
     "datas": "data",
 }
 _ALIASES = {"bbox": "bounding_box", "point": "keypoint"}
-_DRAWN = frozenset(("bounding_box", "polygon", "polyline", "keypoint", "segmentation"))
-_WITHOUT_CLASS = frozenset(("relation", "prompt", "answer"))
-_TOOLS = (
-    _DRAWN
-    | _WITHOUT_CLASS
-    | {"classification", "3d_bounding_box", "3d_segmentation", "named_entity", "time_range"}
-)  # fmt: skip
-_NOT_GEOMETRY = frozenset(("id", "tool", "type"))
 
-_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 _GROUP = msgspec.json.Decoder(Group)
 
 
@@ -59,22 +48,6 @@ class Media(msgspec.Struct, frozen=True, gc=False):
 
 MOST_FAILURES = 100_000
 """Annotations of one media that are listed one by one as unreadable; each takes a hundred times its JSON."""
-
-
-def read_fields(raw: "msgspec.Raw | bytes | None") -> Fields | None:
-    """The members of a JSON object, undecoded, or None when it is something else."""
-    try:
-        return _FIELDS.decode(raw) if raw is not None else None
-    except msgspec.DecodeError:
-        return None
-
-
-def read_items(raw: "msgspec.Raw | None") -> list[msgspec.Raw] | None:
-    """The items of a JSON list, undecoded, or None when it is something else."""
-    try:
-        return _ITEMS.decode(raw) if raw is not None else None
-    except msgspec.DecodeError:
-        return None
 
 
 def read_v1(document: Fields) -> tuple[Literal["v1", "flat", "empty"], list[Media], list[Failure]]:
@@ -119,7 +92,7 @@ def read_v2(document: Fields, meta: Fields) -> list[Media]:
             if tools is None:
                 reader.reject("", Reason.MALFORMED_ANNOTATION, "not an object of annotation lists")
             for tool, annotations in (tools or {}).items():
-                if tool in _TOOLS or any(read_fields(item) is not None for item in read_items(annotations) or ()):
+                if tool in TOOLS or any(read_fields(item) is not None for item in read_items(annotations) or ()):
                     reader.add_annotations(annotations, tool=tool)
             media.append(reader.finish(extra.get(key)))
     return media
@@ -149,7 +122,7 @@ class _MediaReader:
 
     def add_entries(self, raw: msgspec.Raw | None) -> None:
         items = read_items(raw)
-        if items is None and not _is_null(raw):
+        if items is None and not is_null(raw):
             self.reject("", Reason.ORPHAN_GEOMETRY, "not a list of entries", "skipped")
         for item in items or ():
             fields = read_fields(item)
@@ -164,7 +137,7 @@ class _MediaReader:
 
     def add_annotations(self, raw: msgspec.Raw | None, tool: str = "") -> None:
         items = read_items(raw)
-        if items is None and not _is_null(raw):
+        if items is None and not is_null(raw):
             self.reject("", Reason.MALFORMED_ANNOTATION, "not a list of annotations")
         for item in items or ():
             fields = read_fields(item) or {}
@@ -184,7 +157,7 @@ class _MediaReader:
             entry, entry_json = self.entries.pop(identifier, ({}, b""))
             try:
                 self.annotations[identifier] = self._annotation(
-                    identifier, tool, _Places(fields, entry, bytes(item), entry_json)
+                    identifier, tool, Places(fields, entry, bytes(item), entry_json)
                 )
             except Rejected as error:
                 self.reject(identifier, *error.args)
@@ -201,110 +174,15 @@ class _MediaReader:
             tuple(self.failures),
         )
 
-    def _annotation(self, identifier: str, tool: str, places: "_Places") -> Annotation:
-        tool = tool or _text(places.annotation.get("tool")) or _text(places.annotation.get("type"))
+    def _annotation(self, identifier: str, tool: str, places: "Places") -> Annotation:
+        tool = tool or read_text(places.annotation.get("tool")) or read_text(places.annotation.get("type"))
         tool = _ALIASES.get(tool, tool)
         if not tool:
             raise Rejected(Reason.MALFORMED_ANNOTATION, "no tool")
-        label, attributes = _classification(places.annotation, required=tool in _TOOLS - _WITHOUT_CLASS)
-        shape = _shape(tool, self.kind, places, attributes)
-        group = self.group_of.get(identifier) or _text(places.annotation.get("group_id"))
+        label, attributes = read_classification(places.annotation, required=tool in TOOLS - WITHOUT_CLASS)
+        shape = read_shape(tool, self.kind, places, attributes)
+        group = self.group_of.get(identifier) or read_text(places.annotation.get("group_id"))
         return Annotation(identifier, tool, label, shape, attributes, group)
-
-
-class _Places(msgspec.Struct):
-    """Where the geometry of one annotation may be: its entry in ``annotationsData``, or the annotation itself."""
-
-    annotation: Fields
-    entry: Fields
-    annotation_json: bytes
-    entry_json: bytes
-
-    def find(self, name: str) -> msgspec.Raw | None:
-        found = self.entry.get(name)
-        if _is_null(found):
-            found = self.annotation.get(name)
-        return None if _is_null(found) else found
-
-    def geometry(self) -> msgspec.Raw:
-        found = self.find("coordinate") or self.find("data")
-        if found is None:
-            raise Rejected(Reason.GEOMETRY_MISSING, "nothing says where it is")
-        return found
-
-
-def _shape(tool: str, kind: str, places: _Places, attributes: dict[str, Any]) -> Shape:
-    if tool == "classification":
-        return Whole()
-    if tool == "relation":
-        return _relation(places)
-    if kind not in ("image", "") or tool not in _DRAWN:
-        return _opaque(tool, places)
-    if tool == "segmentation":
-        return _segmentation(places)
-    value = decode(places.geometry())
-    if tool == "bounding_box":
-        # DM v2 keeps a box's rotation among its attributes.
-        return shapes.box(value, attributes.pop("rotation", None) if "attrs" in places.annotation else None)
-    if tool == "keypoint":
-        visible = attributes.pop("visibility", None)
-        return shapes.point(value, decode(places.annotation.get("visibility")) if visible is None else visible)
-    return shapes.polygon(value) if tool == "polygon" else shapes.polyline(value)
-
-
-def _segmentation(places: _Places) -> Shape:
-    pixels = places.find("pixel_indices")
-    if pixels is None:
-        pixels = places.find("data")
-        if pixels is None and places.find("section") is None:
-            raise Rejected(Reason.GEOMETRY_MISSING, "nothing says where it is")
-        if pixels is None or bytes(pixels).startswith(b"{"):
-            return _opaque("segmentation", places)
-    told = (decode(places.find(name)) for name in ("isCompressed", "compressionFormat", "encoding"))
-    return shapes.mask(bytes(pixels), *told)
-
-
-def _relation(places: _Places) -> Relation:
-    ends = [decode(places.find(name)) for name in ("annotationId", "targetAnnotationId")]
-    if ends == [None, None]:
-        ends = decode(places.geometry())
-    if not isinstance(ends, list) or len(ends) != 2 or not all(isinstance(end, str) and end for end in ends):
-        raise Rejected(Reason.MALFORMED_ANNOTATION, "a relation without two ends")
-    return Relation(*ends)
-
-
-def _opaque(tool: str, places: _Places) -> Opaque:
-    if places.entry.keys() - _NOT_GEOMETRY:
-        return Opaque(places.entry_json)
-    found = places.find("data")
-    if found is not None:
-        return Opaque(bytes(found))
-    if tool in _TOOLS:
-        raise Rejected(Reason.GEOMETRY_MISSING, "nothing says where it is")
-    return Opaque(places.annotation_json)
-
-
-def _classification(annotation: Fields, *, required: bool) -> tuple[str, dict[str, Any]]:
-    """The class and everything else that was chosen, of an object or a plain string, and DM v2's ``attrs``."""
-    try:
-        code = decode(annotation.get("classification"))
-        listed = decode(annotation.get("attrs"))
-    except Rejected as error:
-        raise Rejected(Reason.MALFORMED_ANNOTATION, "an attribute that is a number out of range") from error
-    attributes: dict[str, Any] = {}
-    if isinstance(code, dict):
-        attributes = code
-        code = attributes.pop("class", None)
-    for attribute in listed if isinstance(listed, list) else () if listed is None else (None,):
-        if not isinstance(attribute, dict) or not isinstance(attribute.get("name"), str):
-            raise Rejected(Reason.MALFORMED_ANNOTATION, "attrs is not a list of names and values")
-        attributes[attribute["name"]] = attribute.get("value")
-    label = class_label(code) if isinstance(code, str) else ""
-    if not label and (required or code not in (None, "")):
-        raise Rejected(Reason.INVALID_CLASS_NAME, "no class, or controls in it")
-    if not shapes.check_attributes(attributes):
-        raise Rejected(Reason.MALFORMED_ANNOTATION, "an attribute that is a number out of range")
-    return label, attributes
 
 
 def _groups(raw: msgspec.Raw | None) -> Iterator[Group]:
@@ -326,12 +204,4 @@ def _size(raw: msgspec.Raw | None) -> tuple[int | None, int | None]:
 
 def _identifier(fields: Fields | None) -> str:
     raw = (fields or {}).get("id")
-    return _text(raw) or (bytes(raw).decode() if raw is not None and bytes(raw).isdigit() else "")
-
-
-def _text(raw: msgspec.Raw | None) -> str:
-    return str(decode(raw)) if raw is not None and bytes(raw).startswith(b'"') else ""
-
-
-def _is_null(raw: msgspec.Raw | None) -> bool:
-    return raw is None or bytes(raw) == b"null"
+    return read_text(raw) or (bytes(raw).decode() if raw is not None and bytes(raw).isdigit() else "")

@@ -1,7 +1,7 @@
 """Listing all keys of a target once, as cheaply as the API allows, and cutting them into shards."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlencode
@@ -10,8 +10,9 @@ import msgspec
 import numpy as np
 
 from pipeline.errors import BackendError
-from pipeline.model.shards import Shard, pack_keys, unpack_keys
+from pipeline.model.shards import Shard, pack_keys
 from pipeline.synapse.http.event_loop import gather
+from pipeline.synapse.listing.chunks import Chunk, cut_chunks, group_pages
 from pipeline.synapse.listing.listing import LARGEST_PAGE, Listing
 
 _PARALLEL_WALKS = 8
@@ -43,15 +44,6 @@ class _KeyPage(msgspec.Struct):
     results: list[_Key]
     next: str | None = None
     count: int | None = None
-
-
-class _Chunk(msgspec.Struct, frozen=True):
-    """The new keys of one page, packed, ascending; ``address`` is where the page starts."""
-
-    count: int
-    keys: bytes
-    models: bytes
-    address: str
 
 
 _DECODER = msgspec.json.Decoder(_KeyPage)
@@ -93,7 +85,7 @@ class Planner:
             chunks = [self._chunk(first, self._listing.endpoint.path, None)]
         else:
             chunks = await self._walk_in_parallel(first, params)
-        return _cut(chunks, self._shard_size)
+        return cut_chunks(chunks, self._shard_size)
 
     async def sample(self, number: int) -> Shard:
         """The newest records, ``number`` at most, as a shard of their own: to look at, not to export."""
@@ -106,13 +98,13 @@ class Planner:
         models = chunk.models if asked == "models" else b""
         return Shard(0, chunk.count, chunk.keys, models, () if asked else (chunk.address,))
 
-    async def _walk_in_parallel(self, first: _KeyPage, params: Mapping[str, str]) -> list[_Chunk]:
+    async def _walk_in_parallel(self, first: _KeyPage, params: Mapping[str, str]) -> list[Chunk]:
         """The rest of a list with range filters, several stretches of keys at a time; highest keys first."""
         top = self._chunk(first, self._listing.endpoint.path, None)
         high = _keys(first)[-1]
         gate = asyncio.Semaphore(_PARALLEL_WALKS)
 
-        async def walk(low: int | None, high: int) -> list[_Chunk]:
+        async def walk(low: int | None, high: int) -> list[Chunk]:
             async with gate:
                 return await self._walk({**params, **self._listing.bounded(low, high)}, low, high)
 
@@ -134,9 +126,9 @@ class Planner:
         lows: list[int | None] = [None, *edges]
         return list(zip(lows, [*edges, high], strict=True))[::-1]
 
-    async def _walk(self, params: dict[str, str], low: int | None, high: int | None) -> list[_Chunk]:
+    async def _walk(self, params: dict[str, str], low: int | None, high: int | None) -> list[Chunk]:
         """Every page of a list in descending key order, within ``low <= key < high``."""
-        chunks: list[_Chunk] = []
+        chunks: list[Chunk] = []
         address, path, last, count = self._listing.endpoint.path, self._listing.endpoint.path, high, None
         repeated = 0
         while True:
@@ -187,8 +179,8 @@ class Planner:
                     raise BackendError(path, problem) from None
                 self.report = PlanReport()
         if asked is None:
-            return _grouped(chunks, pages)
-        return _cut(chunks, self._shard_size, with_models=asked == "models")
+            return group_pages(chunks, pages)
+        return cut_chunks(chunks, self._shard_size, with_models=asked == "models")
 
     async def _ids_select(self, rows: list[_Key]) -> Literal["events", "models"] | None:
         """What ``ids=`` selects on this backend: events by their own key, all events of a model, or nothing at all."""
@@ -223,7 +215,7 @@ class Planner:
             raise ValueError("the rows are not in the order that was asked for")
         return page
 
-    def _chunk(self, page: _KeyPage, address: str, last: int | None) -> _Chunk:
+    def _chunk(self, page: _KeyPage, address: str, last: int | None) -> Chunk:
         """The rows of a page below ``last``; the others were seen, or are newer than the plan."""
         new: dict[int, int] = {}
         for row in page.results:
@@ -237,7 +229,7 @@ class Planner:
         self._announced = max(self._announced, self.report.listed)
         ordered = sorted(new)
         models = pack_keys([new[key] for key in ordered]) if self._is_ground_truth else b""
-        return _Chunk(len(ordered), pack_keys(ordered), models, address)
+        return Chunk(len(ordered), pack_keys(ordered), models, address)
 
     def _start(self, address: str, params: Mapping[str, str]) -> str:
         """A page's address without the server and without what only the plan asks for."""
@@ -254,38 +246,3 @@ class _ListChangedError(Exception):
 
 def _keys(page: _KeyPage) -> list[int]:
     return [row.id if row.pgh_id is None else row.pgh_id for row in page.results]
-
-
-def _cut(chunks: list[_Chunk], size: int, *, with_models: bool = False) -> list[Shard]:
-    """Shards of ``size`` records, lowest keys first, from chunks with the highest keys first."""
-    return [
-        Shard(index, len(keys), pack_keys(keys), pack_keys(models) if with_models else b"")
-        for index, (keys, models) in enumerate(_slices(reversed(chunks), size))
-    ]
-
-
-def _slices(chunks: Iterable[_Chunk], size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    keys, models = np.empty(0, dtype="<i8"), np.empty(0, dtype="<i8")
-    for chunk in chunks:
-        keys = np.concatenate((keys, unpack_keys(chunk.keys)))
-        models = np.concatenate((models, unpack_keys(chunk.models)))
-        while len(keys) >= size:
-            yield keys[:size], models[:size]
-            keys, models = keys[size:], models[size:]
-    if len(keys):
-        yield keys, models
-
-
-def _grouped(chunks: list[_Chunk], pages: int) -> list[Shard]:
-    """Shards of whole pages, lowest keys first, with the addresses of their pages, highest keys first."""
-    filled = [chunk for chunk in chunks if chunk.count]
-    groups = [filled[start : start + pages] for start in range(0, len(filled), pages)][::-1]
-    return [
-        Shard(
-            index,
-            sum(chunk.count for chunk in group),
-            pack_keys(np.concatenate([unpack_keys(chunk.keys) for chunk in reversed(group)])),
-            cursors=tuple(chunk.address for chunk in group),
-        )
-        for index, group in enumerate(groups)
-    ]

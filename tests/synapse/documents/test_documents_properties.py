@@ -10,9 +10,11 @@ from synapse_sdk.utils.converters.dm import convert_v1_to_v2
 
 from pipeline.records import Box, File, Mask, Point, Polygon, Polyline, Relation, Sample, Whole
 from pipeline.synapse.documents import parsing as documents
+from pipeline.synapse.documents.bounds import reason_unreadable
 from pipeline.synapse.documents.fast import read_well_formed
-from pipeline.synapse.documents.parsing import build_samples, parse_document
-from pipeline.synapse.documents.tolerant import read_fields
+from pipeline.synapse.documents.json_fields import read_fields
+from pipeline.synapse.documents.parsing import parse_document
+from pipeline.synapse.documents.samples import build_samples
 
 WIDTH, HEIGHT = 40, 30
 
@@ -224,7 +226,7 @@ def test_both_readers_agree_on_well_formed_documents(document):
 @given(spoiled_documents())
 def test_whatever_the_quick_reader_accepts_the_tolerant_one_reads_alike(document):
     data = as_bytes(document)
-    if not documents._unreadable(data) and read_well_formed(data) is not None:
+    if not reason_unreadable(data) and read_well_formed(data) is not None:
         assert parse_document(data) == documents._detect(read_fields(data))
 
 

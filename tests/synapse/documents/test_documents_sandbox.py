@@ -9,7 +9,8 @@ from pipeline.sandbox.bench import bench_inline, bench_scene
 from pipeline.sandbox.documents import blob_json, inline_json
 from pipeline.sandbox.nasty import NASTY_KINDS, nasty_record
 from pipeline.sandbox.records import record_rng
-from pipeline.synapse.documents.parsing import build_samples, parse_document
+from pipeline.synapse.documents.parsing import parse_document
+from pipeline.synapse.documents.samples import build_samples
 
 
 def files_of(record):

@@ -6,8 +6,9 @@ import pytest
 
 from pipeline.reasons import Reason
 from pipeline.records import File
+from pipeline.synapse.documents.bounds import MAX_DEPTH, MAX_DIGITS
 from pipeline.synapse.documents.fast import read_well_formed
-from pipeline.synapse.documents.parsing import MAX_DEPTH, MAX_DIGITS, build_samples, with_size
+from pipeline.synapse.documents.samples import build_samples, with_size
 from synapse.documents.cases import BOX, GOOD_BOX, TRIANGLE, only, parse, thing, v1, v2
 
 

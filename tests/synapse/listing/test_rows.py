@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from pipeline.synapse.listing.rows import Row, decode_page, files_json, originals_of, unwrapped, wrapper_of
+from pipeline.synapse.listing.row_files import files_json, originals_of
+from pipeline.synapse.listing.rows import Row, decode_page
+from pipeline.synapse.listing.wrappers import unwrapped, wrapper_of
 
 DEEP = b"[" * 20_000 + b"]" * 20_000
 SIGNED = "https://s3.example/a.jpg?X-Amz-Signature=canary"

@@ -1,0 +1,135 @@
+"""The files of a row, in any of the shapes in which the API gives them."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from pipeline.records import File
+from pipeline.synapse.listing.rows import Row
+
+_SPEC_KEYS = ("specification", "specification_name", "file_specification")
+_NAME_KEYS = ("file_name_original", "filename", "name")
+_KINDS = {
+    "image": "image", "video": "video", "pcd": "pcd", "text": "text", "audio": "audio", "data": "data",
+    "prompt": "prompt",
+}  # fmt: skip
+_INFO_KEYS = {"url", "path", "path_original", "file_type", "is_primary", "checksum", *_NAME_KEYS}
+
+
+class FetchableFile(msgspec.Struct, frozen=True, gc=False):
+    """A file of a row and where it can be fetched now (``""`` when the API does not say)."""
+
+    file: File
+    url: str
+
+
+def originals_of(row: Row, target: str) -> list[FetchableFile]:
+    """The files of a row in the server's order, exactly one of them primary (when there are any)."""
+    infos = _infos(row, target)
+    specs = list(infos)
+    primary = next((spec for spec in specs if infos[spec].get("is_primary") is True), None)
+    if primary is None:
+        # Without a mark it is the first, but never the sidecar of an image.
+        primary = next((spec for spec in specs if _kind(spec, infos[spec]) != "data"), specs[0] if specs else "")
+    return [_fetchable(spec, infos[spec], primary=spec == primary) for spec in specs]
+
+
+def files_json(row: Row, target: str) -> bytes:
+    """The row's file infos as a JSON object by spec, as the server gives them but without any URL."""
+    return msgspec.json.encode({spec: _without_urls(info) for spec, info in _infos(row, target).items()})
+
+
+def is_url(value: Any) -> bool:
+    """Whether a value is an address with its scheme; the ones in rows are signed and run out."""
+    return isinstance(value, str) and re.match(r"[a-z][a-z0-9+.-]*://", value, re.IGNORECASE) is not None
+
+
+def _infos(row: Row, target: str) -> dict[str, Mapping[str, Any]]:
+    unit = row.data_unit if isinstance(row.data_unit, dict) else {}
+    candidates: tuple[Any, ...]
+    if target == "assignment":  # its data unit names files too, but without a way to fetch them
+        candidates = (row.files_manifest, row.file)
+    else:
+        candidates = (row.files_manifest, unit.get("files_manifest"), row.files, unit.get("files"))
+    for candidate in candidates:
+        if found := _by_spec(candidate):
+            return found
+    return {}
+
+
+def _by_spec(files: Any) -> dict[str, Mapping[str, Any]]:
+    """File infos by spec from any of the shapes they come in: by spec, as a list, one alone, or just a URL."""
+    if isinstance(files, str):
+        return {"": {"url": files}} if files else {}
+    if isinstance(files, dict):
+        if any(key in _INFO_KEYS and not isinstance(value, dict) for key, value in files.items()):
+            return {"": files}
+        return {
+            str(spec): {"url": info} if isinstance(info, str) else info
+            for spec, info in files.items()
+            if isinstance(info, dict | str)
+        }
+    found: dict[str, Mapping[str, Any]] = {}
+    for info in files if isinstance(files, list) else ():
+        if isinstance(info, str):
+            info = {"url": info}  # noqa: PLW2901
+        if isinstance(info, dict):
+            found[_spec_of(info, found)] = info
+    return found
+
+
+def _spec_of(info: Mapping[str, Any], taken: Mapping[str, Any]) -> str:
+    for key in (*_SPEC_KEYS, *(("name",) if "file_name_original" in info else ())):
+        value = info.get(key)
+        value = value.get("name") if isinstance(value, dict) else value
+        if isinstance(value, str) and value and value not in taken:
+            return value
+    kind = _kind("", info) or "image"
+    number = 1
+    while f"{kind}_{number}" in taken:
+        number += 1
+    return f"{kind}_{number}"
+
+
+def _fetchable(spec: str, info: Mapping[str, Any], *, primary: bool) -> FetchableFile:
+    meta = info.get("meta")
+    meta = meta if isinstance(meta, dict) else {}
+    name = next((value for key in _NAME_KEYS if isinstance(value := info.get(key), str) and value), "")
+    url, checksum = info.get("url"), info.get("checksum")
+    file = File(
+        spec=spec,
+        name=name,
+        kind=_kind(spec, info),
+        primary=primary,
+        width=_positive(meta.get("width")),
+        height=_positive(meta.get("height")),
+        size=_positive(info.get("size")),
+        checksum=checksum if isinstance(checksum, str) else "",
+    )
+    return FetchableFile(file, url if isinstance(url, str) else "")
+
+
+def _kind(spec: str, info: Mapping[str, Any]) -> str:
+    kind = info.get("file_type")
+    return kind if isinstance(kind, str) and kind else _KINDS.get(spec.split("_", 1)[0], "")
+
+
+def _positive(value: Any) -> int | None:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def _without_urls(value: Any) -> Any:
+    """``value`` without URLs: they are signed, they expire, and they are nobody's business after the export."""
+    if isinstance(value, dict):
+        return {
+            key: _without_urls(inner)
+            for key, inner in value.items()
+            if not (key == "url" or str(key).endswith("_url")) and not is_url(inner)
+        }
+    if isinstance(value, list):
+        return [_without_urls(inner) for inner in value if not is_url(inner)]
+    return value
