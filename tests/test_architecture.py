@@ -1,4 +1,4 @@
-"""What docs/design.md says of the house and import-linter cannot: sizes of rooms, and who touches files."""
+"""Rules of docs/design.md that import-linter cannot express: sizes of folders, circles, and who opens files."""
 
 import ast
 import subprocess
