@@ -1,5 +1,6 @@
-"""Everything that knows Synapse: its API, its payload dialects, its file lists.
+"""Everything that knows Synapse: its API, the dialects of its payloads, and its file lists.
 
-``client`` talks HTTP, ``filters`` translates the configuration's words, ``documents`` turns a payload of any dialect
-into samples, and ``source`` puts them together. The Synapse SDK is imported nowhere else.
+``http`` sends requests, ``client`` adds the SDK's credentials and single calls, ``listing`` plans and lists records,
+``documents`` turns a payload of any dialect into samples, and ``source`` puts them together. The Synapse SDK is
+imported nowhere else.
 """

@@ -26,7 +26,7 @@ from pipeline.synapse.http.transport import Transport
 from pipeline.synapse.http.tries import RequestLimits
 
 CALL_TRIES = 3
-"""Tries of one SDK call when the server is in trouble; a host that cannot be reached is not asked twice."""
+"""Tries of one SDK call if the server is in trouble; a host that cannot be reached is tried once."""
 
 _OPENED = "it opens file_system, amazon_s3, minio, gcp, sftp and smb; for another give its URL as path"
 _UNWRITABLE = {"http": "is read-only", "https": "is read-only", "synology": "cannot be written by the Synapse SDK"}
@@ -49,7 +49,7 @@ class SynapseClient(Transport):
                 file_hosts=file_hosts,
             )
         except ValueError:
-            raise PreflightError("SYNAPSE_HOST", "must be an address like https://api.synapse.sh") from None
+            raise PreflightError("SYNAPSE_HOST", "must be a URL like https://api.synapse.sh") from None
         self._backend = backend
         # The SDK's session would repeat a refused connection for twelve seconds, and follow redirects with the token.
         session = backend.requests_session
@@ -61,9 +61,9 @@ class SynapseClient(Transport):
     def from_environment(
         cls, *, requests: int = 32, limits: RequestLimits | None = None, file_hosts: Iterable[str] = ()
     ) -> Self:
-        """A client with the credentials the Synapse SDK finds: environment variables, then its config file.
+        """Make a client with the credentials that the Synapse SDK finds: environment variables, then its config file.
 
-        Raises CredentialsError when there are none. No request is made.
+        Raises CredentialsError if there are none. Sends no request.
         """
         backend = create_backend_client()
         if backend is None:
@@ -71,7 +71,7 @@ class SynapseClient(Transport):
         return cls(backend, requests=requests, limits=limits, file_hosts=file_hosts)
 
     def __reduce__(self) -> NoReturn:
-        """Refuse to be pickled: the token would travel along."""
+        """Refuse to be pickled, because the pickle would hold the token."""
         raise TypeError("a SynapseClient holds a token; make a new one in the other process")
 
     def close(self) -> None:
@@ -80,17 +80,17 @@ class SynapseClient(Transport):
         super().close()
 
     def project(self, number: int) -> dict[str, Any]:
-        """The project's own record: ``title``, ``configuration`` and more."""
+        """Return the project's own record: ``title``, ``configuration`` and more."""
         return self._object(f"project {number}", lambda: self._backend.get_project(number))
 
     def ground_truth_version(self, number: int) -> dict[str, Any]:
-        """A ground truth dataset version: ``version``, ``ground_truth_dataset`` and more."""
+        """Return a ground truth dataset version: ``version``, ``ground_truth_dataset`` and more."""
         return self._object(
             f"ground truth dataset version {number}", lambda: self._backend.get_ground_truth_version(number)
         )
 
     def ground_truth_project(self, dataset: int) -> int | None:
-        """The project a ground truth dataset was made in, or None when it has none. Needs the v2 API."""
+        """Return the project in which a ground truth dataset was made, or None. Needs the v2 API."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it warns of plain http, which the other client accepts in silence
             second = create_backend_client_v2()
@@ -108,9 +108,9 @@ class SynapseClient(Transport):
         return project if isinstance(project, int) else None
 
     def open_storage(self, number: int, path: str, purpose: str = "write") -> Access:
-        """Where ``path`` in a Synapse storage is and how it is opened; the credentials end with the session.
+        """Return where ``path`` in a Synapse storage is and how to open it; the credentials expire with the session.
 
-        Raises PreflightError when the storage does not exist, cannot be written, or ``path`` leaves it.
+        Raises PreflightError if the storage does not exist, cannot be written, or ``path`` leaves it.
         """
         what = f"storage {number}"
         if "\\" in path or "\0" in path or any(part == ".." for part in path.split("/")):
@@ -120,7 +120,7 @@ class SynapseClient(Transport):
             try:
                 return BackendSessionProvider(self._backend).open(number, purpose=purpose)
             except ValidationError as error:
-                # Only what kind of storage it is may be quoted: everything else may be a secret.
+                # Only the kind of storage may be quoted: everything else may be a secret.
                 kinds = [problem["input"] for problem in error.errors() if problem["loc"] == ("provider",)]
                 if not kinds:
                     raise
@@ -143,13 +143,13 @@ class SynapseClient(Transport):
     # The border between the SDK's exceptions and ours
 
     def _object(self, what: str, call: Callable[[], Any]) -> dict[str, Any]:
-        def checked() -> dict[str, Any]:
+        def call_for_object() -> dict[str, Any]:
             answer = call()
             if not isinstance(answer, Mapping):
                 raise _NotJsonError
             return dict(answer)
 
-        return self._call(what, checked)
+        return self._call(what, call_for_object)
 
     def _call[T](self, what: str, call: Callable[[], T]) -> T:
         for attempt in range(1, CALL_TRIES + 1):
@@ -157,11 +157,11 @@ class SynapseClient(Transport):
                 return call()
             except _NotJsonError:
                 if attempt == CALL_TRIES:
-                    problem = f"answers with a text instead of {what}; is SYNAPSE_HOST the API's own address?"
+                    problem = f"answers with a text instead of {what}; is SYNAPSE_HOST the address of the API itself?"
                     raise PreflightError(self.origin, problem) from None
             except sdk.ClientError as error:
                 if "redirect" in str(error.detail).lower():
-                    problem = "answers with a redirect; is SYNAPSE_HOST the API's own address?"
+                    problem = "answers with a redirect; is SYNAPSE_HOST the address of the API itself?"
                     raise PreflightError(self.origin, problem) from None
                 if attempt == CALL_TRIES or not _may_pass(error):
                     self._raise(what, error)
@@ -196,11 +196,11 @@ class SynapseClient(Transport):
 
 
 class _NotJsonError(Exception):
-    """The SDK gave a text: the body of a 200 that is no JSON, such as a login page or half an answer."""
+    """The SDK returned a text: a body with status 200 that is not JSON, such as a login page or half an answer."""
 
 
 def _may_pass(error: sdk.ClientError) -> bool:
-    """Whether asking again within seconds may help; it does not for a host that is not there."""
+    """Whether a retry within seconds may help; it does not if the host does not exist."""
     if isinstance(error, sdk.ServerError | sdk.RateLimitError):
         return True
     return isinstance(error, sdk.ClientConnectionError) and "connection error" in str(error.detail)

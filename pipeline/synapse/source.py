@@ -1,4 +1,4 @@
-"""The records of one export: checked, counted, planned and fetched."""
+"""The source of one export's records: checks, counts, plans and fetches them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -75,7 +75,7 @@ class Source:
         return Project(None, title, warning=f"classes are ordered by name, not as configured: {why}")
 
     def count(self) -> int:
-        """How many records there are now, by the server's own count."""
+        """Return how many records there are now, by the server's own count."""
         self._counted = self._client.run(self._listing.count())
         return self._counted
 

@@ -1,8 +1,8 @@
 """The quick reader: well-formed DM v1 documents, decoded straight into typed structs.
 
-Nearly every document is one of these, and this takes a third of the time of the tolerant reader. At anything unusual
-it gives up and the tolerant reader (:mod:`pipeline.synapse.documents.tolerant`) reads the document again, entry by
-entry; on documents that both can read they agree, which a test checks.
+Nearly every document is one of these, and this reader takes a third of the time of the tolerant reader. If it meets
+anything unusual, it stops, and the tolerant reader (:mod:`pipeline.synapse.documents.tolerant`) reads the document
+again, entry by entry. On documents that both can read they agree, which a test checks.
 """
 
 from typing import Annotated, Any

@@ -18,8 +18,9 @@ class Document(msgspec.Struct, frozen=True, gc=False):
     """A payload that was read.
 
     ``kind`` is the dialect (``v1``, ``v2``, ``flat``), ``empty`` for a DM document without annotations, ``null`` for
-    a record nobody labelled, ``opaque`` for anything else. ``media`` are in natural order of their keys. ``failures``
-    have no record id yet; those that have a media are annotations (geometry of a media the document does not name).
+    a record that was never labelled, ``opaque`` for anything else. ``media`` are in natural order of their keys.
+    ``failures`` have no record id yet; those with a media are annotations (geometry of a media that the document does
+    not name).
     """
 
     kind: Literal["v1", "v2", "flat", "empty", "null", "opaque"]
@@ -34,7 +35,7 @@ class Document(msgspec.Struct, frozen=True, gc=False):
 
 
 def parse_document(data: bytes) -> Document:
-    """Read a payload. Never raises: what is not JSON, or no DM document, becomes an ``opaque`` Document."""
+    """Read a payload. Never raises: what is not JSON or not a DM document becomes an ``opaque`` Document."""
     problem = reason_unreadable(data)
     if problem:
         return _malformed(problem)

@@ -1,6 +1,6 @@
-"""JSON values of annotations as shapes, or the reason why they are none.
+"""JSON values of annotations as shapes, or the reason why they are not.
 
-Nothing is invented, clipped or rounded: a value that is no proper shape is :class:`Rejected`.
+Nothing is invented, clipped or rounded: a value that is not a proper shape is :class:`Rejected`.
 """
 
 import re
@@ -17,7 +17,7 @@ from pipeline.model.labels import normalise_label
 from pipeline.reasons import Reason
 from pipeline.records import Box, Mask, Point, Polygon, Polyline
 
-# Larger coordinates (pixels) are no coordinates of any image.
+# Larger numbers are not coordinates (pixels) of any image.
 MAX_COORDINATE = 1e7
 VISIBILITY: dict[Any, int] = {"missing": 0, "occluded": 1, "visible": 2}
 FULLY_VISIBLE = 2

@@ -99,7 +99,7 @@ def read_v2(document: Fields, meta: Fields) -> list[Media]:
 
 
 class TooManyFailures(ValueError):
-    """More of a media cannot be read than is worth listing: it is no document, whatever it looks like."""
+    """More of a media cannot be read than is worth listing: it is not a document, whatever it looks like."""
 
 
 class _MediaReader:

@@ -1,4 +1,4 @@
-"""The event loop and the connections of one client, and running many coroutines in it."""
+"""The event loop and the connections of one client, and a way to run many coroutines in it."""
 
 import asyncio
 import functools
@@ -20,7 +20,7 @@ CHUNK = 2**18
 
 
 class ClientLoop:
-    """An event loop that belongs to one client and is run by whichever thread needs it, one at a time."""
+    """The event loop of one client; any thread may run it, one at a time."""
 
     def __init__(self) -> None:
         self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
@@ -29,7 +29,7 @@ class ClientLoop:
         self._resolver: CheckedResolver | None = None
 
     def run[T](self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine to its end; also from a thread whose own loop is running."""
+        """Run a coroutine to its end, also from a thread whose own loop is running."""
         return self._in_turn(lambda: self._runner.run(coroutine))
 
     def _in_turn[T](self, use: Callable[[], T]) -> T:
@@ -56,10 +56,10 @@ class ClientLoop:
         return result
 
     def session(self, hosts: FileHosts, *, connect: float, idle: float, secure: bool) -> aiohttp.ClientSession:
-        """The connection pool, made at the first use; waits in seconds. To be called from this loop.
+        """Return the connection pool, which is made at the first call. Call it from this loop; times are in seconds.
 
-        ``hosts`` judges what names stand for. ``secure`` says that the API is behind TLS: reading the certificates
-        takes longer than a small export.
+        ``hosts`` checks the addresses of names. Without ``secure`` (TLS at the API) no certificates are read, which
+        would take longer than a small export.
         """
         if self._session is None:
             # A proxy is looked up for each request; that costs more than the request when there is none.
@@ -96,7 +96,7 @@ def _is_running_here() -> bool:
 
 @functools.cache
 def _trust() -> ssl.SSLContext:
-    """Certificates as ``requests``, and with it the Synapse SDK, trusts them."""
+    """Return the certificates that ``requests``, and with it the Synapse SDK, trusts."""
     context = ssl.create_default_context()
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
     if os.path.isdir(bundle):
@@ -107,7 +107,7 @@ def _trust() -> ssl.SSLContext:
 
 
 async def gather[T](coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """The results of all, run at the same time; the first error cancels the others and is raised as itself."""
+    """Run coroutines at the same time and return their results; the first error cancels the others and is raised."""
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(coroutine) for coroutine in coroutines]
@@ -117,7 +117,7 @@ async def gather[T](coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 def _first(error: BaseException) -> BaseException:
-    """One of the errors of a group: one of ours, if there is any."""
+    """Return one error of a group: an ExportError if there is one."""
     while isinstance(error, BaseExceptionGroup):
         inner: tuple[BaseException, ...] = error.exceptions
         error = next((one for one in inner if isinstance(one, ExportError)), inner[0])

@@ -1,13 +1,13 @@
-"""Which hosts files may be fetched from: an address in a row is the server's word, and what it points to may be ours.
+"""Decide which hosts files may be fetched from: a URL in a row comes from the server, but may point into our network.
 
-Whoever can put a URL into a row could otherwise have the export read what only this machine can reach: a database on
-localhost, another service of the network, the credentials a cloud gives its machines. So a file is fetched from the
-API's own host, from hosts that the configuration names, and from public addresses. What is judged is the address that
-is connected to, not one looked up before: the resolver of the connection pool judges its own answers, and connections
-are made to exactly those (a name cannot point elsewhere a moment later). Addresses written in a URL never reach a
-resolver; they are judged before the request.
+Otherwise, anyone who can put a URL into a row could have the export read what only this machine can reach: a database
+on localhost, another service of the network, the credentials that a cloud gives its machines. So a file is fetched from
+the API's own host, from hosts that the configuration names, and from public addresses. The address that is checked is
+the one that is connected to: the resolver of the connection pool checks its own answers, and connections are made to
+exactly those (a name cannot point elsewhere a moment later). Addresses written in a URL do not reach a resolver; they
+are checked before the request.
 
-Behind an HTTP proxy it is the proxy that looks up names. Only addresses written in a URL are judged then.
+Behind an HTTP proxy, the proxy looks up names. Then only addresses written in a URL are checked.
 """
 
 import functools
@@ -33,8 +33,8 @@ _METADATA = frozenset(
         ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "192.0.0.192", "168.63.129.16"),
     )
 )
-_UNICAST = ipaddress.IPv6Network("2000::/3")  # all of IPv6 that is given out to the public
-_TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")  # IPv4 for networks without it
+_UNICAST = ipaddress.IPv6Network("2000::/3")  # all public IPv6 addresses
+_TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")  # IPv4 addresses in networks without IPv4
 _ASSIGNMENTS = ipaddress.IPv4Network("192.0.0.0/24")  # private, whatever the release of Python says of some of it
 # What resolvers read as an IPv4 address: the last label is a number (url.spec.whatwg.org, "ends in a number").
 _NUMERIC = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9a-fA-F]*)\.*")
@@ -42,10 +42,10 @@ _LONGEST_SHOWN = 80
 
 
 class FileHosts:
-    """The rule. ``own`` is the API's host, ``configured`` are names, addresses and networks that are allowed as well.
+    """The hosts that files may be fetched from: public ones, ``own`` (the API's host), and ``configured`` ones.
 
-    A configured name may have any address, except for those with which a cloud answers its own machines (link-local):
-    these have to be named themselves, exactly; a network around them does not do.
+    ``configured`` are names, addresses and networks. A configured name may have any address but a link-local one, with
+    which a cloud answers its own machines: such an address must be configured itself, not a network around it.
     """
 
     def __init__(self, own: str, configured: Iterable[str] = ()) -> None:
@@ -65,12 +65,12 @@ class FileHosts:
         self._refusal_of = functools.lru_cache(maxsize=1024)(self._find_refusal)
 
     def check(self, host: str) -> None:
-        """Judge the host of a URL as far as it is an address, however it is spelled. Raises RefusedHost."""
+        """Check the host of a URL if it is an address, in any spelling. Raises RefusedHost."""
         if refusal := self._refusal_of(host):
             raise RefusedHost(host[:_LONGEST_SHOWN], refusal)
 
     def check_resolved(self, host: str, addresses: Iterable[str]) -> None:
-        """Judge what a name stands for. Raises RefusedHost when one of its addresses is not allowed."""
+        """Check the addresses of a name. Raises RefusedHost if one of them is not allowed."""
         name = _canonical(host)
         if name == self._own:
             return
@@ -90,8 +90,8 @@ class FileHosts:
         try:
             address = _address(host)
         except ValueError:
-            # Resolvers understand 127.1, 0x7f000001 or 0177.0.0.1. No store is called so, and readers differ.
-            return "an address has to be written as four decimal numbers, or as IPv6 in brackets"
+            # Resolvers understand 127.1, 0x7f000001 or 0177.0.0.1. Stores do not use these, and readers differ.
+            return "an address must be written as four decimal numbers, or as IPv6 in brackets"
         kind = self._refused_kind(address, named=False)
         return _refusal(host, kind, None) if kind else ""
 
@@ -107,9 +107,9 @@ class FileHosts:
 
 
 class CheckedResolver(AbstractResolver):
-    """Looks names up as usual, and gives only addresses that may be connected to. Raises RefusedHost instead.
+    """Looks names up as usual, and raises RefusedHost if an address must not be connected to.
 
-    Its answers are kept by the connection pool for some seconds, so that judging costs nothing per request.
+    The connection pool keeps the answers for some seconds, so that the check costs nothing per request.
     """
 
     def __init__(self, hosts: FileHosts) -> None:
@@ -120,17 +120,17 @@ class CheckedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """The addresses of a name."""
+        """Return the addresses of a name."""
         try:
             found = await self._inner.resolve(host, port, family)
         except UnicodeError:  # of a name with a label that is empty or too long
-            raise RefusedHost(host[:_LONGEST_SHOWN], "is no host name") from None
+            raise RefusedHost(host[:_LONGEST_SHOWN], "is not a valid host name") from None
         if (host, port) not in self._proxies:
             self._hosts.check_resolved(host, [result["host"] for result in found])
         return found
 
     async def close(self) -> None:
-        """Release what looks names up."""
+        """Close the resolver."""
         await self._inner.close()
 
 
@@ -139,7 +139,7 @@ def _canonical(host: str) -> str:
 
 
 def _encoded(name: str) -> str:
-    """A name as it is looked up: in ASCII."""
+    """Return a name in ASCII, as it is looked up."""
     try:
         return URL.build(scheme="http", host=name).raw_host or name
     except ValueError:
@@ -147,14 +147,14 @@ def _encoded(name: str) -> str:
 
 
 def _address(text: str) -> _Address:
-    """An address in the one spelling that all readers take alike, without its zone. Raises ValueError."""
+    """Parse an address in the spelling that all readers understand alike, without its zone. Raises ValueError."""
     if ":" in text:
         return ipaddress.IPv6Address(text.partition("%")[0])
     return ipaddress.IPv4Address(text)
 
 
 def _embedded(address: _Address) -> _Address:
-    """The IPv4 address that one of IPv6 leads to, or the address itself."""
+    """Return the IPv4 address that an IPv6 address leads to, or the address itself."""
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped or address.sixtofour:
             return address.ipv4_mapped or address.sixtofour or address
@@ -164,7 +164,7 @@ def _embedded(address: _Address) -> _Address:
 
 
 def _kind(address: _Address) -> str:
-    """What keeps an address from being a public one; ``""`` when nothing does."""
+    """Return why an address is not public, or ``""`` if it is."""
     if address.is_link_local or address in _METADATA:
         return "link-local"
     for kind in ("loopback", "unspecified", "multicast"):
@@ -185,7 +185,7 @@ def _refusal(host: str, kind: str, address: _Address | None) -> str:
 
 
 def _proxies() -> frozenset[tuple[str, int]]:
-    """Hosts and ports of the proxies that the environment names: these are asked, whatever their addresses."""
+    """Return hosts and ports of the proxies of the environment, which are used whatever their addresses."""
     found = set()
     for address in urllib.request.getproxies().values():
         try:

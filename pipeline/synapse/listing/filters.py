@@ -1,7 +1,7 @@
 """The filter of a configuration, checked and translated before anything is sent.
 
-The backend answers an unknown or misspelt filter key with 200 and the whole project, so nothing is sent that is not on
-the list of the target's own keys (those of ``synapse_sdk/plugins/actions/export/handlers.py``).
+The backend answers an unknown or misspelt filter key with status 200 and the whole project. So only keys are sent that
+are on the list of the target's own keys (those of ``synapse_sdk/plugins/actions/export/handlers.py``).
 """
 
 import difflib
@@ -79,16 +79,16 @@ _NEAREST = 0.6
 
 
 def allowed_keys(target: str) -> tuple[str, ...]:
-    """The filter keys that the API's list of ``target`` understands, sorted."""
+    """Return the filter keys that the API's list of ``target`` understands, sorted."""
     dates = tuple(f"{column}__{comparison}" for column in _DATES[target] for comparison in _COMPARISONS)
     return tuple(sorted({*_NUMBERS[target], *_BOOLEANS[target], *_CHOICES[target], *_TEXTS[target], *dates}))
 
 
 def check_filter(target: str, filter: Mapping[str, Any]) -> dict[str, str]:  # noqa: A002  the configuration's word
-    """The query parameters for a filter of ``target``, all keys known and all values strings.
+    """Return the query parameters for a filter of ``target``: all keys are known and all values are strings.
 
     Words of the platform's guide are translated (``status``, ``user``, ``date_range`` …), lists become comma strings,
-    empty values are left out. Raises ConfigError naming ``filter.<key>`` and what would be right.
+    empty values are left out. Raises a ConfigError that names ``filter.<key>`` and says what is right.
     """
     result: dict[str, str] = {}
     source: dict[str, str] = {}
@@ -117,7 +117,7 @@ def check_filter(target: str, filter: Mapping[str, Any]) -> dict[str, str]:  # n
 
 
 def _translate(target: str, word: str, value: Any) -> dict[str, Any]:
-    """A word of the configuration as keys of the API, with their values."""
+    """Translate a word of the configuration to keys of the API with their values."""
     keys = allowed_keys(target)
     if word in keys:
         return {word: value}
@@ -166,7 +166,7 @@ def _is_empty(value: Any) -> bool:
 
 
 def _text(target: str, key: str, word: str, value: Any) -> str:
-    """A value as the API reads it; raises ConfigError when it cannot be one of this key."""
+    """Return a value as the API reads it. Raises ConfigError if the key cannot have it."""
     where = f"filter.{word}"
     if isinstance(value, Mapping):
         raise ConfigError(where, "must be a value or a list of values")
@@ -223,4 +223,6 @@ def _check_date(where: str, text: str) -> None:
     try:
         datetime.fromisoformat(text)
     except ValueError:
-        raise ConfigError(where, f"{text!r} is no ISO-8601 date such as 2026-08-01 or 2026-08-01T00:00:00Z") from None
+        raise ConfigError(
+            where, f"{text!r} is not an ISO-8601 date such as 2026-08-01 or 2026-08-01T00:00:00Z"
+        ) from None

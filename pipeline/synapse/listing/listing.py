@@ -1,7 +1,7 @@
-"""How the three lists are asked: which requests give which records, and what to do when an answer is too large.
+"""Requests to the three lists: which request returns which records, and what to do if an answer is too large.
 
 ``task`` and ``assignment`` have range filters on their unique key; ``ground_truth`` has none, and is asked by ids (of
-events or of their models, whichever the backend understands), or, where it ignores those, by the addresses of the pages
+events or of their models, whichever the backend understands), or, where it ignores those, by the URLs of the pages
 that were found when the plan was made.
 """
 
@@ -19,10 +19,10 @@ from pipeline.synapse.http.transport import PAGE, Transport
 from pipeline.synapse.listing.rows import Row, decode_page
 
 LARGEST_PAGE = 1000
-"""Rows the API gives in one page at most."""
+"""Most rows that the API returns in one page."""
 
 LARGEST_SHARED_PAGE = 128 * 2**20
-"""Bytes of a page of several rows; where rows are that large, fewer are asked for at a time."""
+"""Largest page of several rows, in bytes; if rows are larger, fewer are requested at a time."""
 
 # Ids in one request: at seven digits and an encoded comma each, half of what a query may hold.
 _MOST_IDS = 500
@@ -31,7 +31,7 @@ _BOUNDS = ("id__gt", "id__gte", "id__lt", "id__lte")
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """One of the lists: where it is, its unique key, and which fields hold files."""
+    """One of the lists: its path, its unique key, and the fields that hold files."""
 
     path: str
     key: str
@@ -66,7 +66,7 @@ class Batch(msgspec.Struct, frozen=True):
 
     @property
     def rows(self) -> int:
-        """How many rows one answer may have."""
+        """Most rows that one answer can have."""
         return min(len(self.keys), self.page_size)
 
 
@@ -91,20 +91,22 @@ class Listing:
         self.project = int(filter["project"]) if "project" in filter else None
 
     async def count(self) -> int:
-        """How many records there are now, by the server's own count."""
+        """Return how many records there are now, by the server's own count."""
         params = {**self.filter, "fields": self.endpoint.key_fields, "page_size": "1"}
         page = await self.client.fetch_page(self.endpoint.path, params, decode_page)
         if page.count is None:
-            raise BackendError(self.endpoint.path, "the API does not say how many records there are")
+            raise BackendError(
+                self.endpoint.path, "the API does not say how many records there are; is SYNAPSE_HOST right?"
+            )
         return page.count
 
     async def probe(self) -> None:
-        """Ask for next to nothing: raises TransientError when it is the server that is in trouble, not one record."""
+        """Send a tiny request. Raises TransientError if the server is in trouble, and not just one record."""
         params = {**self.filter, "fields": self.endpoint.key_fields, "page_size": "1"}
         await self.client.fetch_page(self.endpoint.path, params, decode_page)
 
     def walk_params(self, page_size: int) -> dict[str, str]:
-        """The cheapest request that lists every record, newest first."""
+        """Return the parameters of the cheapest request that lists every record, newest first."""
         return {
             **self.filter,
             "fields": self.endpoint.key_fields,
@@ -114,7 +116,7 @@ class Listing:
         }
 
     def bounded(self, low: int | None, high: int | None) -> dict[str, str]:
-        """Parameters for keys from ``low`` to below ``high``, within the filter's own bounds."""
+        """Return parameters for keys from ``low`` to below ``high``, within the filter's own bounds."""
         bounds: dict[str, str] = {}
         if low is not None:
             bounds["id__gte"] = str(max(low, int(self.filter.get("id__gte", low))))
@@ -123,7 +125,7 @@ class Listing:
         return bounds
 
     def batches(self, shard: Shard, only: Iterable[int] | None = None) -> list[Batch]:
-        """Requests that together list the shard's records, or ``only`` those among them."""
+        """Return requests that together list the shard's records, or ``only`` some of them."""
         keys = unpack_keys(shard.keys)
         wanted = set(keys.tolist() if only is None else only)
         if shard.cursors and not shard.models:
@@ -141,7 +143,7 @@ class Listing:
         return found
 
     def _by_cursor(self, keys: Sequence[int], shard: Shard) -> list[Batch]:
-        """The keys of each planned page, with the page's address; a page that lost rows is read a little further."""
+        """Return the keys of each planned page with the page's URL; a page that lost rows is read a little further."""
         given = dict(parse_qsl(shard.cursors[0].partition("?")[2])).get("page_size", "")
         if not given.isdigit() or int(given) * len(shard.cursors) < shard.count:
             return [Batch(tuple(keys), start=shard.cursors[0], page_size=self.page_size)]
@@ -157,7 +159,7 @@ class Listing:
         return not self.has_range or any(name in self.filter for name in _SELECTIONS)
 
     def request(self, batch: Batch, fields: str = "") -> tuple[str, dict[str, str]]:
-        """Address and parameters that list ``batch``: whole rows with fresh URLs, or only some ``fields`` of them."""
+        """Return address and parameters that list ``batch``: whole rows with fresh URLs, or only some ``fields``."""
         params = {"ordering": f"-{self.endpoint.key}", "pagination": "cursor", "page_size": str(batch.page_size)}
         params |= {"fields": fields} if fields else {"response_mode": "presigned"}
         if self.expand:
@@ -174,9 +176,9 @@ class Listing:
     async def pages(
         self, batch: Batch, pending: set[int], fields: str = "", *, rank: int = PAGE, lease: Lease | None = None
     ) -> AsyncGenerator[list[Row]]:
-        """Rows of ``pending`` keys, page by page; the caller removes from ``pending`` what it takes.
+        """Yield rows of ``pending`` keys, page by page; the caller removes the keys that it takes from ``pending``.
 
-        Ends when nothing is pending or the list is at its end. Rows that nobody planned are left out.
+        Ends when nothing is pending or the list is at its end. Rows that were not planned are left out.
         """
         address, params = self.request(batch, fields)
         limit = LARGEST_SHARED_PAGE if batch.rows > 1 else None
@@ -191,7 +193,7 @@ class Listing:
             address, params = following, {}
 
     async def row(self, batch: Batch, key: int, fields: str = "", *, rank: int = PAGE) -> Row | None:
-        """One record's row as it is now, or None when the API no longer lists it."""
+        """Return one record's row as it is now, or None if the API no longer lists it."""
         pending = {key}
         found = None
         async with aclosing(self.pages(self.only(batch, pending), pending, fields, rank=rank)) as pages:
@@ -202,7 +204,7 @@ class Listing:
         return found
 
     def only(self, batch: Batch, keys: set[int]) -> Batch:
-        """The part of ``batch`` with these keys."""
+        """Return the part of ``batch`` with these keys."""
         chosen = [position for position, key in enumerate(batch.keys) if key in keys]
         return msgspec.structs.replace(
             batch,
@@ -211,7 +213,7 @@ class Listing:
         )
 
     def smaller(self, batch: Batch, pending: set[int]) -> list[Batch]:
-        """Requests for less at a time that list the same ``pending`` records; none when it cannot be less."""
+        """Return requests for fewer rows that list the same ``pending`` records, or none if that is impossible."""
         if batch.start:
             size = batch.page_size // 2
             return [msgspec.structs.replace(self.only(batch, pending), page_size=size)] if size else []

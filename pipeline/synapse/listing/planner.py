@@ -1,4 +1,4 @@
-"""Listing all keys of a target once, as cheaply as the API allows, and cutting them into shards."""
+"""List all keys of a target once, as cheaply as the API allows, and cut them into shards."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
@@ -127,7 +127,7 @@ class Planner:
         return list(zip(lows, [*edges, high], strict=True))[::-1]
 
     async def _walk(self, params: dict[str, str], low: int | None, high: int | None) -> list[Chunk]:
-        """Every page of a list in descending key order, within ``low <= key < high``."""
+        """Read every page of a list in descending key order, within ``low <= key < high``."""
         chunks: list[Chunk] = []
         address, path, last, count = self._listing.endpoint.path, self._listing.endpoint.path, high, None
         repeated = 0
@@ -144,7 +144,9 @@ class Planner:
             chunk = self._chunk(page, self._start(address, params), last)
             repeated = 0 if chunk.count else repeated + 1
             if repeated > _REPEATED_PAGES:
-                raise BackendError(path, "the API gives the same rows again and again")
+                raise BackendError(
+                    path, "the API returns the same rows again and again; report this to the server's operator"
+                )
             chunks.append(chunk)
             last = min([*keys[-1:], *([last] if last is not None else [])], default=None)
             if page.next is None:
@@ -175,7 +177,7 @@ class Planner:
                 break
             except _ListChangedError:
                 if attempt == _LISTINGS - 1:
-                    problem = "rows come and go while they are listed; run again when it is quiet"
+                    problem = "rows come and go while they are listed; run again when nobody edits the dataset"
                     raise BackendError(path, problem) from None
                 self.report = PlanReport()
         if asked is None:

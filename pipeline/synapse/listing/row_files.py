@@ -26,7 +26,7 @@ class FetchableFile(msgspec.Struct, frozen=True, gc=False):
 
 
 def originals_of(row: Row, target: str) -> list[FetchableFile]:
-    """The files of a row in the server's order, exactly one of them primary (when there are any)."""
+    """Return the files of a row in the server's order; exactly one is primary, if there are any."""
     infos = _infos(row, target)
     specs = list(infos)
     primary = next((spec for spec in specs if infos[spec].get("is_primary") is True), None)
@@ -37,12 +37,12 @@ def originals_of(row: Row, target: str) -> list[FetchableFile]:
 
 
 def files_json(row: Row, target: str) -> bytes:
-    """The row's file infos as a JSON object by spec, as the server gives them but without any URL."""
+    """Return the row's file infos as a JSON object by spec, as the server gives them but without any URL."""
     return msgspec.json.encode({spec: _without_urls(info) for spec, info in _infos(row, target).items()})
 
 
 def is_url(value: Any) -> bool:
-    """Whether a value is an address with its scheme; the ones in rows are signed and run out."""
+    """Whether a value is a URL with its scheme; the URLs in rows are signed and expire."""
     return isinstance(value, str) and re.match(r"[a-z][a-z0-9+.-]*://", value, re.IGNORECASE) is not None
 
 
@@ -60,7 +60,7 @@ def _infos(row: Row, target: str) -> dict[str, Mapping[str, Any]]:
 
 
 def _by_spec(files: Any) -> dict[str, Mapping[str, Any]]:
-    """File infos by spec from any of the shapes they come in: by spec, as a list, one alone, or just a URL."""
+    """Return file infos by spec from any of their shapes: by spec, as a list, a single one, or just a URL."""
     if isinstance(files, str):
         return {"": {"url": files}} if files else {}
     if isinstance(files, dict):
@@ -123,7 +123,7 @@ def _positive(value: Any) -> int | None:
 
 
 def _without_urls(value: Any) -> Any:
-    """``value`` without URLs: they are signed, they expire, and they are nobody's business after the export."""
+    """``value`` without URLs: they are signed, they expire, and they must not leak."""
     if isinstance(value, dict):
         return {
             key: _without_urls(inner)

@@ -1,7 +1,7 @@
-"""Rows of the three lists, decoded from bytes: keys, documents, files. Tolerant of every shape the API is known for.
+"""Rows of the three lists, decoded from bytes, in every shape that the API is known to use.
 
-A page is decoded typed, with documents left as raw bytes. A row that is not what it should be does not take its page
-down: the page is then read once more, row by row, and what cannot be read becomes a row with a ``problem``.
+A page is decoded typed, with documents left as raw bytes. A malformed row does not cost its page: the page is then read
+once more, row by row, and an unreadable row gets a ``problem``.
 """
 
 import json
@@ -58,7 +58,7 @@ _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\],:]', re.DOTALL)
 
 
 def decode_page(body: bytes) -> Page:
-    """A page, whatever single rows of it look like. Raises ValueError when it is no page, or not all of one."""
+    """Decode a page, whatever its single rows look like. Raises ValueError if it is not a whole page."""
     try:
         return _PAGE.decode(body)
     except (msgspec.DecodeError, RecursionError):
@@ -69,7 +69,7 @@ def decode_page(body: bytes) -> Page:
     except (msgspec.DecodeError, RecursionError) as error:
         if isinstance(error, msgspec.ValidationError):
             raise
-        # Some of it is no JSON, or nested too deep to be looked at: find the rows by their brackets alone.
+        # Part of it is not JSON or nested too deep: find the rows by their brackets alone.
         envelope = dict(_members(body))
     results = envelope.pop(b'"results"', b"")
     if not results.startswith(b"["):
@@ -80,7 +80,7 @@ def decode_page(body: bytes) -> Page:
 
 
 def _decode_row(body: bytes) -> Row:
-    """One row, as far as it can be read; a document that cannot be is left for others to judge."""
+    """Decode a row as far as possible; an unreadable document is left for its own reader."""
     try:
         return _ROW.decode(body)
     except (msgspec.DecodeError, RecursionError):

@@ -1,10 +1,10 @@
-"""Wrappers of documents: what is in a row in place of a document that is kept elsewhere, or next to one."""
+"""Wrappers of documents in rows: the document is inside the wrapper, or behind a URL in it."""
 
 import msgspec
 
 
 class Wrapper(msgspec.Struct, gc=False):
-    """What stands in a row in place of a document that is kept elsewhere, or next to a document."""
+    """The wrapper in a row in place of a document that is kept elsewhere, or around a document."""
 
     mode: str
     presigned_url: str | None = None
@@ -29,7 +29,7 @@ _LARGEST_WRAPPER = 4096
 
 
 def wrapper_of(data: msgspec.Raw) -> Wrapper | None:
-    """The wrapper, when ``data`` is one whose document has to be fetched (or should be, and cannot); else None."""
+    """Return the wrapper if the document of ``data`` must be fetched (even if that is impossible), else None."""
     view = memoryview(data)
     if len(view) > _LARGEST_WRAPPER or b'"mode"' not in bytes(view):
         return None
@@ -43,7 +43,7 @@ def wrapper_of(data: msgspec.Raw) -> Wrapper | None:
 
 
 def unwrapped(document: bytes) -> bytes:
-    """The document itself, when it stands in a wrapper next to it; else ``document``."""
+    """Return the document inside an inline wrapper; else ``document``."""
     if b'"mode"' in document[:200] or b'"mode"' in document[-200:]:
         try:
             inline = _INLINE.decode(document)
