@@ -36,7 +36,7 @@ from pipeline.model.ledger import Ledger
 from pipeline.stages.merge import MergeInput, gather_parts, join_manifest
 from pipeline.staging.area import Staging
 from pipeline.staging.markers import Part, RenderMarker
-from pipeline.storage import Storage
+from pipeline.storage import Extent, Storage
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
@@ -332,7 +332,7 @@ class Source:
         for section in COCO.sections:
             data = self.part(section.name, shard)
             pack += SEPARATOR
-            parts.append(Part(COCO.path, section.name, len(pack), len(data)))
+            parts.append(Part(COCO.path, section.name, Extent("", len(pack), len(data))))
             pack += data
         return bytes(pack), tuple(parts)
 
@@ -363,7 +363,7 @@ def make_packs(place: Place, size: int, shards: int) -> Packs:
         data, parts = source.pack(shard)
         sha256 = staging.write_pack(shard, [data])
         markers.append(RenderMarker("", shard, "", sha256, parts, Ledger(), ()))
-    return Packs(gather_parts(COCO, markers), *measured(source.manifest(shards)))
+    return Packs(gather_parts(COCO, markers, staging), *measured(source.manifest(shards)))
 
 
 def measured(chunks: Iterable[bytes]) -> tuple[int, str]:

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from pipeline.destination.shard_writer import ShardOutput
+from pipeline.destination.shard_writer import ShardWriter
 from pipeline.errors import DestinationError
 from pipeline.model.catalog import Catalog, ShardSummary
 from pipeline.model.ledger import Ledger
@@ -26,7 +26,7 @@ class Sampled(msgspec.Struct):
     shard: Shard
     records: list[ExtractedRecord]
     catalog: Catalog
-    output: ShardOutput
+    output: ShardWriter
     payload_bytes: int
     original_bytes: int
 
@@ -45,7 +45,7 @@ def sample_records(workspace: Workspace, project: Project) -> Sampled:
     # Most keys of a file of splits are of other records than these.
     catalog = catalog_of(config, msgspec.structs.replace(given, split_keys=0), summary)
     # The real formats over the real samples, into memory: the losses are those of the run, not a table's.
-    output = ShardOutput(open_storage("memory://forecast"), workspace.formats, catalog, ledger)
+    output = ShardWriter(open_storage("memory://forecast"), workspace.formats, catalog, ledger)
     item = RenderInput(Shard(0, shard.count, b""), Offset(), {})
     for sample in number_samples([(sample, str(sample.record_id)) for sample in samples], item, config, split_file):
         output.add(sample, None)

@@ -1,48 +1,34 @@
-"""What a shard writes: every sample in every format, the parts of manifests, and the books of all of it."""
+"""Write a shard: every sample in every format, the parts of manifests, and the books of all of it."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import msgspec
 
-from pipeline.destination import archives as packages
-from pipeline.destination import metadata
+from pipeline.destination import archives, metadata
+from pipeline.destination.file_batch import FileBatch
+from pipeline.destination.parts import ManifestParts, piece_length
+from pipeline.destination.shard_books import ShardBooks
 from pipeline.errors import FormatError
 from pipeline.formats import Entry, Format, Loss, tar
 from pipeline.images.files import as_jpeg
 from pipeline.images.orientation import is_wrong_size, resized
 from pipeline.model.catalog import Catalog
-from pipeline.model.ledger import FormatCount, Ledger
+from pipeline.model.ledger import Ledger
 from pipeline.model.source import Copied
-from pipeline.reasons import Reason
 from pipeline.records import Failure, NumberedSample, Original
 from pipeline.staging.area import Staging
 from pipeline.staging.markers import Part
-from pipeline.storage import Storage
+from pipeline.storage import Extent, Storage
 
-_BATCH_BYTES = 16 * 2**20  # of files that are written together, and of items that are held before they are put aside
-
-
-class _Copy(NamedTuple):
-    """Items of a manifest that are in a file already: an original of the export, or what was put aside.
-
-    The bytes stay where they are until the merge.
-    """
-
-    path: str
-    size: int
-    start: int = 0
+BATCH_BYTES = 16 * 2**20
+"""Bytes of whole files that are written together, and of items that are held before they are spilled."""
 
 
-def _length(item: bytes | _Copy) -> int:
-    return item.size if isinstance(item, _Copy) else len(item)
+class ShardWriter:
+    """Writes the samples of a shard in every format.
 
-
-class ShardOutput:
-    """Collects what a shard writes: batches of whole files, the parts of manifests, and the books.
-
-    ``staging`` is where shard ``index`` puts on record what it is about to write, and what is too much to hold; without
-    it (a dry run) nothing is put on record.
+    ``staging`` is where shard ``index`` records what it is about to write, and where it spills what is too much to
+    hold; without it (a dry run) nothing is recorded. Use an instance for one shard.
     """
 
     def __init__(
@@ -60,243 +46,143 @@ class ShardOutput:
         self._formats = formats
         self._catalog = catalog
         self._packaged = packaging == "tar"
-        self._staging = staging
-        self._index = index
-        self._intents = self._spills = self._held = 0
-        self._separators = {
+        separators = {
             (manifest.path, section.name): section.separator
-            for manifest in [m for format_ in formats for m in format_.manifests(catalog)]
+            for format_ in formats
+            for manifest in format_.manifests(catalog)
             for section in manifest.sections
         }
-        self._items: dict[tuple[str, str], list[bytes | _Copy]] = {}
-        self._batch: list[tuple[str, bytes]] = []
-        self._copies: list[tuple[str, str]] = []
-        self._batch_bytes = 0
+        self._parts = ManifestParts(separators, staging, index, BATCH_BYTES)
+        self._files = FileBatch(storage, staging, index, BATCH_BYTES)
+        self._books = ShardBooks([format_.name for format_ in formats], extracted)
         self.bytes = 0
-        self.failures: list[Failure] = []
-        self.ledger = Ledger(
-            records=extracted.records,
-            annotations=extracted.annotations,
-            formats={format_.name: FormatCount() for format_ in formats},
-            bytes=extracted.bytes,
-        )
+
+    @property
+    def ledger(self) -> Ledger:
+        """The books so far."""
+        return self._books.ledger
+
+    @property
+    def failures(self) -> Sequence[Failure]:
+        """What failed so far."""
+        return self._books.failures
 
     def add(self, sample: NumberedSample, copied: Copied | Failure | None, lost: Failure | None = None) -> None:
-        """Write one sample in every format; ``copied`` is its original, when originals are asked for.
+        """Write one sample in every format. ``copied`` is its original, when originals are saved.
 
-        With ``lost`` no format is asked: each has that failure in its books.
+        With ``lost`` no format is given the sample; that failure is in the books of each.
         """
-        originals = self.ledger.originals
         if copied is not None:
-            originals.seen += 1
-        if isinstance(copied, Failure):
-            originals.fail(copied.reason)
-            self.failures.append(copied)
-        elif copied is not None:
-            originals.written += 1
+            self._books.count_original(copied)
+        if isinstance(copied, Copied):
             self.bytes += copied.size
             self._list_file(copied.path, copied.size, copied.sha256)
-            sample = self._as_copied(sample, copied)
+            sample = self._with_original(sample, copied)
         found = copied if isinstance(copied, Copied) else None
-        self._append(metadata.RECORDS, metadata.ITEMS, metadata.record_line(sample, found))
+        self._parts.add(metadata.RECORDS, metadata.ITEMS, metadata.record_line(sample, found))
         if isinstance(copied, Failure):
-            # A label whose image is not there would stop the reader of the dataset.
+            # A label whose image is missing would stop the reader of the dataset.
             sample = msgspec.structs.replace(sample, sample=msgspec.structs.replace(sample.sample, file=None))
         if lost is not None:
-            self._leave_out(sample, lost)
+            self._books.count_lost(sample, lost)
             return
         for format_ in self._formats:
-            self._add_format(sample, format_)
+            self._render(sample, format_)
 
-    def _leave_out(self, sample: NumberedSample, lost: Failure) -> None:
-        self.failures.append(lost)
-        for format_ in self._formats:
-            books = self.ledger.formats[format_.name]
-            number = len(sample.sample.annotations)
-            books.samples.seen += 1
-            books.annotations.seen += number
-            books.samples.fail(lost.reason)
-            books.annotations.fail(lost.reason, number)
-
-    def _as_copied(self, sample: NumberedSample, copied: Copied) -> NumberedSample:
-        """The sample as what its copied original turned out to be, and that on record."""
+    def _with_original(self, sample: NumberedSample, copied: Copied) -> NumberedSample:
+        """The sample with the copied file's real size and digest; differences are reported as losses."""
         source = sample.sample
         for reason in copied.findings:
-            self.ledger.originals.lose(reason)
-            self._append(metadata.LOSSES, metadata.ITEMS, metadata.original_line(source, reason))
+            self._parts.add(metadata.LOSSES, metadata.ITEMS, metadata.original_line(source, reason))
         header = copied.header
         if header and source.width and source.height and is_wrong_size((source.width, source.height), header):
             source = resized(source, *header.upright_size)
         return msgspec.structs.replace(sample, sample=source, original=Original(copied.size, copied.sha256))
 
-    def _add_format(self, sample: NumberedSample, format_: Format) -> None:
-        books = self.ledger.formats[format_.name]
-        annotations = sample.sample.annotations
-        books.samples.seen += 1
-        books.annotations.seen += len(annotations)
+    def _render(self, sample: NumberedSample, format_: Format) -> None:
         try:
-            results = [self._encoded(result, sample) for result in format_.render(sample, self._catalog)]
+            results = [self._with_jpeg(result, sample) for result in format_.render(sample, self._catalog)]
         except Exception as error:  # noqa: BLE001  one bad sample must not lose its neighbours, whatever the format does
-            books.samples.fail(Reason.ITEM_CONVERSION_FAILED)
-            books.annotations.fail(Reason.ITEM_CONVERSION_FAILED, len(annotations))
-            detail = f"{format_.name}: {type(error).__name__}: {error}"[:300]
-            self.failures.append(
-                Failure(sample.sample.record_id, Reason.ITEM_CONVERSION_FAILED, detail, sample.sample.media)
-            )
+            self._books.count_unrendered(sample, format_.name, error)
             return
         losses: list[Loss] = []
         for result in results:
             if isinstance(result, Entry):
-                self._add_entry(result, sample, format_, books)
+                self._add_entry(result, sample, format_)
             else:
                 losses.append(result)
-        self._account(sample, format_.name, books, losses)
+        if groups := self._books.count_rendered(sample, format_.name, losses):
+            self._parts.add(metadata.LOSSES, metadata.ITEMS, b"".join(map(metadata.json_line, groups)))
 
-    def _encoded(self, result: Entry | Loss, sample: NumberedSample) -> Entry | Loss:
-        """The result itself; an original that is wanted as a JPEG comes with its bytes. Raises PictureError."""
+    def _with_jpeg(self, result: Entry | Loss, sample: NumberedSample) -> Entry | Loss:
+        """The result itself, or with the bytes of an original that is wanted as a JPEG. Raises PictureError."""
         if isinstance(result, Entry) and result.as_jpeg and sample.original:
             return Entry(result.path, as_jpeg(self._storage.read(sample.original_path)))
         return result
 
-    def _add_entry(self, entry: Entry, sample: NumberedSample, format_: Format, books: FormatCount) -> None:
+    def _add_entry(self, entry: Entry, sample: NumberedSample, format_: Format) -> None:
         if entry.original and sample.original is None:
-            raise FormatError(format_.name, f"puts an original that is not there into {entry.path}")
+            raise FormatError(
+                format_.name, f"asks for the original image in {entry.path}, but save_original_file is false"
+            )
         if entry.section:
-            self._append(entry.path, entry.section, self._item(entry, sample, format_))
+            self._add_item(entry, sample, format_)
             return
         if self._packaged:
-            self._package(entry, sample)
+            self._add_member(entry, sample)
             return
-        books.files += 1
+        self._books.count_file(format_.name)
         if entry.original and sample.original:
-            self._copies.append((sample.original_path, entry.path))
-            self.bytes += sample.original.size
-            self._list_file(entry.path, sample.original.size, sample.original.sha256)
-            return
-        self._batch.append((entry.path, entry.data))
-        self._batch_bytes += len(entry.data)
-        self.bytes += len(entry.data)
-        self._list_file(entry.path, len(entry.data), metadata.digest(entry.data))
-        if self._batch_bytes > _BATCH_BYTES:
-            self.flush()
+            self._files.copy(sample.original_path, entry.path)
+            size, sha256 = sample.original.size, sample.original.sha256
+        else:
+            self._files.add(entry.path, entry.data)
+            size, sha256 = len(entry.data), metadata.digest(entry.data)
+        self.bytes += size
+        self._list_file(entry.path, size, sha256)
 
-    def _package(self, entry: Entry, sample: NumberedSample) -> None:
-        """A whole file as a member of an archive."""
-        package = packages.package_of(sample)
-        copy = sample.original if entry.original else None
-        content = _Copy(sample.original_path, copy.size) if copy else entry.data
-        size = _length(content)
-        for item in (tar.make_header(entry.path, size), content, tar.make_padding(size)):
-            self._append(package, packages.MEMBERS, item)
-
-    def _item(self, entry: Entry, sample: NumberedSample, format_: Format) -> "bytes | _Copy":
-        separator = self._separators.get((entry.path, entry.section))
+    def _add_item(self, entry: Entry, sample: NumberedSample, format_: Format) -> None:
+        """Add an item to a section of a manifest."""
+        separator = self._parts.separator(entry.path, entry.section)
         if separator is None:
             raise FormatError(format_.name, f"section {entry.section!r} of {entry.path} is not in its manifests")
         if not entry.original or sample.original is None:
-            return entry.data
+            self._parts.add(entry.path, entry.section, entry.data)
+            return
         if separator:
             raise FormatError(format_.name, f"section {entry.section!r} of {entry.path} separates originals")
-        return _Copy(sample.original_path, sample.original.size)
+        self._parts.add(entry.path, entry.section, Extent(sample.original_path, 0, sample.original.size))
 
-    def _account(self, sample: NumberedSample, name: str, books: FormatCount, losses: list[Loss]) -> None:
-        annotations = sample.sample.annotations
-        if not losses:
-            books.samples.written += 1
-            books.annotations.written += len(annotations)
-            return
-        groups = metadata.group_losses(sample, name, losses)
-        skipped = 0
-        whole = ""
-        for group in groups:
-            number = len(group.annotation_ids)
-            if not number and group.outcome == "lossy":
-                books.samples.lose(group.reason)
-                continue
-            if not number:
-                whole = group.reason
-                continue
-            if group.outcome == "skipped":
-                skipped += number
-                books.annotations.skip(group.reason, number)
-            else:
-                books.annotations.lose(group.reason, number)
-            reasons = books.losses.setdefault(group.tool, {})
-            reasons[group.reason] = reasons.get(group.reason, 0) + number
-        if whole:
-            books.samples.skip(whole)
-        else:
-            books.samples.written += 1
-        books.annotations.written += len(annotations) - skipped
-        self._append(metadata.LOSSES, metadata.ITEMS, b"".join(map(metadata.json_line, groups)))
+    def _add_member(self, entry: Entry, sample: NumberedSample) -> None:
+        """Add a whole file as a member of an archive."""
+        copy = sample.original if entry.original else None
+        content = Extent(sample.original_path, 0, copy.size) if copy else entry.data
+        size = piece_length(content)
+        for item in (tar.make_header(entry.path, size), content, tar.make_padding(size)):
+            self._parts.add(archives.package_of(sample), archives.MEMBERS, item)
 
     def add_failures(self, failures: Sequence[Failure]) -> None:
-        """Put every failure of the shard, from whatever stage, on record; in key order, so in any shard's order."""
-        ordered = sorted(failures, key=lambda failure: failure.record_id)
-        for line in metadata.failure_lines(ordered):
-            self._append(metadata.FAILURES, metadata.ITEMS, line)
+        """List every failure of the shard, of all stages; in key order, so that the order of shards does not matter."""
+        for line in metadata.failure_lines(sorted(failures, key=lambda failure: failure.record_id)):
+            self._parts.add(metadata.FAILURES, metadata.ITEMS, line)
 
     def flush(self) -> None:
-        """Write the files collected so far."""
-        self.intend([*(path for path, _ in self._batch), *(path for _, path in self._copies)])
-        self._storage.write_many(self._batch)
-        self._batch, self._batch_bytes = [], 0
-        self._storage.copy_many(self._copies)
-        self._copies = []
+        """Write the files that were collected."""
+        self._files.flush()
 
-    def intend(self, paths: Sequence[str]) -> None:
-        """Put on record that these files are about to be written."""
-        if self._staging and paths:
-            self._staging.write_intent(self._index, self._intents, paths)
-            self._intents += 1
+    def record_intent(self, paths: Sequence[str]) -> None:
+        """Record that the files at ``paths`` are about to be written."""
+        self._files.record_intent(paths)
 
-    def parts(self) -> tuple[tuple[Part, ...], Iterator[bytes]]:
-        """Where each part will be in the pack (or which file it is in already), and the pack's bytes.
-
-        Before each part stands the separator of its section, which is not part of it: whoever joins parts takes both.
-        """
-        parts: list[Part] = []
-        joined: list[bytes] = []
-        start = 0
-        for (path, section), items in sorted(self._items.items()):
-            separator = self._separators.get((path, section), b"")
-            run: list[bytes] = []
-            for item in (*items, None):
-                if isinstance(item, bytes):
-                    run.append(item)
-                    continue
-                if run:
-                    joined.append(separator + separator.join(run))
-                    parts.append(Part(path, section, start + len(separator), len(joined[-1]) - len(separator)))
-                    start += len(joined[-1])
-                    run = []
-                if item:
-                    parts.append(Part(path, section, item.start, item.size, item.path))
-        return tuple(parts), iter(joined)
-
-    def _spill(self, staging: Staging) -> None:
-        """Put the items that are held aside: those of a whole shard may not fit in memory."""
-        parts, chunks = self.parts()
-        self._spills += 1
-        path = staging.write_spill(self._index, self._spills, b"".join(chunks))
-        self._items = {}
-        for part in parts:
-            items = self._items.setdefault((part.path, part.section), [])
-            items.append(_Copy(part.file or path, part.length, part.start))
-        self._held = 0
+    def pack(self) -> tuple[tuple[Part, ...], Iterator[bytes]]:
+        """See :meth:`pipeline.destination.parts.ManifestParts.pack`."""
+        return self._parts.pack()
 
     @property
     def rendered_bytes(self) -> int:
         """Bytes of everything the formats made so far."""
-        own = {(path, section) for path, section in self._items if not path.startswith("metadata/")}
-        return self.bytes + sum(_length(item) for key in own for item in self._items[key])
-
-    def _append(self, path: str, section: str, data: "bytes | _Copy") -> None:
-        self._items.setdefault((path, section), []).append(data)
-        self._held += len(data) if isinstance(data, bytes) else 0
-        if self._staging and self._held > _BATCH_BYTES:
-            self._spill(self._staging)
+        return self.bytes + self._parts.size(without="metadata/")
 
     def _list_file(self, path: str, size: int, sha256: str) -> None:
-        self._append(metadata.FILES, metadata.ITEMS, metadata.file_line(path, size, sha256))
-        self._append(metadata.CHECKSUMS, metadata.ITEMS, metadata.checksum_line(path, sha256))
+        self._parts.add(metadata.FILES, metadata.ITEMS, metadata.file_line(path, size, sha256))
+        self._parts.add(metadata.CHECKSUMS, metadata.ITEMS, metadata.checksum_line(path, sha256))

@@ -22,9 +22,10 @@ from pipeline.stages.one_by_one import extract_one_by_one
 from pipeline.stages.workspace import Settings, TaskContext, Workspace, open_workspace
 from pipeline.staging.markers import ExtractMarker, Plan
 from pipeline.staging.samples import StagedSample, encode_sample
-from pipeline.staging.spool import Place, Spool
+from pipeline.staging.spool import Spool
+from pipeline.storage import Extent
 
-type SpooledSample = tuple[StagedSample, Place]
+type SpooledSample = tuple[StagedSample, Extent]
 """A sample as it is staged, and where in the spool its bytes are."""
 
 

@@ -21,20 +21,11 @@ from pipeline.staging.markers import ManifestMarker, RenderMarker, StagedCatalog
 from pipeline.storage import Extent, Piece, Storage
 
 
-class PartAt(msgspec.Struct, frozen=True, array_like=True):
-    """A part to be joined: its shard, and where it is in the shard's pack, or in which ``file`` of the export."""
-
-    shard: int
-    start: int
-    length: int
-    file: str = ""
-
-
 class MergeInput(msgspec.Struct, frozen=True):
-    """One manifest and its parts, by section, in shard order; ``parts_digest`` covers the contents of all packs."""
+    """One manifest and its parts, by section, in shard order. ``parts_digest`` covers the contents of all packs."""
 
     manifest: Manifest
-    parts: dict[str, tuple[PartAt, ...]]
+    parts: dict[str, tuple[Extent, ...]]
     parts_digest: str
 
 
@@ -43,7 +34,9 @@ def merge(
 ) -> list[ManifestMarker]:
     """Join every manifest that is not joined yet; returns what each is now, in a fixed order."""
     workspace = open_workspace(settings)
-    gathered = (gather_parts(manifest, markers) for manifest in declared_manifests(workspace, staged.catalog))
+    gathered = (
+        gather_parts(manifest, markers, workspace.staging) for manifest in declared_manifests(workspace, staged.catalog)
+    )
     inputs = [item for item in gathered if not item.manifest.optional or any(item.parts.values())]
     workspace.staging.write_manifest_intent([item.manifest.path for item in inputs])
     finished = {item.manifest.path: marker for item in inputs if (marker := _finished(item, workspace.staging))}
@@ -83,15 +76,17 @@ def _finished(item: MergeInput, staging: Staging) -> ManifestMarker | None:
     return marker if staging.storage.size(marker.path) == marker.size else None
 
 
-def gather_parts(manifest: Manifest, markers: Sequence[RenderMarker]) -> MergeInput:
+def gather_parts(manifest: Manifest, markers: Sequence[RenderMarker], staging: Staging) -> MergeInput:
     """The manifest with all its parts."""
-    parts: dict[str, list[PartAt]] = {section.name: [] for section in manifest.sections}
+    parts: dict[str, list[Extent]] = {section.name: [] for section in manifest.sections}
     digest = hashlib.sha256(msgspec.json.encode(manifest))
     for marker in markers:
+        pack = staging.pack_path(marker.index)
         for part in marker.parts:
-            if part.path == manifest.path and part.length:
-                parts[part.section].append(PartAt(marker.index, part.start, part.length, part.file))
-                digest.update(part.file.encode())
+            extent = part.extent
+            if part.path == manifest.path and extent.length:
+                parts[part.section].append(Extent(extent.path or pack, extent.start, extent.length))
+                digest.update(extent.path.encode())
         digest.update(marker.sha256.encode())
     return MergeInput(manifest, {name: tuple(found) for name, found in parts.items()}, digest.hexdigest())
 
@@ -108,7 +103,7 @@ def merge_manifest(settings: Settings, item: MergeInput) -> ManifestMarker:
 def join_manifest(staging: Staging, item: MergeInput, tail: bytes = b"") -> tuple[int, str]:
     """Write the manifest, ``tail`` after everything else; returns its size and sha256."""
     storage: Storage = staging.storage
-    pieces = list(_pieces(staging, item, tail))
+    pieces = list(_pieces(item, tail))
     if not item.manifest.transform:
         return storage.join(item.manifest.path, pieces)
     digest = hashlib.sha256()
@@ -121,13 +116,13 @@ def join_manifest(staging: Staging, item: MergeInput, tail: bytes = b"") -> tupl
     return size, digest.hexdigest()
 
 
-def _pieces(staging: Staging, item: MergeInput, tail: bytes) -> Iterator[Piece]:
+def _pieces(item: MergeInput, tail: bytes) -> Iterator[Piece]:
     for section in item.manifest.sections:
         yield section.open
         for position, part in enumerate(item.parts[section.name]):
             # The separator stands before the part already, so that a store can copy both in one go.
             before = len(section.separator) if position else 0
-            yield Extent(part.file or staging.pack_path(part.shard), part.start - before, part.length + before)
+            yield Extent(part.path, part.start - before, part.length + before)
         yield section.close
     yield tail
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
-from pipeline.destination.shard_writer import ShardOutput
+from pipeline.destination.shard_writer import ShardWriter
 from pipeline.errors import ExportError
 from pipeline.model.shards import Shard, pack_keys, unpack_keys
 from pipeline.model.source import Copied, ExtractedRecord
@@ -90,14 +90,14 @@ def extract_one_by_one[T](workspace: Workspace, shard: Shard, finish: Callable[[
 
 
 def render_one_by_one(
-    samples: Iterable[NumberedSample], output: ShardOutput, copies: Mapping[str, Copied | Failure], losses: AttemptLog
+    samples: Iterable[NumberedSample], writer: ShardWriter, copies: Mapping[str, Copied | Failure], losses: AttemptLog
 ) -> None:
     """Write samples one after the other; the books say which were left out. ``copies`` are originals by their path."""
     for sample in samples:
         record, copied = sample.sample.record_id, copies.get(sample.original_path)
         if lost := losses.failure(record, sample.sample.media):
-            output.add(sample, copied, lost)
+            writer.add(sample, copied, lost)
             continue
         with losses.at(record):
-            output.add(sample, copied)
+            writer.add(sample, copied)
     losses.close()

@@ -14,7 +14,7 @@ import msgspec
 from pipeline.config.export import ExportConfig
 from pipeline.config.split_file import SplitFile, split_of
 from pipeline.destination import metadata
-from pipeline.destination.shard_writer import ShardOutput
+from pipeline.destination.shard_writer import ShardWriter
 from pipeline.errors import StagingError
 from pipeline.executors.base import Executor
 from pipeline.model.catalog import Catalog
@@ -30,6 +30,7 @@ from pipeline.stages.workspace import Settings, TaskContext, Workspace, open_wor
 from pipeline.staging.area import Staging
 from pipeline.staging.markers import ExtractMarker, Offset, Plan, RenderMarker, StagedCatalog
 from pipeline.staging.samples import SampleFile
+from pipeline.storage import Extent, Storage
 
 
 class RenderContext(msgspec.Struct, frozen=True):
@@ -83,16 +84,22 @@ def _is_intact(marker: RenderMarker, workspace: Workspace) -> bool:
     pack = storage.find(staging.pack_path(marker.index))
     if pack is None or metadata.digest(pack) != marker.sha256:
         return False
-    if not all(map(staging.is_spill_intact, {part.file for part in marker.parts if part.file})):
+    if not all(map(staging.is_spill_intact, {part.extent.path for part in marker.parts if part.extent.path})):
         return False
     if storage.is_shared:  # an object that was put is there; a file may be lost in a power cut
         return True
     for part in (part for part in marker.parts if part.path == metadata.FILES):
-        own = storage.read_range(part.file, part.start, part.length) if part.file else pack[part.start :][: part.length]
+        own = _bytes_of(part.extent, pack, storage)
         rows = csv.reader(io.StringIO(own.decode()))
         if not all(storage.size(path) == int(size) for path, size, _ in rows):
             return False
     return True
+
+
+def _bytes_of(extent: Extent, pack: bytes, storage: Storage) -> bytes:
+    if extent.path:
+        return storage.read_range(extent.path, extent.start, extent.length)
+    return pack[extent.start :][: extent.length]
 
 
 def render_shard(context: RenderContext, item: RenderInput) -> ShardResult:
@@ -101,7 +108,7 @@ def render_shard(context: RenderContext, item: RenderInput) -> ShardResult:
     marker, samples = _staged_samples(context, item, workspace)
     saves_originals = workspace.config.save_original_file
     numbered = partial(number_samples, samples, item, workspace.config, workspace.split_file)
-    output = ShardOutput(
+    writer = ShardWriter(
         workspace.storage,
         workspace.formats,
         context.catalog,
@@ -113,18 +120,18 @@ def render_shard(context: RenderContext, item: RenderInput) -> ShardResult:
     copies: dict[str, Copied | Failure] = {}
     if saves_originals:
         wanted = wanted_originals(numbered(), workspace.config)
-        output.intend([one.path for one in wanted])
+        writer.record_intent([one.path for one in wanted])
         copies = copy_originals(wanted, item.shard, workspace, context.task.fingerprint)
     if context.task.careful:
-        render_one_by_one(numbered(), output, copies, AttemptLog(workspace.staging, "render", item.shard.index))
+        render_one_by_one(numbered(), writer, copies, AttemptLog(workspace.staging, "render", item.shard.index))
     else:
         for sample in numbered():
-            output.add(sample, copies.get(sample.original_path))
-    failures = (*marker.failures, *output.failures)
-    output.add_failures(failures)
-    output.flush()
-    output.ledger.failed_records = len(failed_records(failures))
-    parts, chunks = output.parts()
+            writer.add(sample, copies.get(sample.original_path))
+    failures = (*marker.failures, *writer.failures)
+    writer.add_failures(failures)
+    writer.flush()
+    writer.ledger.failed_records = len(failed_records(failures))
+    parts, chunks = writer.pack()
     workspace.staging.write_render_marker(
         RenderMarker(
             fingerprint=context.task.fingerprint,
@@ -132,11 +139,11 @@ def render_shard(context: RenderContext, item: RenderInput) -> ShardResult:
             catalog=context.catalog_digest,
             sha256=workspace.staging.write_pack(item.shard.index, chunks),
             parts=parts,
-            ledger=output.ledger,
-            failures=tuple(output.failures),
+            ledger=writer.ledger,
+            failures=tuple(writer.failures),
         )
     )
-    return ShardResult(item.shard.count, output.bytes, len(failed_records(output.failures)))
+    return ShardResult(item.shard.count, writer.bytes, len(failed_records(writer.failures)))
 
 
 def _staged_samples(

@@ -10,6 +10,7 @@ from pipeline.model.catalog import Catalog, ShardSummary
 from pipeline.model.ledger import Ledger
 from pipeline.model.shards import Shard
 from pipeline.records import Failure
+from pipeline.storage import Extent
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -81,13 +82,14 @@ class ExtractMarker(msgspec.Struct, frozen=True):
 
 
 class Part(msgspec.Struct, frozen=True, array_like=True):
-    """Where in a shard's pack the items of one manifest section are, or in which ``file`` of the export."""
+    """Items of one section of the manifest at ``path``, and where their bytes are.
+
+    The path of ``extent`` is ``""`` for the shard's own pack.
+    """
 
     path: str
     section: str
-    start: int
-    length: int
-    file: str = ""
+    extent: Extent
 
 
 class RenderMarker(msgspec.Struct, frozen=True):

@@ -1,20 +1,14 @@
 """Bytes put aside in a private file of this process: what a shard produces may not fit in memory."""
 
 import tempfile
-from typing import BinaryIO, NamedTuple, Self
+from typing import BinaryIO, Self
 
 from pipeline.errors import StorageError
+from pipeline.storage import Extent
 from pipeline.storage.base import describe
 
 HELD = 16 * 2**20
 """Bytes that are kept in memory; with more, everything goes to a file without a name in the temporary folder."""
-
-
-class Place(NamedTuple):
-    """Where something is in a spool, in bytes."""
-
-    start: int
-    length: int
 
 
 class Spool:
@@ -25,9 +19,9 @@ class Spool:
         self._file: BinaryIO | None = None
         self._end = 0
 
-    def put(self, data: bytes) -> Place:
+    def put(self, data: bytes) -> Extent:
         """Keep ``data``. Raises StorageError when the temporary folder is full."""
-        place = Place(self._end, len(data))
+        place = Extent("", self._end, len(data))
         self._end += place.length
         if self._end <= HELD:
             if data:
@@ -41,7 +35,7 @@ class Spool:
             raise self._trouble(error) from error
         return place
 
-    def get(self, place: Place) -> bytes:
+    def get(self, place: Extent) -> bytes:
         """What was put there. Raises StorageError when it cannot be read."""
         if not place.length:
             return b""

@@ -19,7 +19,7 @@ TEMPORARY = f"{STAGING}/tmp"
 COPY_CHUNK = 4 * 2**20
 
 
-class Extent(msgspec.Struct, frozen=True):
+class Extent(msgspec.Struct, frozen=True, array_like=True):
     """A range of a file: ``length`` bytes from ``start`` on."""
 
     path: str

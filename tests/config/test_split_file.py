@@ -255,7 +255,7 @@ def interrupted(tidy, tmp_path, monkeypatch):
     keys = [truth.key for truth in tidy.truth("task")]
     split = write_splits(tmp_path / "splits.csv", [(key, "train") for key in keys])
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.stages.sequence.write", lambda *_: pytest.fail("stopped here"))
+        patch.setattr("pipeline.stages.sequence.render_shards", lambda *_: pytest.fail("stopped here"))
         with pytest.raises(pytest.fail.Exception, match="stopped here"):
             export(tidy, tmp_path / "out", split=split)
     write_splits(tmp_path / "splits.csv", [(key, "val") for key in keys])

@@ -8,7 +8,7 @@ import pytest
 
 from exporting import digest, export, storage, summary, verify
 from pipeline.destination import archives as packages
-from pipeline.destination.shard_writer import ShardOutput
+from pipeline.destination.parts import ManifestParts
 
 PACKED = {"packaging": "tar", "formats": ["coco", "yolo", "voc", "synapse_json"]}
 
@@ -34,7 +34,7 @@ def test_archives_do_not_depend_on_shards_workers_or_where_they_are(tidy, place,
     monkeypatch.setattr(packages, "SAMPLES_PER_PACKAGE", 25)
     export(tidy, tmp_path / "golden", **PACKED, run={"shard_size": 1000})
     assert len(list((tmp_path / "golden/packages").iterdir())) == 3
-    monkeypatch.setattr("pipeline.destination.shard_writer._BATCH_BYTES", 20_000)
+    monkeypatch.setattr("pipeline.destination.shard_writer.BATCH_BYTES", 20_000)
     export(tidy, place, **PACKED, run={"shard_size": 7})
     assert digest(place) == digest(tmp_path / "golden")
     verify(place, full=True)
@@ -80,17 +80,16 @@ def test_packaging_is_part_of_what_an_export_is(tidy, tmp_path, change):
 
 def test_what_is_held_of_archives_is_bounded(tidy, tmp_path, monkeypatch):
     """The pictures that VOC encodes anew go into archives too: a shard of them is not held at once."""
-    monkeypatch.setattr("pipeline.destination.shard_writer._BATCH_BYTES", 100_000)
+    monkeypatch.setattr("pipeline.destination.shard_writer.BATCH_BYTES", 100_000)
     most = 0
-    real = ShardOutput._package
+    real = ManifestParts.add
 
-    def measured(self, entry, sample):
+    def measured(self, path, section, item):
         nonlocal most
-        real(self, entry, sample)
-        held = sum(len(item) for items in self._items.values() for item in items if isinstance(item, bytes))
-        most = max(most, held)
+        real(self, path, section, item)
+        most = max(most, self.held)
 
-    monkeypatch.setattr(ShardOutput, "_package", measured)
+    monkeypatch.setattr(ManifestParts, "add", measured)
     formats = [{"voc": {"images": "transcode"}}]
     export(tidy, tmp_path / "out", packaging="tar", formats=formats, run={"shard_size": 60})
     size = (tmp_path / "out/packages/000000.tar").stat().st_size

@@ -147,7 +147,7 @@ def staged(tmp_path_factory):
         keys = sorted(record.key for record in sandbox.truth("task"))
         (folder / "splits.csv").write_text("record_id,split\n" + "".join(f"{key},train\n" for key in keys))
         patch.setattr(
-            "pipeline.destination.shard_writer._BATCH_BYTES", 20_000
+            "pipeline.destination.shard_writer.BATCH_BYTES", 20_000
         )  # so that archives are put aside in pieces
         values = {
             "formats": ["coco", {"voc": {"images": "transcode"}}],
@@ -193,7 +193,7 @@ def test_every_kind_of_staged_file_is_tried(staged):
 @pytest.mark.parametrize("kind", KINDS)
 def test_damaged_staging_of_every_kind_is_noticed_and_made_again(staged, tmp_path, monkeypatch, kind, damage):
     sandbox, out, values, golden = staged
-    monkeypatch.setattr("pipeline.destination.shard_writer._BATCH_BYTES", 20_000)
+    monkeypatch.setattr("pipeline.destination.shard_writer.BATCH_BYTES", 20_000)
     shutil.copytree(out, tmp_path / "out")
     victim = min((tmp_path / "out").glob(f"_staging/*/{KINDS[kind]}"))
     data = victim.read_bytes()

@@ -1,0 +1,87 @@
+"""The parts of manifests that a shard contributes: items by manifest and section, packed into one staged file."""
+
+from collections.abc import Iterator, Mapping
+
+from pipeline.staging.area import Staging
+from pipeline.staging.markers import Part
+from pipeline.storage import Extent, Piece
+
+type SectionKey = tuple[str, str]
+"""The path of a manifest, and the name of its section."""
+
+
+class ManifestParts:
+    """Collects the items of a shard.
+
+    An item is its bytes, or an :class:`Extent` of a file that is there already: an original of the export, or items
+    that were spilled. Those bytes stay where they are until the merge. ``separators`` are those of all sections.
+    ``most`` bounds the bytes that are held: with more, the items are spilled to ``staging``. A dry run has no
+    ``staging`` and holds all of them.
+    """
+
+    def __init__(self, separators: Mapping[SectionKey, bytes], staging: Staging | None, index: int, most: int) -> None:
+        self._separators = separators
+        self._staging = staging
+        self._index = index
+        self._most = most
+        self._items: dict[SectionKey, list[Piece]] = {}
+        self._spills = 0
+        self.held = 0
+
+    def separator(self, path: str, section: str) -> bytes | None:
+        """What stands between the items of a section, or None when no manifest has the section."""
+        return self._separators.get((path, section))
+
+    def add(self, path: str, section: str, item: Piece) -> None:
+        """Add an item to a section of the manifest at ``path``."""
+        self._items.setdefault((path, section), []).append(item)
+        self.held += len(item) if isinstance(item, bytes) else 0
+        if self._staging and self.held > self._most:
+            self._spill(self._staging)
+
+    def pack(self) -> tuple[tuple[Part, ...], Iterator[bytes]]:
+        """Where each part will be (in the pack, or in which file), and the bytes of the pack.
+
+        The separator of its section stands before each part in the pack and is not counted to it, so that a store can
+        copy both in one go.
+        """
+        parts: list[Part] = []
+        joined: list[bytes] = []
+        start = 0
+        for (path, section), items in sorted(self._items.items()):
+            separator = self._separators.get((path, section), b"")
+            run: list[bytes] = []
+            for item in (*items, None):
+                if isinstance(item, bytes):
+                    run.append(item)
+                    continue
+                if run:
+                    joined.append(separator + separator.join(run))
+                    length = len(joined[-1])
+                    parts.append(Part(path, section, Extent("", start + len(separator), length - len(separator))))
+                    start += length
+                    run = []
+                if item:
+                    parts.append(Part(path, section, item))
+        return tuple(parts), iter(joined)
+
+    def size(self, *, without: str) -> int:
+        """Bytes of all items but those of manifests below ``without``."""
+        own = [items for (path, _), items in self._items.items() if not path.startswith(without)]
+        return sum(piece_length(item) for items in own for item in items)
+
+    def _spill(self, staging: Staging) -> None:
+        """Put the held items aside, because those of a whole shard may not fit in memory."""
+        parts, chunks = self.pack()
+        self._spills += 1
+        path = staging.write_spill(self._index, self._spills, b"".join(chunks))
+        self._items = {}
+        for part in parts:
+            extent = part.extent if part.extent.path else Extent(path, part.extent.start, part.extent.length)
+            self._items.setdefault((part.path, part.section), []).append(extent)
+        self.held = 0
+
+
+def piece_length(piece: Piece) -> int:
+    """Bytes of an item."""
+    return piece.length if isinstance(piece, Extent) else len(piece)

@@ -1,0 +1,98 @@
+"""The books of a shard: what was seen, written, changed, skipped and failed, and every failure."""
+
+from collections.abc import Sequence
+
+from pipeline.destination import metadata
+from pipeline.destination.metadata import LossGroup
+from pipeline.formats import Loss
+from pipeline.model.ledger import FormatCount, Ledger
+from pipeline.model.source import Copied
+from pipeline.reasons import Reason
+from pipeline.records import Failure, NumberedSample
+
+
+class ShardBooks:
+    """Counts what becomes of samples and originals. Records and annotations are those of the ``extracted`` ledger."""
+
+    def __init__(self, formats: Sequence[str], extracted: Ledger) -> None:
+        self.failures: list[Failure] = []
+        self.ledger = Ledger(
+            records=extracted.records,
+            annotations=extracted.annotations,
+            formats={name: FormatCount() for name in formats},
+            bytes=extracted.bytes,
+        )
+
+    def count_original(self, copied: Copied | Failure) -> None:
+        """Enter what became of an original."""
+        originals = self.ledger.originals
+        originals.seen += 1
+        if isinstance(copied, Failure):
+            originals.fail(copied.reason)
+            self.failures.append(copied)
+            return
+        originals.written += 1
+        for reason in copied.findings:
+            originals.lose(reason)
+
+    def count_lost(self, sample: NumberedSample, lost: Failure) -> None:
+        """Enter a sample that no format may be given."""
+        self.failures.append(lost)
+        for books in self.ledger.formats.values():
+            self._count_seen(sample, books)
+            books.samples.fail(lost.reason)
+            books.annotations.fail(lost.reason, len(sample.sample.annotations))
+
+    def count_unrendered(self, sample: NumberedSample, name: str, error: Exception) -> None:
+        """Enter a sample that format ``name`` raised ``error`` for."""
+        books = self.ledger.formats[name]
+        self._count_seen(sample, books)
+        books.samples.fail(Reason.ITEM_CONVERSION_FAILED)
+        books.annotations.fail(Reason.ITEM_CONVERSION_FAILED, len(sample.sample.annotations))
+        detail = f"{name}: {type(error).__name__}: {error}"[:300]
+        self.failures.append(
+            Failure(sample.sample.record_id, Reason.ITEM_CONVERSION_FAILED, detail, sample.sample.media)
+        )
+
+    def count_rendered(self, sample: NumberedSample, name: str, losses: Sequence[Loss]) -> Sequence[LossGroup]:
+        """Enter a sample that format ``name`` rendered with ``losses``; returns these by annotation tool and reason."""
+        books = self.ledger.formats[name]
+        self._count_seen(sample, books)
+        annotations = sample.sample.annotations
+        if not losses:
+            books.samples.written += 1
+            books.annotations.written += len(annotations)
+            return ()
+        groups = metadata.group_losses(sample, name, losses)
+        skipped = 0
+        whole = ""
+        for group in groups:
+            number = len(group.annotation_ids)
+            if not number and group.outcome == "lossy":
+                books.samples.lose(group.reason)
+                continue
+            if not number:
+                whole = group.reason
+                continue
+            if group.outcome == "skipped":
+                skipped += number
+                books.annotations.skip(group.reason, number)
+            else:
+                books.annotations.lose(group.reason, number)
+            reasons = books.losses.setdefault(group.tool, {})
+            reasons[group.reason] = reasons.get(group.reason, 0) + number
+        if whole:
+            books.samples.skip(whole)
+        else:
+            books.samples.written += 1
+        books.annotations.written += len(annotations) - skipped
+        return groups
+
+    def count_file(self, name: str) -> None:
+        """Enter a whole file of format ``name``."""
+        self.ledger.formats[name].files += 1
+
+    @staticmethod
+    def _count_seen(sample: NumberedSample, books: FormatCount) -> None:
+        books.samples.seen += 1
+        books.annotations.seen += len(sample.sample.annotations)
