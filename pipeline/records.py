@@ -5,7 +5,7 @@ on disk between stages by the million. Coordinates are pixels, the origin is the
 pixel, x grows to the right and y downwards; nothing is clipped or rounded here.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -182,10 +182,10 @@ class NumberedSample(msgspec.Struct, frozen=True, gc=False):
 class Failure(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Something of a record that could not be exported, and why.
 
-    ``media`` and ``annotation_id`` are ``""`` when the failure is of the whole record or media. ``outcome`` is
-    ``failed`` (counts against ``max_failures``) or ``skipped`` (left out by rule, reported). ``transient`` failures
-    (the payload could not be fetched, say) are tried again when the same export is run again.
-    ``detail`` never holds a URL.
+    ``of`` says what failed: the ``record``, one of its ``media``, an ``annotation`` of a media, or the ``original`` of
+    a media. ``media`` and ``annotation_id`` name it, as far as it has a name. ``outcome`` is ``failed`` (counts against
+    ``max_failures``) or ``skipped`` (left out by rule, reported). ``transient`` failures, for example a payload that
+    could not be fetched, are tried again when the same export is run again. ``detail`` never holds a URL.
     """
 
     record_id: int
@@ -195,3 +195,4 @@ class Failure(msgspec.Struct, frozen=True, array_like=True, gc=False):
     annotation_id: str = ""
     outcome: str = "failed"
     transient: bool = False
+    of: Literal["record", "media", "annotation", "original"] = "record"

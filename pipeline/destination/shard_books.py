@@ -51,7 +51,7 @@ class ShardBooks:
         books.annotations.fail(Reason.ITEM_CONVERSION_FAILED, len(sample.sample.annotations))
         detail = f"{name}: {type(error).__name__}: {error}"[:300]
         self.failures.append(
-            Failure(sample.sample.record_id, Reason.ITEM_CONVERSION_FAILED, detail, sample.sample.media)
+            Failure(sample.sample.record_id, Reason.ITEM_CONVERSION_FAILED, detail, sample.sample.media, of="media")
         )
 
     def count_rendered(self, sample: NumberedSample, name: str, losses: Sequence[Loss]) -> Sequence[LossGroup]:

@@ -20,8 +20,10 @@ def drop_empty_images(record: ExtractedRecord, names: ClassNames) -> ExtractedRe
     images, annotations = [], []
     for sample in record.samples:
         if _is_empty(sample, names):
-            problem = f"{sample.media}: labelled, and nothing is there"
-            images.append(Failure(record.record_id, Reason.EMPTY_IMAGE, problem, outcome="skipped"))
+            problem = "labelled, and nothing is there"
+            images.append(
+                Failure(record.record_id, Reason.EMPTY_IMAGE, problem, sample.media, outcome="skipped", of="media")
+            )
             annotations += [_skipped(sample, annotation) for annotation in sample.annotations]
     first = record.samples[0]
     samples = [msgspec.structs.replace(sample, ordinal=ordinal) for ordinal, sample in enumerate(kept)]
@@ -40,4 +42,4 @@ def _is_empty(sample: Sample, names: ClassNames) -> bool:
 
 def _skipped(sample: Sample, annotation: Annotation) -> Failure:
     reason = Reason.CLASS_DROPPED if annotation.label else Reason.EMPTY_IMAGE
-    return Failure(sample.record_id, reason, "", sample.media, annotation.id, outcome="skipped")
+    return Failure(sample.record_id, reason, "", sample.media, annotation.id, outcome="skipped", of="annotation")

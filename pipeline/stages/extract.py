@@ -128,7 +128,7 @@ def account(record: ExtractedRecord, ledger: Ledger) -> None:
     ledger.annotations.seen += record.seen
     ledger.annotations.written += sum(len(sample.annotations) for sample in record.samples)
     for failure in record.failures:
-        if failure.media:
+        if failure.of == "annotation":
             (ledger.annotations.fail if failure.outcome == "failed" else ledger.annotations.skip)(failure.reason)
 
 

@@ -55,7 +55,7 @@ class AttemptLog:
         if self._note.ended.get(key, 0) < _MOST:
             return None
         problem = "workers that were at it were killed, ran out of memory or took too long"
-        return Failure(key, Reason.WORKER_LOST, problem, media, transient=True)
+        return Failure(key, Reason.WORKER_LOST, problem, media, transient=True, of="media" if media else "record")
 
     @contextlib.contextmanager
     def at(self, key: int) -> Iterator[None]:

@@ -212,8 +212,10 @@ class Extractor[T]:
             try:
                 size = await self._image_size(batch, row, sample)
             except (TransientError, RefusedHost) as error:
-                problem = f"the size of {sample.media} could not be read: {without_address(error)}"
-                failures.append(Failure(row.key, Reason.SOURCE_IMAGE_INVALID, problem, transient=True))
+                problem = f"its size could not be read: {without_address(error)}"
+                failures.append(
+                    Failure(row.key, Reason.SOURCE_IMAGE_INVALID, problem, sample.media, transient=True, of="media")
+                )
                 continue
             if size is not None:
                 samples[sample.ordinal], outside = with_size(samples[sample.ordinal], *size)

@@ -250,4 +250,11 @@ class _Discarded(Exception):
 
 def copy_failure(file: Wanted, problem: str, *, transient: bool = False) -> Failure:
     """Return the failure of a file that could not be copied; ``transient`` if a later retry may succeed."""
-    return Failure(file.record_id, Reason.IMAGE_MATERIALIZATION_FAILED, problem, media=file.spec, transient=transient)
+    return Failure(
+        file.record_id,
+        Reason.IMAGE_MATERIALIZATION_FAILED,
+        problem,
+        media=file.spec,
+        transient=transient,
+        of="original",
+    )

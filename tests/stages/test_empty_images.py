@@ -40,7 +40,8 @@ def record(*media):
             for number, label in enumerate(labels)
             if label != "broken"
         ]
-        failures += [Failure(1, Reason.INVALID_POLYGON, "", name, f"{ordinal}-b")] * labels.count("broken")
+        broken = Failure(1, Reason.INVALID_POLYGON, "", name, f"{ordinal}-b", of="annotation")
+        failures += [broken] * labels.count("broken")
         payload = b"{}" if ordinal == 0 else b""
         samples.append(Sample(1, ordinal, name, kind, 9, 9, None, tuple(annotations), "", payload, payload, "group"))
     seen = sum(len(labels) for _, labels in media)
@@ -92,7 +93,9 @@ def test_the_document_moves_to_the_first_image_that_remains():
     assert [(sample.media, sample.ordinal, sample.payload) for sample in after.samples] == [("image_2", 0, b"{}")]
     books = booked(after)
     assert (books.records.written, books.records.skipped) == (1, {})
-    assert [failure.detail for failure in after.failures] == ["image_1: labelled, and nothing is there"]
+    assert [(failure.of, failure.media, failure.detail) for failure in after.failures] == [
+        ("media", "image_1", "labelled, and nothing is there")
+    ]
 
 
 def test_a_record_nobody_labelled_is_not_empty():

@@ -142,7 +142,8 @@ def test_without_originals_the_size_of_a_picture_elsewhere_is_not_looked_at_eith
         synapse.export(monkeypatch, tmp_path, save_original_file=False, max_failures=1)
     (told,) = failures(tmp_path)
     assert told["reason"] == "SOURCE_IMAGE_INVALID"
-    assert told["detail"].startswith("the size of image_1 could not be read: 127.0.0.2 is a loopback address")
+    assert told["media"] == "image_1"
+    assert told["detail"].startswith("its size could not be read: 127.0.0.2 is a loopback address")
     assert other.seen == []
 
 

@@ -19,8 +19,7 @@ class Document(msgspec.Struct, frozen=True, gc=False):
 
     ``kind`` is the dialect (``v1``, ``v2``, ``flat``), ``empty`` for a DM document without annotations, ``null`` for
     a record that was never labelled, ``opaque`` for anything else. ``media`` are in natural order of their keys.
-    ``failures`` have no record id yet; those with a media are annotations (geometry of a media that the document does
-    not name).
+    ``failures`` have no record id yet. Those of annotations are geometry of a media that the document does not name.
     """
 
     kind: Literal["v1", "v2", "flat", "empty", "null", "opaque"]
@@ -31,7 +30,7 @@ class Document(msgspec.Struct, frozen=True, gc=False):
     def seen(self) -> int:
         """How many annotations the document has, readable or not; geometry without an annotation counts as one."""
         inside = sum(len(media.annotations) + len(media.failures) for media in self.media)
-        return inside + sum(1 for failure in self.failures if failure.media)
+        return inside + sum(1 for failure in self.failures if failure.of == "annotation")
 
 
 def parse_document(data: bytes) -> Document:

@@ -64,7 +64,7 @@ def _inside(
                 check_runs(annotation.shape.runs, width, height)
             except MaskError as error:
                 reason = Reason.INVALID_MASK_ENCODING
-                failures.append(Failure(record_id, reason, str(error), media, annotation.id))
+                failures.append(Failure(record_id, reason, str(error), media, annotation.id, of="annotation"))
     if failures:
         outside = {failure.annotation_id for failure in failures}
         annotations = tuple(annotation for annotation in annotations if annotation.id not in outside)

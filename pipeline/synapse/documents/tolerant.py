@@ -106,8 +106,7 @@ class _MediaReader:
     """Reads one media. Whatever it is given ends in ``annotations`` or in ``failures``, exactly once."""
 
     def __init__(self, key: str, group_of: dict[str, str]) -> None:
-        # Failures with a media are those of an annotation, so it must not be empty.
-        self.key = key or "_"
+        self.key = key or "_"  # a media must have a name, in the lists of failures as in files
         self.kind = media_kind(key)
         self.group_of = group_of
         self.entries: dict[str, tuple[Fields, bytes]] = {}
@@ -118,7 +117,7 @@ class _MediaReader:
     def reject(self, identifier: str, reason: Reason, detail: str, outcome: str = "failed") -> None:
         if len(self.failures) >= MOST_FAILURES:
             raise TooManyFailures
-        self.failures.append(Failure(0, reason, detail, self.key, identifier, outcome))
+        self.failures.append(Failure(0, reason, detail, self.key, identifier, outcome, of="annotation"))
 
     def add_entries(self, raw: msgspec.Raw | None) -> None:
         items = read_items(raw)
