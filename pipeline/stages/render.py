@@ -6,7 +6,7 @@ them. Two attempts of the same shard write the same bytes to the same names, so 
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import msgspec
@@ -31,6 +31,8 @@ from pipeline.staging.area import Staging
 from pipeline.staging.markers import ExtractMarker, Offset, Plan, RenderMarker, StagedCatalog
 from pipeline.staging.samples import SampleFile
 from pipeline.storage import Extent, Storage
+
+_KEPT_BYTES = 2 * 2**20  # of encoded samples; decoded they take some ten times as much
 
 
 class RenderContext(msgspec.Struct, frozen=True):
@@ -72,7 +74,10 @@ def render_shards(
     reporter.end()
     finished = [marker for marker in workspace.staging.render_markers(plan, digest) if marker]
     if len(finished) != len(plan.shards):
-        raise StagingError(f"{len(plan.shards) - len(finished)} shards", "were written but their markers are gone")
+        raise StagingError(
+            f"{len(plan.shards) - len(finished)} shards",
+            "were rendered, but their markers are missing; run the same command again to render them",
+        )
     return finished
 
 
@@ -106,8 +111,7 @@ def render_shard(context: RenderContext, item: RenderInput) -> ShardResult:
     """Write one shard; its marker comes last. Safe to run twice."""
     workspace = open_workspace(context.task.settings)
     marker, samples = _staged_samples(context, item, workspace)
-    saves_originals = workspace.config.save_original_file
-    numbered = partial(number_samples, samples, item, workspace.config, workspace.split_file)
+    numbered = _NumberedSamples(samples, partial(number_samples, samples, item, workspace.config, workspace.split_file))
     writer = ShardWriter(
         workspace.storage,
         workspace.formats,
@@ -118,14 +122,14 @@ def render_shard(context: RenderContext, item: RenderInput) -> ShardResult:
         index=item.shard.index,
     )
     copies: dict[str, Copied | Failure] = {}
-    if saves_originals:
-        wanted = wanted_originals(numbered(), workspace.config)
+    if workspace.config.save_original_file:
+        wanted = wanted_originals(numbered, workspace.config)
         writer.record_intent([one.path for one in wanted])
         copies = copy_originals(wanted, item.shard, workspace, context.task.fingerprint)
     if context.task.careful:
-        render_one_by_one(numbered(), writer, copies, AttemptLog(workspace.staging, "render", item.shard.index))
+        render_one_by_one(numbered, writer, copies, AttemptLog(workspace.staging, "render", item.shard.index))
     else:
-        for sample in numbered():
+        for sample in numbered:
             writer.add(sample, copies.get(sample.original_path))
     failures = (*marker.failures, *writer.failures)
     writer.add_failures(failures)
@@ -144,6 +148,20 @@ def render_shard(context: RenderContext, item: RenderInput) -> ShardResult:
         )
     )
     return ShardResult(item.shard.count, writer.bytes, len(failed_records(writer.failures)))
+
+
+class _NumberedSamples:
+    """The numbered samples of a shard, for reading twice: which originals are wanted, then rendering.
+
+    Those of a small shard are decoded once and kept, those of a large one are decoded each time.
+    """
+
+    def __init__(self, samples: SampleFile, number: Callable[[], Iterator[NumberedSample]]) -> None:
+        self._number = number
+        self._kept = list(number()) if samples.size <= _KEPT_BYTES else None
+
+    def __iter__(self) -> Iterator[NumberedSample]:
+        return self._number() if self._kept is None else iter(self._kept)
 
 
 def _staged_samples(

@@ -45,17 +45,6 @@ class StagedSample(NamedTuple):
     encoded: bytes
 
 
-class StagedSamples:
-    """Staged samples with the stems they ask for, each decoded when its turn comes."""
-
-    def __init__(self, encoded: Sequence[bytes], stems: Sequence[str]) -> None:
-        self._encoded = encoded
-        self._stems = stems
-
-    def __iter__(self) -> Iterator[tuple[Sample, str]]:
-        return zip(map(_decode_sample, self._encoded), self._stems, strict=True)
-
-
 class SampleFile:
     """The staged samples of a shard; iterated, each with the stem it asks for.
 
@@ -66,6 +55,14 @@ class SampleFile:
     def __init__(self, file: BinaryIO) -> None:
         # Not read_table: it imports pyarrow's query engine, which takes longer than reading a shard.
         self._file = pq.ParquetFile(file)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all encoded samples."""
+        footer = self._file.metadata
+        column = _SCHEMA.get_field_index("sample")
+        groups = range(footer.num_row_groups)
+        return sum(footer.row_group(number).column(column).total_uncompressed_size for number in groups)
 
     def __iter__(self) -> Iterator[tuple[Sample, str]]:
         for group in self._groups(["stem", "sample"]):
