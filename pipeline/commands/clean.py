@@ -1,4 +1,4 @@
-"""Clean: take away what runs left that will never be continued."""
+"""Remove what runs left behind that will not be continued."""
 
 import uuid
 
@@ -10,9 +10,9 @@ from pipeline.storage import TEMPORARY, Storage
 
 
 class Cleaned(msgspec.Struct, frozen=True):
-    """What was taken away: files that an unfinished export had listed, whether staged work, how many uploads.
+    """What was removed: how many files of an unfinished export, whether staged work, how many unfinished uploads.
 
-    ``finished`` says that a finished export is there, of which nothing was touched.
+    ``finished`` says that a finished export is there; it was not touched.
     """
 
     finished: bool
@@ -22,9 +22,9 @@ class Cleaned(msgspec.Struct, frozen=True):
 
 
 def clean(storage: Storage, *, break_lock: bool = False) -> Cleaned:
-    """Remove staged work, unfinished uploads, and the files of an export that is not finished; never anything else.
+    """Remove staged work, unfinished uploads and the files of an unfinished export, and nothing else.
 
-    Raises DestinationError when a run may still be at work there, unless ``break_lock`` says that none is.
+    Raises DestinationError when a run may still be at work there, unless ``break_lock`` says that it is dead.
     """
     with hold(storage, f"clean-{uuid.uuid4().hex[:12]}", break_lock=break_lock):
         finished = read_success(storage) is not None

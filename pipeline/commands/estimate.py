@@ -1,4 +1,4 @@
-"""A sample of the newest records, exported into memory: what an export will give, lose and take."""
+"""Estimate what an export will contain, lose and need, by exporting the newest records into memory."""
 
 import msgspec
 

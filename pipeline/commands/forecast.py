@@ -14,7 +14,7 @@ from pipeline.records import Failure
 
 
 class Forecast(msgspec.Struct, frozen=True):
-    """What ``plan`` shows. Everything below ``sampled`` is of the newest ``sampled`` records only, as most warnings.
+    """What ``plan`` shows. Everything below ``sampled``, and most warnings, are of the newest ``sampled`` records only.
 
     ``record_bytes`` is what the API sends for one record, ``output_bytes`` what the formats make of it (originals
     not included), ``state`` what is at the destination.

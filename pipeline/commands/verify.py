@@ -1,4 +1,4 @@
-"""Verify: prove that a finished export is complete and undamaged, or name what is wrong."""
+"""Check that a finished export is complete and undamaged, or name what is wrong."""
 
 import csv
 import hashlib

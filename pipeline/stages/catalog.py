@@ -1,7 +1,7 @@
-"""Catalog: the one place where everything global is decided, between extracting and writing.
+"""Catalog: decide everything global in one place, between extracting and rendering.
 
-Runs in the driver, over shard summaries and narrow columns only: 8 bytes per sample are held for names,
-and nothing else grows with the number of records.
+This runs in the driver, over shard summaries and narrow columns only. It holds 8 bytes per sample for names; nothing
+else grows with the number of records.
 """
 
 import msgspec
@@ -105,7 +105,7 @@ def _offsets(summaries: list[ShardSummary]) -> tuple[Offset, ...]:
 
 
 def _changed_stems(markers: list[ExtractMarker], staging: Staging) -> dict[int, dict[str, str]]:
-    """For each shard, the samples whose stem is taken, and the stem they get instead."""
+    """For each shard, the samples whose stem is taken, with the stem that each gets instead."""
     if not markers:
         return {}
     per_shard = [staging.read_stem_hashes(marker) for marker in markers]

@@ -1,4 +1,4 @@
-"""Images on which nothing is left: what ``empty: drop`` leaves out, and how that is put on record."""
+"""``empty: drop``: leave out images without annotations, and report each of them."""
 
 import msgspec
 
@@ -9,10 +9,10 @@ from pipeline.records import Annotation, Failure, Sample
 
 
 def drop_empty_images(record: ExtractedRecord, names: ClassNames) -> ExtractedRecord:
-    """The record without its images that have no annotation of a class the user keeps.
+    """The record without the images that have no annotation of a class that the user keeps.
 
-    The samples that remain are counted from 0 again, and the first of them carries the document. Every annotation that
-    goes with an image is on record as skipped, and so is the image. Media that are no images are never empty.
+    The remaining samples are numbered from 0 again, and the first of them carries the document. An image that is left
+    out is reported as skipped, and so is each annotation on it. Only images can be empty.
     """
     kept = [sample for sample in record.samples if not _is_empty(sample, names)]
     if len(kept) == len(record.samples):
@@ -29,7 +29,7 @@ def drop_empty_images(record: ExtractedRecord, names: ClassNames) -> ExtractedRe
     samples = [msgspec.structs.replace(sample, ordinal=ordinal) for ordinal, sample in enumerate(kept)]
     if samples:
         samples[0] = msgspec.structs.replace(samples[0], payload=first.payload, files=first.files)
-    # The images come first: a record of which nothing remains is counted under the first reason.
+    # The images come first: a record without any samples left is counted under the first reason.
     failures = (*images, *record.failures, *annotations)
     return msgspec.structs.replace(record, samples=tuple(samples), failures=failures)
 

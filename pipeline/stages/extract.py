@@ -1,4 +1,4 @@
-"""Extract: fetch a shard's records, turn them into samples, stage them. Parallel; no shard knows of another."""
+"""Extract: fetch a shard's records, turn them into samples, stage them. Shards are extracted in parallel."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal
@@ -26,11 +26,11 @@ from pipeline.staging.spool import Spool
 from pipeline.storage import Extent
 
 type SpooledSample = tuple[StagedSample, Extent]
-"""A sample as it is staged, and where in the spool its bytes are."""
+"""A sample as it is staged, and where its bytes are in the spool."""
 
 
 class ShardResult(msgspec.Struct, frozen=True):
-    """What the driver needs to know at once of a finished shard; everything else is in its marker."""
+    """What the driver needs to know of a finished shard at once. Everything else is in the shard's marker."""
 
     records: int
     bytes: int
@@ -38,9 +38,9 @@ class ShardResult(msgspec.Struct, frozen=True):
 
 
 def extract(settings: Settings, plan: Plan, executor: Executor, reporter: Reporter) -> int:
-    """Extract every shard that is not extracted yet; returns how many that were.
+    """Extract every shard that is not extracted yet, and return how many those were.
 
-    Until the catalog is frozen, shards that failed for reasons that may have gone away are extracted again.
+    Until the catalog is frozen, shards with failures that may have passed are extracted again.
     """
     staging = open_workspace(settings).staging
     frozen = staging.read_catalog() is not None
@@ -51,7 +51,7 @@ def extract(settings: Settings, plan: Plan, executor: Executor, reporter: Report
     ]
     waiting = sum(shard.count for shard in todo)
     reporter.begin("extract", plan.records, resumed=plan.records - waiting)
-    # The API is asked by all workers together: where there are more of them than requests, some wait for their turn.
+    # All workers share the limit on requests: where there are more workers than requests, some wait for their turn.
     context, at_once = shared_context(settings, plan, executor, len(todo))
     for result in executor.map(extract_shard, context, todo, at_most=at_once, careful=context.carefully()):
         reporter.advance(result.records, result.bytes, result.failures)
@@ -60,14 +60,14 @@ def extract(settings: Settings, plan: Plan, executor: Executor, reporter: Report
 
 
 def shared_context(settings: Settings, plan: Plan, executor: Executor, shards: int) -> tuple[TaskContext, int]:
-    """What tasks that ask the API share, and how many of them may at once: ``run.requests`` bounds them together."""
+    """The context of tasks that ask the API, and how many of them may run at once within ``run.requests``."""
     requests = open_workspace(settings).config.run.requests
     at_once = max(1, min(requests, executor.workers, shards))
     return TaskContext(msgspec.structs.replace(settings, requests=requests // at_once), plan.fingerprint), at_once
 
 
 def extract_shard(context: TaskContext, shard: Shard) -> ShardResult:
-    """Fetch, convert and stage one shard; the marker comes last. Safe to run twice."""
+    """Fetch, convert and stage one shard. The marker is written last. Running it twice is safe."""
     workspace = open_workspace(context.settings)
     config = workspace.config
     sound, failed = Ledger(), Ledger()
@@ -100,14 +100,14 @@ def extract_shard(context: TaskContext, shard: Shard) -> ShardResult:
 
 
 def ledger_for(record: ExtractedRecord, sound: Ledger, failed: Ledger) -> Ledger:
-    """The books a record belongs into: a record that failed may be tried again, and is taken out of them then."""
+    """The ledger that a record is entered into: a failed one may be fetched again, which replaces its ledger."""
     return failed if failed_records(record.failures) else sound
 
 
 def select_and_count(
     record: ExtractedRecord, config: ExportConfig, listed: SplitFile | None, ledger: Ledger, summary: ShardSummary
 ) -> ExtractedRecord:
-    """What is exported of a record; enters it into the books and into what the catalog is made of."""
+    """Leave out what the configuration drops, and count the record for the ledger and for the catalog."""
     if config.empty == "drop":
         record = drop_empty_images(record, class_names(config.classes.rename, config.classes.drop))
     account(record, ledger)
@@ -116,7 +116,7 @@ def select_and_count(
 
 
 def account(record: ExtractedRecord, ledger: Ledger) -> None:
-    """Enter one extracted record into the books."""
+    """Enter one extracted record into the ledger."""
     ledger.bytes += record.bytes
     ledger.records.seen += 1
     if record.samples:
@@ -133,12 +133,12 @@ def account(record: ExtractedRecord, ledger: Ledger) -> None:
 
 
 def failed_records(failures: Iterable[Failure]) -> set[int]:
-    """Ids of the records of which something failed; what is skipped by rule is no failure."""
+    """Ids of the records of which something failed. What is skipped by rule does not count."""
     return {failure.record_id for failure in failures if failure.outcome == "failed"}
 
 
 def summarise(samples: Sequence[Sample], split: SplitConfig, listed: SplitFile | None, summary: ShardSummary) -> None:
-    """Add to ``summary`` what the samples of a record contribute to the catalog."""
+    """Add what the samples of a record contribute to the catalog to ``summary``."""
     labels, splits, points = summary.labels, summary.splits, summary.points
     summary.samples += len(samples)
     if samples and split.groups and not samples[0].group:
@@ -156,9 +156,10 @@ def summarise(samples: Sequence[Sample], split: SplitConfig, listed: SplitFile |
 
 
 def spool_sample(sample: Sample, naming: Literal["original", "id"], spool: Spool) -> SpooledSample:
-    """The sample as it is staged, with the stem it asks for, and its bytes in ``spool`` until the shard is complete.
+    """Encode a sample, put its bytes into ``spool``, and return the row to stage with the stem that the sample asks
+    for.
 
-    At once and not after the shard: bytes take a fraction of the memory of what they were made from.
+    Samples are encoded as they come, because bytes take a fraction of the memory of objects.
     """
     stem, _ = proposed_stem_and_suffix(sample, naming)
     place = spool.put(encode_sample(sample))
@@ -166,7 +167,7 @@ def spool_sample(sample: Sample, naming: Literal["original", "id"], spool: Spool
 
 
 def unspool(asides: Iterable[SpooledSample], spool: Spool) -> Iterator[StagedSample]:
-    """Samples as they are staged, each with its bytes when its turn comes."""
+    """The rows to stage, each with its bytes when its turn comes."""
     return (sample._replace(encoded=spool.get(place)) for sample, place in asides)
 
 
@@ -180,7 +181,7 @@ def extract_all[T](
 
 
 def count_listed(shard: Shard, split: SplitConfig, listed: SplitFile | None) -> int:
-    """How many of a shard's records ``split.file`` names; only known of a file that names records."""
+    """How many of a shard's records ``split.file`` names; 0 for a file that names groups."""
     if listed is None or split.groups:
         return 0
     return sum(1 for key in unpack_keys(shard.keys).tolist() if listed.find(str(key)) is not None)

@@ -1,7 +1,7 @@
-"""Which originals of a shard are in place, as its last writing left them: what is there is not fetched a second time.
+"""Remember which originals of a shard were copied, so that a retry does not fetch them again.
 
-Only kept where an export may be published with failures. A copy counts when it is of the same file of the same record,
-under the same name, and what is there has its size.
+The list is kept only where an export may be published with failures. A copy counts when it is of the same file of the
+same record, at the same path, and the file there has the same size.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ def _path(workspace: Workspace, index: int) -> str:
 
 
 def find_copies(workspace: Workspace, fingerprint: str, index: int, wanted: Sequence[Wanted]) -> dict[str, Copied]:
-    """Those of the ``wanted`` originals of shard ``index`` that are in place, by their path."""
+    """The ``wanted`` originals of shard ``index`` that are in place, by their path."""
     kept = unseal(workspace.storage.find(_path(workspace, index)), _Copies)
     if kept is None or kept.fingerprint != fingerprint:
         return {}
@@ -42,7 +42,7 @@ def find_copies(workspace: Workspace, fingerprint: str, index: int, wanted: Sequ
 def keep_copies(
     workspace: Workspace, fingerprint: str, index: int, wanted: Sequence[Wanted], copies: Mapping[str, Copied | Failure]
 ) -> None:
-    """Put on record which originals of shard ``index`` are in place."""
+    """Record which originals of shard ``index`` are in place."""
     kept = tuple(
         _Copy(one.record_id, one.spec, copied) for one in wanted if not isinstance(copied := copies[one.path], Failure)
     )

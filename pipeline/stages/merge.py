@@ -1,5 +1,6 @@
-"""Merge: join the parts of all shards into one file per manifest. No file is ever held in memory, and nothing is parsed
-but by the manifest's own transform.
+"""Merge: join the parts of all shards into one file per manifest.
+
+No file is held in memory, and only a manifest's own transform parses anything.
 """
 
 import hashlib
@@ -32,7 +33,7 @@ class MergeInput(msgspec.Struct, frozen=True):
 def merge(
     settings: Settings, staged: StagedCatalog, markers: Sequence[RenderMarker], executor: Executor, reporter: Reporter
 ) -> list[ManifestMarker]:
-    """Join every manifest that is not joined yet; returns what each is now, in a fixed order."""
+    """Join every manifest that is not joined yet, and return the markers of all, in a fixed order."""
     workspace = open_workspace(settings)
     gathered = (
         gather_parts(manifest, markers, workspace.staging) for manifest in declared_manifests(workspace, staged.catalog)
@@ -52,7 +53,7 @@ def merge(
 def declared_manifests(workspace: Workspace, catalog: Catalog) -> list[Manifest]:
     """Every manifest of an export, in a fixed order.
 
-    Raises FormatError when two have the same path, and whatever a format raises that cannot do with this catalog.
+    Raises FormatError when two have the same path, and what a format raises that cannot use this catalog.
     """
     found: dict[str, str] = {}
     manifests: list[Manifest] = []
@@ -92,7 +93,7 @@ def gather_parts(manifest: Manifest, markers: Sequence[RenderMarker], staging: S
 
 
 def merge_manifest(settings: Settings, item: MergeInput) -> ManifestMarker:
-    """Join one manifest; its marker comes last. Safe to run twice."""
+    """Join one manifest. Its marker is written last. Running it twice is safe."""
     staging = open_workspace(settings).staging
     size, sha256 = join_manifest(staging, item)
     marker = ManifestMarker(item.manifest.path, size, sha256, item.parts_digest)
@@ -101,7 +102,7 @@ def merge_manifest(settings: Settings, item: MergeInput) -> ManifestMarker:
 
 
 def join_manifest(staging: Staging, item: MergeInput, tail: bytes = b"") -> tuple[int, str]:
-    """Write the manifest, ``tail`` after everything else; returns its size and sha256."""
+    """Write the manifest, then ``tail``; returns its size and sha256."""
     storage: Storage = staging.storage
     pieces = list(_pieces(item, tail))
     if not item.manifest.transform:

@@ -1,8 +1,8 @@
-"""One record at a time, and on record which: how a shard that workers are lost to is done without the one to blame.
+"""Process a shard one record at a time after its workers keep dying, so that the record that kills them is skipped.
 
-A worker that is killed (for its memory, say) leaves no word. So before each record it writes down which one it is at;
-an attempt that finds such a note knows where the one before ended. A record that ended two careful attempts is not
-tried a third time: it fails as ``WORKER_LOST``, and its neighbours live.
+A worker that is killed, for example because it used too much memory, cannot say where it was. So before each record it
+writes a note of which one it is at, and the next attempt reads where the one before ended. A record that ended two
+careful attempts is not tried a third time: it fails as ``WORKER_LOST``, and the others are exported.
 """
 
 import contextlib
@@ -19,18 +19,18 @@ from pipeline.records import Failure, NumberedSample
 from pipeline.stages.workspace import Workspace
 from pipeline.staging.area import Staging
 
-_MOST = 2  # careful attempts that may end at a record; one may have been anybody's victim
+_MOST = 2  # careful attempts that may end at a record; one may have been killed for another process's sake
 
 
 class _Note(msgspec.Struct):
-    """Where an attempt is, by record id (0: nowhere), and at which records earlier ones ended how often."""
+    """The id of the record that an attempt is at (0: none), and how many earlier attempts ended at which record."""
 
     at: int = 0
     ended: dict[int, int] = {}
 
 
 class AttemptLog:
-    """The notes of one stage of one shard."""
+    """The notes of all attempts at one stage of one shard."""
 
     def __init__(self, staging: Staging, stage: str, index: int) -> None:
         self._storage = staging.storage
@@ -41,7 +41,7 @@ class AttemptLog:
         self._write(0)
 
     def _read(self) -> _Note:
-        with contextlib.suppress(msgspec.MsgspecError):  # half a note, of a machine that lost power
+        with contextlib.suppress(msgspec.MsgspecError):  # half a note, from a machine that lost power
             if data := self._storage.find(self._path):
                 return msgspec.json.decode(data, type=_Note)
         return _Note()
@@ -51,7 +51,7 @@ class AttemptLog:
         self._storage.write(self._path, msgspec.json.encode(self._note))
 
     def failure(self, key: int, media: str = "") -> Failure | None:
-        """The failure of a record that has ended too many attempts. The next run tries it again."""
+        """The failure of a record at which too many attempts ended, or None. The next run tries it again."""
         if self._note.ended.get(key, 0) < _MOST:
             return None
         problem = "workers that were at it were killed, ran out of memory or took too long"
@@ -59,7 +59,7 @@ class AttemptLog:
 
     @contextlib.contextmanager
     def at(self, key: int) -> Iterator[None]:
-        """Work on a record. The note stays when the process ends here or runs out of memory, not after other errors."""
+        """Note that this attempt is at a record. The note stays if the process dies here or runs out of memory."""
         self._write(key)
         try:
             yield
@@ -68,36 +68,36 @@ class AttemptLog:
             raise
 
     def close(self) -> None:
-        """Every record is through."""
+        """Note that every record is done."""
         self._write(0)
 
 
 def extract_one_by_one[T](workspace: Workspace, shard: Shard, finish: Callable[[ExtractedRecord], T]) -> list[T]:
-    """What :meth:`pipeline.synapse.source.Source.extract_each` returns, one record after the other."""
-    losses = AttemptLog(workspace.staging, "extract", shard.index)
+    """Extract like :meth:`pipeline.synapse.source.Source.extract_each`, one record after the other."""
+    log = AttemptLog(workspace.staging, "extract", shard.index)
     found: list[T] = []
     for position, key in enumerate(unpack_keys(shard.keys).tolist()):
-        if failure := losses.failure(key):
+        if failure := log.failure(key):
             found.append(finish(ExtractedRecord(key, (), (failure,), 0, 0)))
             continue
         models = pack_keys(unpack_keys(shard.models)[[position]]) if shard.models else b""
-        # The count says how long the listing is that a shard's first cursor begins; it is read until the key is found.
+        # ``count`` stays that of the shard: the listing from its first cursor is read until the key is found.
         single = msgspec.structs.replace(shard, keys=pack_keys([key]), models=models, cursors=shard.cursors[:1])
-        with losses.at(key):
+        with log.at(key):
             found += workspace.source.extract_each(single, finish, needs_payload=workspace.needs_payload)
-    losses.close()
+    log.close()
     return found
 
 
 def render_one_by_one(
-    samples: Iterable[NumberedSample], writer: ShardWriter, copies: Mapping[str, Copied | Failure], losses: AttemptLog
+    samples: Iterable[NumberedSample], writer: ShardWriter, copies: Mapping[str, Copied | Failure], log: AttemptLog
 ) -> None:
-    """Write samples one after the other; the books say which were left out. ``copies`` are originals by their path."""
+    """Render samples one after the other; the books say which were skipped. ``copies`` are originals by their path."""
     for sample in samples:
         record, copied = sample.sample.record_id, copies.get(sample.original_path)
-        if lost := losses.failure(record, sample.sample.media):
+        if lost := log.failure(record, sample.sample.media):
             writer.add(sample, copied, lost)
             continue
-        with losses.at(record):
+        with log.at(record):
             writer.add(sample, copied)
-    losses.close()
+    log.close()

@@ -1,11 +1,11 @@
-"""Patch a published export: failed records are fetched again beside what is staged, then put in their place.
+"""Patch a published export: fetch failed records into a staging area of their own, then install them.
 
 ::
 
-    fetch (beside) ─► put on record: what changes, what is listed now ─► no _SUCCESS.json ─► place ─► catalog … publish
+    fetch (aside) ─► record what changes and what is listed ─► remove _SUCCESS.json ─► install ─► catalog … publish
 
-Until something better was fetched, the published export stays as it is. From the record on, whoever continues the
-export (the retry or a run) places what was fetched, and before the new verdict removes what is no longer listed.
+The published export stays as it is until a record came out differently. Once the patch is recorded, the retry or the
+run that continues the export installs what was fetched, and removes what is no longer listed before the new verdict.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -43,8 +43,8 @@ _LISTED_AT_ONCE = 200_000
 
 
 class Patch(msgspec.Struct, frozen=True):
-    """A patch on record: shards to put in place (``fetched``) and to write again, and how many lists there are of the
-    files that were listed before. ``placed`` says that the first two are done.
+    """A recorded patch: shards to install (``fetched``), shards to render again, and the number of lists of files that
+    the export had before. ``placed`` says that the first two are done.
     """
 
     fetched: tuple[int, ...]
@@ -54,12 +54,12 @@ class Patch(msgspec.Struct, frozen=True):
 
 
 def patch_staging(staging: Staging) -> Staging:
-    """Where shards are staged until they are placed."""
+    """The staging area of fetched shards until they are installed."""
     return Staging(staging.storage, f"{staging.root.removeprefix(f'{STAGING}/')}/patch")
 
 
 def read_patch(staging: Staging) -> Patch | None:
-    """The patch on record, if any. Raises StagingError when it is damaged: nobody knows then what is to be removed."""
+    """The recorded patch, or None. Raises StagingError for a damaged one, which cannot say what has to be removed."""
     data = staging.storage.find(_record(staging))
     patch = unseal(data, Patch)
     if data is not None and patch is None:
@@ -76,9 +76,9 @@ def _list(staging: Staging, number: int) -> str:
 
 
 def runs_of(shard: Shard, wanted: set[int]) -> Iterator[Shard]:
-    """The ``wanted`` records of a shard as shards of neighbours, so that a request for a range of keys lists no other.
+    """The ``wanted`` records of a shard, as shards of adjacent keys, so that a range of keys lists no other record.
 
-    A list with neither ranges nor ids is read from the shard's first page on, neighbours and all.
+    A listing with neither ranges nor ids is read from the shard's first page on.
     """
     keys, models = unpack_keys(shard.keys), unpack_keys(shard.models)
     chosen = [position for position, key in enumerate(keys.tolist()) if key in wanted]
@@ -95,7 +95,7 @@ def runs_of(shard: Shard, wanted: set[int]) -> Iterator[Shard]:
 
 
 def fetch_failed(context: TaskContext, shard: Shard) -> ShardResult:
-    """Fetch a shard's failed records, and stage the shard with them beside the one that is there. Safe to run twice."""
+    """Fetch a shard's failed records and stage the shard with them in the patch's area. Running it twice is safe."""
     workspace = open_workspace(context.settings)
     config, staging = workspace.config, workspace.staging
     marker = staging.read_extract_marker(shard.index)
@@ -147,7 +147,7 @@ def _by_record(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
 
 
 def record_patch(staging: Staging, fetched: Sequence[int], rewritten: Sequence[int]) -> None:
-    """Put the patch on record; from the moment ``_SUCCESS.json`` is gone, its export is unfinished until it is done."""
+    """Record the patch and remove ``_SUCCESS.json``: the export is unfinished until the patch is done."""
     storage = staging.storage
     lists = 0
     for paths in batched(listed_paths(storage), _LISTED_AT_ONCE):
@@ -159,7 +159,7 @@ def record_patch(staging: Staging, fetched: Sequence[int], rewritten: Sequence[i
 
 
 def install_patch(staging: Staging) -> None:
-    """Put what was fetched in its place, and void what was made of what was there before; once."""
+    """Install the fetched shards and void what was made of the old ones. Does nothing when that is done already."""
     patch, storage = read_patch(staging), staging.storage
     if patch is None or patch.placed:
         return
@@ -178,7 +178,7 @@ def install_patch(staging: Staging) -> None:
 
 
 def remove_unlisted(staging: Staging) -> None:
-    """Remove the files that were listed before the patch and are not any more; nothing when there is none."""
+    """Remove the files that were listed before the patch and no longer are. Does nothing without a patch."""
     patch, storage = read_patch(staging), staging.storage
     for number in range(patch.lists if patch else 0):
         path = _list(staging, number)
@@ -191,7 +191,7 @@ def remove_unlisted(staging: Staging) -> None:
 
 
 def discard_patch(staging: Staging) -> None:
-    """The patch is done: take its record away, then what it needed."""
+    """Remove the record of a finished patch, then what it needed."""
     patch = read_patch(staging)
     if patch is None:
         return

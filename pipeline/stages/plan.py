@@ -16,7 +16,7 @@ from pipeline.staging.markers import Given, Plan
 
 
 def frozen_plan(workspace: Workspace) -> Plan | None:
-    """The plan an earlier run made, or None when there is none, or not all of what it depends on."""
+    """The plan of an earlier run, or None when it, or the split file that it depends on, is missing or damaged."""
     plan = workspace.staging.read_plan()
     if plan is not None and plan.given.split_file:
         try:
@@ -28,7 +28,7 @@ def frozen_plan(workspace: Workspace) -> Plan | None:
 
 
 def read_given(workspace: Workspace, project: Project) -> tuple[Given, SplitFile | None]:
-    """What the catalog will depend on, as it is now; writes nothing.
+    """Read what the catalog will depend on, as it is now. Writes nothing.
 
     Raises ConfigError for a class lock the configuration drifts from, and for files that cannot be read.
     """
@@ -52,7 +52,7 @@ def read_given(workspace: Workspace, project: Project) -> tuple[Given, SplitFile
 
 
 def make_plan(workspace: Workspace, project: Project, reporter: Reporter) -> Plan:
-    """List the target's records, cut them into shards, and freeze that with all else that the export depends on.
+    """List the target's records, cut them into shards, and freeze these with all else that the export depends on.
 
     Raises ConfigError for a class lock or a file of splits that cannot be used.
     """

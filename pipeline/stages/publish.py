@@ -37,7 +37,7 @@ def publish(
     reporter: Reporter,
     run_id: str,
 ) -> Success:
-    """Finish the export; returns its verdict."""
+    """Publish the export and return its verdict."""
     ledger = merge_ledgers(marker.ledger for marker in markers)
     ledger.check()
     if ledger.records.seen != plan.records:
@@ -150,7 +150,7 @@ def make_summary(
 
 
 def catalog_warnings(config: ExportConfig, staged: StagedCatalog) -> list[str]:
-    """What a reader of the dataset may stumble over."""
+    """Warnings about the catalog for readers of the dataset."""
     catalog = staged.catalog
     expected = [name for name, ratio in config.split.ratios.items() if ratio > 0] if config.split.by == "hash" else []
     warnings = [*catalog.warnings]
@@ -176,13 +176,13 @@ _FINDINGS = {
 
 
 def original_warnings(ledger: Ledger) -> list[str]:
-    """What readers of the images may stumble over."""
+    """Warnings about the images for their readers."""
     found = ledger.originals.lossy
     return [f"{found[reason]} images {text} ({reason})" for reason, text in _FINDINGS.items() if reason in found]
 
 
 def format_warnings(ledger: Ledger) -> list[str]:
-    """What readers of one format may stumble over."""
+    """Warnings about single formats for their readers."""
     return [
         f"{name}: {number} images are no .jpg, and torchvision, MMDetection and Detectron2 look for nothing else; "
         f"images: transcode makes them JPEGs ({Reason.IMAGE_NOT_JPEG})"
@@ -192,7 +192,7 @@ def format_warnings(ledger: Ledger) -> list[str]:
 
 
 def failure_warnings(ledger: Ledger) -> list[str]:
-    """That something is missing which may be had yet."""
+    """A warning that records are missing which a retry may still export."""
     if not ledger.failed_records:
         return []
     missing = f"{ledger.failed_records} records failed and are not in the dataset, or not with all that belongs to them"

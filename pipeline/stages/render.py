@@ -1,7 +1,7 @@
-"""Write: give a shard's samples their numbers and names, copy the originals, render every format. Parallel.
+"""Render: number and name a shard's samples, copy their originals, render them in every format. Shards run in parallel.
 
-Whole files go to their final place, items of manifests into the shard's pack, from which the merge stage joins
-them. Two attempts of the same shard write the same bytes to the same names, so they may overlap harmlessly.
+Whole files go to their final place, items of manifests into the shard's pack, from which the merge stage joins them.
+Two attempts at a shard write the same bytes to the same paths, so they may overlap.
 """
 
 import csv
@@ -48,7 +48,7 @@ class RenderContext(msgspec.Struct, frozen=True):
 
 
 class RenderInput(msgspec.Struct, frozen=True):
-    """One shard to write: what comes before it, and which of its stems are taken."""
+    """One shard to render: what comes before it, and the stems that some of its samples get instead of their own."""
 
     shard: Shard
     before: Offset
@@ -58,7 +58,7 @@ class RenderInput(msgspec.Struct, frozen=True):
 def render_shards(
     settings: Settings, plan: Plan, staged: StagedCatalog, digest: str, executor: Executor, reporter: Reporter
 ) -> list[RenderMarker]:
-    """Write every shard that is not written yet; returns the markers of all shards, in order."""
+    """Render every shard that is not rendered yet, and return the markers of all shards, in order."""
     workspace = open_workspace(settings)
     markers = list(workspace.staging.render_markers(plan, digest))
     inputs = [
@@ -82,7 +82,7 @@ def render_shards(
 
 
 def _is_intact(marker: RenderMarker, workspace: Workspace) -> bool:
-    """Whether everything an earlier run wrote for a shard is still there, with the right size."""
+    """Whether everything that an earlier run wrote for a shard is there, with the right size."""
     storage, staging = workspace.storage, workspace.staging
     if any(failure.transient for failure in marker.failures):
         return False
@@ -91,7 +91,7 @@ def _is_intact(marker: RenderMarker, workspace: Workspace) -> bool:
         return False
     if not all(map(staging.is_spill_intact, {part.extent.path for part in marker.parts if part.extent.path})):
         return False
-    if storage.is_shared:  # an object that was put is there; a file may be lost in a power cut
+    if storage.is_shared:  # an object that was stored stays; a file may be lost in a power cut
         return True
     for part in (part for part in marker.parts if part.path == metadata.FILES):
         own = _bytes_of(part.extent, pack, storage)
@@ -108,7 +108,7 @@ def _bytes_of(extent: Extent, pack: bytes, storage: Storage) -> bytes:
 
 
 def render_shard(context: RenderContext, item: RenderInput) -> ShardResult:
-    """Write one shard; its marker comes last. Safe to run twice."""
+    """Render one shard. Its marker is written last. Running it twice is safe."""
     workspace = open_workspace(context.task.settings)
     marker, samples = _staged_samples(context, item, workspace)
     numbered = _NumberedSamples(samples, partial(number_samples, samples, item, workspace.config, workspace.split_file))
@@ -172,7 +172,7 @@ def _staged_samples(
     try:
         return marker, staging.read_samples(marker)
     except StagingError:
-        # Damaged on disk: extracting the shard again must give the very same samples, or the catalog is void.
+        # Damaged on disk: extracting the shard again must give exactly the same samples, or the catalog is void.
         extract_shard(msgspec.structs.replace(context.task, careful=False), item.shard)
         return marker, staging.read_samples(marker)
 
@@ -180,7 +180,7 @@ def _staged_samples(
 def number_samples(
     samples: Iterable[tuple[Sample, str]], item: RenderInput, config: ExportConfig, split_file: SplitFile | None
 ) -> Iterator[NumberedSample]:
-    """The samples of a shard with their ids, splits and final names."""
+    """Give the samples of a shard their ids, splits and final names."""
     annotation_id = item.before.annotations + 1
     images = dict(item.before.images)
     for image_id, (sample, own_stem) in enumerate(samples, start=item.before.samples + 1):
@@ -222,11 +222,11 @@ def wanted_originals(numbered: Iterable[NumberedSample], config: ExportConfig) -
 def copy_originals(
     wanted: list[Wanted], shard: Shard, workspace: Workspace, fingerprint: str
 ) -> dict[str, Copied | Failure]:
-    """Copy the originals of a shard that are not in place; what became of each, by its output path."""
+    """Copy the originals of a shard that are not in place; returns what became of each, by its path."""
     storage = workspace.storage
     if not workspace.config.max_failures:
         return dict(workspace.source.copy_originals(shard, wanted, storage.write, storage.create))
-    # It may be published with failures and patched later; then only what had failed is fetched.
+    # The export may be published with failures and patched later: then only what failed is fetched.
     found = find_copies(workspace, fingerprint, shard.index, wanted)
     missing = [one for one in wanted if one.path not in found]
     copied = dict(workspace.source.copy_originals(shard, missing, storage.write, storage.create)) if missing else {}
