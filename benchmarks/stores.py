@@ -30,7 +30,7 @@ from typing import Any, NamedTuple, override
 import fsspec
 import msgspec
 
-from pipeline.config.export import expand_variables
+from pipeline.config.variables import expand_variables
 from pipeline.formats import Manifest, Section
 from pipeline.model.ledger import Ledger
 from pipeline.stages.merge import MergeInput, gather_parts, join_manifest

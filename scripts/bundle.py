@@ -12,7 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from pipeline.cli.job import CONFIG_NAME  # noqa: E402
-from pipeline.config.export import ExportConfig, load_config  # noqa: E402
+from pipeline.config.export import ExportConfig  # noqa: E402
+from pipeline.config.loading import load_config  # noqa: E402
 from pipeline.errors import ConfigError, ExportError  # noqa: E402
 from pipeline.stages.preflight import check_job_paths  # noqa: E402
 

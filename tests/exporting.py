@@ -14,7 +14,7 @@ import yaml
 
 from pipeline.commands.verify import tree_digest
 from pipeline.commands.verify import verify as verify_storage
-from pipeline.config.export import parse_config
+from pipeline.config.loading import parse_config
 from pipeline.run import run
 from pipeline.storage import open_storage
 from stores import Place, environment_of

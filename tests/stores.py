@@ -33,7 +33,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline.commands.verify import tree_digest
-from pipeline.config.export import expand_variables
+from pipeline.config.variables import expand_variables
 from pipeline.storage import Storage, open_storage
 
 BUCKET = "exports"

@@ -14,7 +14,9 @@ import yaml
 from exporting import command, environment, settings, write_config
 from pipeline.cli.app import app
 from pipeline.cli.job import CONFIG_NAME, CONFIG_VARIABLE, FAILED, OPTIONS_VARIABLE, VERDICTS
-from pipeline.config.export import ClassConfig, ExportConfig, RunConfig, SplitConfig, parse_config
+from pipeline.config.export import ExportConfig
+from pipeline.config.loading import parse_config
+from pipeline.config.sections import ClassConfig, RunConfig, SplitConfig
 from pipeline.synapse.listing.filters import check_filter
 
 ROOT = Path(__file__).parent.parent

@@ -6,7 +6,8 @@ Only the driver touches them; what a run needs of them is frozen with its plan.
 import posixpath
 from pathlib import Path
 
-from pipeline.config.export import ExportConfig, expand_variables
+from pipeline.config.export import ExportConfig
+from pipeline.config.variables import expand_variables
 from pipeline.storage import STAGING, Storage, open_storage
 
 

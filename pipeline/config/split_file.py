@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.config.export import SplitConfig
+from pipeline.config.sections import SplitConfig
 from pipeline.errors import ConfigError
 from pipeline.model.splits import SPLIT_NAME, UNASSIGNED, key_text, split_by_category, split_by_hash
 from pipeline.records import Sample

@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 
 from pipeline.config.class_lock import check_new
-from pipeline.config.export import ExportConfig, SplitConfig
+from pipeline.config.export import ExportConfig
+from pipeline.config.sections import SplitConfig
 from pipeline.errors import StagingError
 from pipeline.model.catalog import Catalog, ShardSummary, build_catalog, total
 from pipeline.model.labels import class_names

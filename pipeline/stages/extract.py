@@ -5,7 +5,8 @@ from typing import Literal
 
 import msgspec
 
-from pipeline.config.export import ExportConfig, SplitConfig
+from pipeline.config.export import ExportConfig
+from pipeline.config.sections import SplitConfig
 from pipeline.config.split_file import SplitFile, split_of
 from pipeline.executors.base import Executor
 from pipeline.model.catalog import ShardSummary

@@ -20,8 +20,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from pipeline.config.export import ExportConfig, expand_variables
+from pipeline.config.export import ExportConfig
 from pipeline.config.split_file import SplitFile
+from pipeline.config.variables import expand_variables
 from pipeline.errors import ConfigError
 from pipeline.executors.memory import give_back_memory
 from pipeline.formats import BaseFormat, load_formats

@@ -24,7 +24,7 @@ from exporting import (
 )
 from exporting import write_config as write_config_to
 from pipeline.commands.retry_failed import retry_failed
-from pipeline.config.export import parse_config
+from pipeline.config.loading import parse_config
 from pipeline.errors import DestinationError, FailureLimitError
 from pipeline.sandbox import Fault, Sandbox, SandboxOptions
 from stores import environment_of

@@ -20,7 +20,7 @@ from pipeline.config.class_lock import (
     lock_of,
     save_lock,
 )
-from pipeline.config.export import parse_config
+from pipeline.config.loading import parse_config
 from pipeline.errors import ConfigError
 from pipeline.model.catalog import ShardSummary, build_catalog
 from pipeline.progress import Listener

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.export import ExportConfig, expand_variables, load_config, parse_config
+from pipeline.config.export import ExportConfig
+from pipeline.config.loading import load_config, parse_config
+from pipeline.config.variables import expand_variables
 from pipeline.errors import ConfigError
 from pipeline.formats import load_format
 from pipeline.synapse.listing.filters import check_filter

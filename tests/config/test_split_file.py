@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from exporting import digest, export, settings, summary
 from pipeline.commands.forecast import forecast
-from pipeline.config.export import SplitConfig, parse_config
+from pipeline.config.loading import parse_config
+from pipeline.config.sections import SplitConfig
 from pipeline.config.split_file import SplitFile, read_split_file, split_of
 from pipeline.errors import ConfigError, StagingError
 from pipeline.model.splits import UNASSIGNED, key_text, split_by_hash

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.export import parse_config
+from pipeline.config.loading import parse_config
 from pipeline.formats import load_format
 from pipeline.formats.testing import catalog_of, find_losses, join_samples, samples
 from tests.formats.write_docs import ROOT

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.commands.verify import tree_digest, verify
-from pipeline.config.export import parse_config
+from pipeline.config.loading import parse_config
 from pipeline.errors import FailureLimitError
 from pipeline.model.naming import MAX_LEAF_BYTES, fold
 from pipeline.run import run

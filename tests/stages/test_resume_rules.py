@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from exporting import command, digest, environment, export, settings, verify, write_config
-from pipeline.config.export import ClassConfig, ExportConfig, RunConfig, SplitConfig
+from pipeline.config.export import ExportConfig
+from pipeline.config.sections import ClassConfig, RunConfig, SplitConfig
 from pipeline.errors import DestinationError, ExportError
 from pipeline.sandbox import Fault, Sandbox, SandboxOptions
 from pipeline.storage import open_storage

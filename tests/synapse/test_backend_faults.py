@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from exporting import command, digest, environment, export, settings, storage, summary, undisturbed, write_config
-from pipeline.config.export import parse_config
+from pipeline.config.loading import parse_config
 from pipeline.errors import AccessRefused, FailureLimitError
 from pipeline.model.backoff import Backoff
 from pipeline.progress import Silence

@@ -12,7 +12,7 @@ from aiohttp import web
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.config.export import parse_config
+from pipeline.config.loading import parse_config
 from pipeline.errors import BackendError, ConfigError, RefusedHost, TransientError
 from pipeline.model.backoff import Backoff
 from pipeline.stages.workspace import Settings, Workspace
