@@ -1,16 +1,14 @@
-"""Shards as Ray tasks: on this machine, or on the cluster at ``run.address``. The only module that imports Ray."""
+"""Shards as Ray tasks: on this machine, or on the cluster at ``run.address``."""
 
-import logging
 import os
 import secrets
-import signal
-import tempfile
-import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.errors import ConfigError, ExportError, PreflightError
-from pipeline.executors.ray_tasks import Head, Tasks, described, knock
+
+if TYPE_CHECKING:
+    from pipeline.executors.ray_cluster import Connection
 
 # A Ray that we start ourselves listens on the loopback interface only, sends no statistics, and does not
 # hide devices from the tasks. Set before Ray is imported, because it reads some of them then.
@@ -20,8 +18,6 @@ _LOCAL_ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 _QUIET_ENVIRONMENT = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-_OBJECT_STORE_BYTES = 100 * 2**20
-_KNOCK_SECONDS = 5.0
 _MB = 10**6
 _DEFAULT_MEMORY_MB = 512
 
@@ -32,7 +28,8 @@ class RayExecutor:
     A task takes one CPU and ``memory_mb`` megabytes (10**6 bytes) of what Ray counts as a machine's memory, so that a
     machine with many CPUs and little memory is not given more work than it can hold; 0 counts CPUs only.
     ``address`` joins a running cluster (``auto`` or ``host:port``); without it ``RAY_ADDRESS`` is used, as in a
-    submitted job, and without that a private Ray is started on this machine and stopped by :meth:`close`.
+    submitted job, and without that a private Ray is started on this machine. A process can be in one cluster only: a
+    second executor, of a run in another thread, uses the cluster of the first, and the last one to close leaves it.
     An input that takes longer than ``shard_timeout`` seconds (0: no limit) is given up and tried again.
     Raises PreflightError when there is no cluster at the address, ConfigError when a task is too large for it.
     """
@@ -54,46 +51,19 @@ class RayExecutor:
             os.environ.update({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)})
         import ray  # noqa: PLC0415  after the environment is set, and only when Ray is asked for
 
+        from pipeline.executors import ray_cluster  # noqa: PLC0415  imports Ray
+
         self._ray: Any = ray  # its own annotations are partial
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._started = not ray.is_initialized()
-        if self._started:
-            self._start(address, workers)
+        self._connection: Connection | None = ray_cluster.connection
+        self._connection.join(address, workers)
         self._memory = memory_mb * _MB
         self._shard_timeout = shard_timeout
-        self._head = Head(ray)
+        self._head = ray_cluster.Head()
         try:
             self.workers = min(workers or 10**6, self._room(memory_mb))
         except ExportError:
             self.close()
             raise
-
-    def _start(self, address: str | None, workers: int | None) -> None:
-        quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
-        # Ray would take SIGTERM for itself, print a stack and exit with 15; who was listening before still does.
-        listening = signal.getsignal(signal.SIGTERM)
-        try:
-            if self._local:
-                # A private folder: Ray's session files hold no secrets of ours, but are nobody else's business.
-                self._folder = tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True)
-                self._ray.init(
-                    address="local",
-                    num_cpus=workers,  # without a number Ray counts, and knows the limits of a container
-                    include_dashboard=False,
-                    object_store_memory=_OBJECT_STORE_BYTES,
-                    _temp_dir=self._folder.name,
-                    **quiet,
-                )
-            else:
-                knock(str(address).removeprefix("ray://"), _KNOCK_SECONDS)
-                self._ray.init(address=address, **quiet)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            reason = " ".join(str(error).split())[:300]
-            place = "on this machine" if self._local else f"at {address}"
-            raise PreflightError(f"cannot start Ray {place}", reason) from error
-        finally:
-            if threading.current_thread() is threading.main_thread() and listening is not None:
-                signal.signal(signal.SIGTERM, listening)
 
     @property
     def description(self) -> str:
@@ -117,6 +87,8 @@ class RayExecutor:
         careful: S | None = None,
     ) -> Iterator[O]:
         """See :meth:`pipeline.executors.base.Executor.map`; results come as they are finished."""
+        from pipeline.executors.ray_tasks import Tasks  # noqa: PLC0415  imports Ray
+
         # Attempts are counted here and not by Ray, whose own number has no end for workers that run out of memory.
         remote = self._ray.remote(function).options(
             num_cpus=1,
@@ -126,7 +98,7 @@ class RayExecutor:
             name=function.__name__,
         )
         slots = min(self.workers, at_most or self.workers)
-        tasks: Tasks[S, I, O] = Tasks(self._ray, self._head, remote, (shared, careful), slots, self._shard_timeout)
+        tasks: Tasks[S, I, O] = Tasks(self._head, remote, (shared, careful), slots, self._shard_timeout)
         try:
             yield from tasks.results(inputs)
         except (SystemExit, KeyboardInterrupt):
@@ -137,7 +109,9 @@ class RayExecutor:
 
     def everywhere[S, O](self, function: Callable[[S, int], O], shared: S) -> Iterator[tuple[str, O | ExportError]]:
         """See :meth:`pipeline.executors.base.Executor.everywhere`; takes no CPU, so that busy machines answer too."""
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: PLC0415  see __init__
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: PLC0415  imports Ray
+
+        from pipeline.executors.ray_cluster import error_line  # noqa: PLC0415  imports Ray
 
         remote = self._ray.remote(function)
         asked = []
@@ -155,7 +129,7 @@ class RayExecutor:
                 last = [line for line in str(error).splitlines() if line.strip()][-1]
                 yield machine, PreflightError(f"cannot run this package: {last.strip()[:300]}")
             except self._ray.exceptions.RayError as error:
-                yield machine, PreflightError("a worker was lost", described(error))
+                yield machine, PreflightError("a worker was lost", error_line(error))
 
     def _machines(self) -> list[dict[str, Any]]:
         """The machines that may be given work; a head without CPUs is none of them."""
@@ -176,13 +150,10 @@ class RayExecutor:
         return room
 
     def close(self) -> None:
-        """Leave the cluster; stop it when it is ours."""
-        if self._started:
-            self._ray.shutdown()
-            self._started = False
-        if self._folder:
-            self._folder.cleanup()
-            self._folder = None
+        """Leave the cluster, unless another run of this process uses it; stop it if it is ours."""
+        if self._connection:
+            self._connection.leave()
+            self._connection = None
 
     def __enter__(self) -> Self:
         return self

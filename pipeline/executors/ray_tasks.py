@@ -1,49 +1,22 @@
 """Inputs as tasks of a Ray cluster: which are under way, which are tried again, and which are given up.
 
-Ray itself is handed in by :mod:`pipeline.executors.ray`, its only importer.
+Imports Ray, so :mod:`pipeline.executors.ray` imports this module only after it has set Ray's environment.
 """
 
 import contextlib
 import heapq
 import itertools
-import socket
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import ray
+
 from pipeline.errors import ExportError, TransientError
 from pipeline.executors.base import Trial
+from pipeline.executors.ray_cluster import Head, error_line
 
-HEAD_SECONDS = 30.0
-"""How long the head of a cluster may not answer. Shorter than Ray's own minute, after which it ends the process."""
 _LOOK_SECONDS = 1.0  # between two looks at deadlines and at the head
-_KNOCK_SECONDS = 2.0
-
-
-class Head:
-    """The head of the cluster that this process is connected to, and whether it is still there."""
-
-    def __init__(self, ray: Any) -> None:
-        self._address = str(ray.get_runtime_context().gcs_address)
-        self._silent_since: float | None = None
-
-    def check(self) -> None:
-        """Raise TransientError once nobody has listened there for ``HEAD_SECONDS``."""
-        try:
-            knock(self._address, _KNOCK_SECONDS)
-        except OSError as error:
-            now = time.monotonic()
-            self._silent_since = self._silent_since or now
-            if now - self._silent_since >= HEAD_SECONDS:
-                raise self.gone() from error
-        else:
-            self._silent_since = None
-
-    def gone(self) -> TransientError:
-        """The error that says so."""
-        return TransientError(
-            f"the Ray cluster at {self._address} is gone", "run the same command again, on any cluster, to continue"
-        )
 
 
 class Tasks[S, I, O]:
@@ -54,10 +27,8 @@ class Tasks[S, I, O]:
     from when it was handed to the cluster.
     """
 
-    def __init__(
-        self, ray: Any, head: Head, remote: Any, shared: tuple[S, S | None], slots: int, timeout: float
-    ) -> None:
-        self._ray, self._head, self._remote, self._shared = ray, head, remote, shared
+    def __init__(self, head: Head, remote: Any, shared: tuple[S, S | None], slots: int, timeout: float) -> None:
+        self._head, self._remote, self._shared = head, remote, shared
         self._references: dict[bool, Any] = {}
         self._slots = slots
         self._timeout = timeout
@@ -77,7 +48,7 @@ class Tasks[S, I, O]:
                     return
                 time.sleep(max(0.0, self._waiting[0][0] - time.monotonic()))
                 continue
-            done, _ = self._ray.wait([*self._running, *self._stuck], num_returns=1, timeout=_LOOK_SECONDS)
+            done, _ = ray.wait([*self._running, *self._stuck], num_returns=1, timeout=_LOOK_SECONDS)
             for task in done:
                 if task in self._stuck:
                     self._stuck.discard(task)
@@ -85,7 +56,7 @@ class Tasks[S, I, O]:
                 trial, _ = self._running.pop(task)
                 yield from self._finished(task, trial)
             if not done:
-                self._head.check()
+                self._head.check_alive()
             self._give_up_late_ones()
 
     def cancel(self) -> None:
@@ -94,8 +65,8 @@ class Tasks[S, I, O]:
             self._cancel(task)
 
     def _cancel(self, task: Any) -> None:
-        with contextlib.suppress(self._ray.exceptions.RayError):
-            self._ray.cancel(task, force=True)
+        with contextlib.suppress(ray.exceptions.RayError):
+            ray.cancel(task, force=True)
 
     def _submit(self, remaining: Iterator[I]) -> None:
         while len(self._running) < max(1, self._slots - len(self._stuck)):
@@ -112,17 +83,16 @@ class Tasks[S, I, O]:
     def _reference(self, *, careful: bool) -> Any:
         """What tasks share, put where all machines get it from once."""
         if careful not in self._references:
-            self._references[careful] = self._ray.put(self._shared[careful])
+            self._references[careful] = ray.put(self._shared[careful])
         return self._references[careful]
 
     def _again(self, trial: Trial[I], seconds: float = 0) -> None:
         heapq.heappush(self._waiting, (time.monotonic() + seconds, next(self._numbers), trial))
 
     def _finished(self, task: Any, trial: Trial[I]) -> Iterator[O]:
-        exceptions = self._ray.exceptions
         try:
-            yield self._ray.get(task)
-        except exceptions.RayTaskError as error:
+            yield ray.get(task)
+        except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, TransientError):
                 self._again(trial, trial.failed(error.cause))
             elif isinstance(error.cause, MemoryError):
@@ -132,10 +102,10 @@ class Tasks[S, I, O]:
                 raise error.cause from None
             else:
                 raise
-        except exceptions.LocalRayletDiedError as error:
-            raise self._head.gone() from error
-        except exceptions.RayError as error:
-            trial.lost(described(error))
+        except ray.exceptions.LocalRayletDiedError as error:
+            raise self._head.lost_error() from error
+        except ray.exceptions.RayError as error:
+            trial.lost(error_line(error))
             self._again(trial)
 
     def _give_up_late_ones(self) -> None:
@@ -149,15 +119,3 @@ class Tasks[S, I, O]:
                 self._stuck.add(task)
                 trial.lost(f"it took more than {self._timeout:g} seconds (run.shard_timeout)")
                 self._again(trial)
-
-
-def described(error: Exception) -> str:
-    """What an error of Ray says, in one line of a bounded length."""
-    return " ".join(str(error).split())[:300]
-
-
-def knock(address: str, seconds: float) -> None:
-    """Raise OSError when nothing listens at ``host:port``; Ray itself would try for minutes."""
-    host, _, port = address.rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=seconds).close()

@@ -362,7 +362,7 @@ def test_parameters_of_the_platform_are_not_expanded(head, plugin, sandbox):
 def test_publish_lists_a_complete_package(head, plugin):
     done = head.run("synapse", "plugin", "publish", "--path", plugin, "--dry-run", "--yes", cwd=plugin)
     assert done.returncode == 0, done.stdout
-    package = list((ROOT / "pipeline").rglob("*.py"))
+    package = [path for path in (ROOT / "pipeline").rglob("*") if path.suffix in (".py", ".typed")]
     own = ["config.yaml", "README.md", "requirements.txt", "plugin/__init__.py", "plugin/export.py"]
     assert all((plugin / name).is_file() for name in own)
     assert f"Total: {len(package) + len(own)} files" in done.stdout

@@ -8,16 +8,20 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
 from exporting import ROOT, command, digest, environment, export, settings, undisturbed, write_config
+from pipeline import parse_config, run
 from pipeline.commands.verify import verify
 from pipeline.sandbox import Sandbox, SandboxOptions
 from pipeline.storage import open_storage
+from stores import environment_of
 
 pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
 
@@ -176,3 +180,31 @@ def test_a_running_cluster_is_joined_and_left_running(sandbox, golden, tmp_path,
         done = command("run", config, "--set", f"path={tmp_path / name}", env=environment(sandbox, **more))
         assert done.returncode == 0, done.stderr
         assert digest(tmp_path / name) == golden
+
+
+def test_two_threads_export_with_ray_at_once(sandbox, golden, tmp_path):
+    """They share the connection of the process: the end of the first does not end the second."""
+    values = [
+        settings(
+            sandbox, tmp_path / name, max_failures="100%", run={"executor": "ray", "workers": 2, "shard_size": size}
+        )
+        for name, size in (("short", 60), ("long", 5))
+    ]
+    configs = [parse_config(yaml.safe_dump(value)) for value in values]
+    trouble = []
+
+    def work(config):
+        try:
+            run(config)
+        except BaseException as error:
+            trouble.append(error)
+            raise
+
+    with environment_of(sandbox.environment()):
+        threads = [threading.Thread(target=work, args=(config,)) for config in configs]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(200)
+    assert trouble == []
+    assert [digest(tmp_path / name) for name in ("short", "long")] == [golden, golden]

@@ -291,7 +291,7 @@ def test_losses_have_an_end():
 def test_a_cluster_that_dies_ends_the_run_with_one_line_and_another_one_continues_it(sandbox, golden, victim, tmp_path):
     config = trouble(sandbox, tmp_path, victim, "pass", 0, run={"memory_mb": 0})
     soon = (
-        "import sys, pipeline.executors.ray_tasks as t; t.HEAD_SECONDS = 3.0; "
+        "import sys, pipeline.executors.ray_cluster as t; t.HEAD_SECONDS = 3.0; "
         "from pipeline.cli import main; sys.exit(main())"
     )
     with raylets(2, tmp_path, **sandbox.environment()) as address:
