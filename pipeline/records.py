@@ -108,20 +108,30 @@ class File(msgspec.Struct, frozen=True, array_like=True, gc=False):
     checksum: str = ""
 
 
+class Record(_Frozen, frozen=True):
+    """A record of the platform: what all its samples share. Its samples are not in it, because they go on one by one.
+
+    ``id`` is its unique key (``id``; ``pgh_id`` for ground truth), ``category`` its ground truth category. ``group`` is
+    the value of ``split.key`` (``""`` when that is the record itself): records that share it are in the same split.
+    ``payload`` (the document, compact JSON) and ``files`` (JSON object of file infos without URLs) are empty unless a
+    format asks for them (``Format.needs_payload``).
+    """
+
+    id: int
+    category: str = ""
+    group: str = ""
+    payload: bytes = b""
+    files: bytes = b""
+
+
 class Sample(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One media of a record with its annotations: what formats see.
 
-    ``record_id`` is the record's unique key (``id``; ``pgh_id`` for ground truth) and ``ordinal`` counts the samples
-    of a record from 0, so ``(record_id, ordinal)`` identifies a sample. ``media`` is the document's key (``image_1``),
+    ``record_id`` is the id of its :class:`Record` and ``ordinal`` counts the samples of a record from 0, so
+    ``(record_id, ordinal)`` identifies a sample. ``media`` is the document's key (``image_1``),
     ``kind`` its type (``image``, ``video`` … or ``document`` for a record whose payload is no DM document).
     ``width`` and ``height`` are pixels, None for anything but images and for images whose size nobody knows.
-    ``file`` is None when the API lists no file for the media. ``category`` is the ground truth category.
-
-    ``group`` is the value of ``split.key`` (``""`` when that is the record itself): samples that share it are in the
-    same split.
-
-    ``payload`` (the document, compact JSON) and ``files`` (JSON object of file infos without URLs) are set on the
-    first sample of a record, and only when a format asks for them (``Format.needs_payload``).
+    ``file`` is None when the API lists no file for the media.
     """
 
     record_id: int
@@ -132,10 +142,6 @@ class Sample(msgspec.Struct, frozen=True, array_like=True, gc=False):
     height: int | None
     file: File | None
     annotations: tuple[Annotation, ...]
-    category: str = ""
-    payload: bytes = b""
-    files: bytes = b""
-    group: str = ""
 
     @property
     def has_image(self) -> bool:
@@ -151,7 +157,7 @@ class Original(msgspec.Struct, frozen=True, gc=False):
 
 
 class NumberedSample(msgspec.Struct, frozen=True, gc=False):
-    """A sample with everything the catalog decided for it.
+    """A sample with its record and everything the catalog decided for it.
 
     ``image_id`` and ``annotation_id`` count from 1 over the whole export, all splits; annotation ``i`` of the sample
     has id ``annotation_id + i``. ``stem`` is unique over the export, also on case-blind disks, and ``file_name`` is
@@ -160,6 +166,7 @@ class NumberedSample(msgspec.Struct, frozen=True, gc=False):
     ``original`` is the copy at :attr:`original_path`, None when originals are not copied.
     """
 
+    record: Record
     sample: Sample
     image_id: int
     annotation_id: int

@@ -41,15 +41,15 @@ def sample_records(workspace: Workspace, project: Project) -> Sampled:
         select_and_count(record, config, split_file, ledger, summary)
         for record in workspace.source.extract(shard, needs_payload=workspace.needs_payload)
     ]
-    samples = [sample for record in records for sample in record.samples]
+    samples = [(one.record, sample, str(one.record.id)) for one in records for sample in one.samples]
     # Most keys of a file of splits are of other records than these.
     catalog = catalog_of(config, msgspec.structs.replace(given, split_keys=0), summary)
     # The real formats over the real samples, into memory: the losses are those of the run, not a table's.
     output = ShardWriter(open_storage("memory://forecast"), workspace.formats, catalog, ledger)
     item = RenderInput(Shard(0, shard.count, b""), Offset(), {})
-    for sample in number_samples([(sample, str(sample.record_id)) for sample in samples], item, config, split_file):
-        output.add(sample, None)
-    originals = (sample.file.size or 0 for sample in samples if sample.file) if config.save_original_file else ()
+    for numbered in number_samples(samples, item, config, split_file):
+        output.add(numbered, None)
+    originals = (sample.file.size or 0 for _, sample, _ in samples if sample.file) if config.save_original_file else ()
     return Sampled(shard, records, catalog, output, ledger.bytes, sum(originals))
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pipeline.config.sections import SplitConfig
 from pipeline.errors import ConfigError
 from pipeline.model.splits import SPLIT_NAME, UNASSIGNED, key_text, split_by_category, split_by_hash
-from pipeline.records import Sample
+from pipeline.records import Record
 
 _SPLIT = re.compile(SPLIT_NAME)
 _RECORD_ID = re.compile(r"[0-9]{1,19}")
@@ -80,18 +80,18 @@ class SplitFile:
         return cls(header.names, keys, np.frombuffer(columns, dtype=np.uint8, offset=8 * header.keys))
 
 
-def split_of(sample: Sample, split: SplitConfig, listed: SplitFile | None = None) -> str:
-    """The split of a sample, from the sample alone; all samples of a record are in one split.
+def split_of(record: Record, split: SplitConfig, listed: SplitFile | None = None) -> str:
+    """Return the split of a record, from the record alone.
 
     ``listed`` is the file for ``by: file``. A record without a group is split by its id, and by no file.
     """
     if split.by == "category":
-        return split_by_category(sample.category)
+        return split_by_category(record.category)
     if split.by == "hash":
-        return split_by_hash(sample.group or str(sample.record_id), split.ratios)
+        return split_by_hash(record.group or str(record.id), split.ratios)
     if split.by == "file":
         assert listed is not None
-        key = sample.group if split.groups else str(sample.record_id)
+        key = record.group if split.groups else str(record.id)
         return (listed.find(key) if key else None) or UNASSIGNED
     return "train"
 

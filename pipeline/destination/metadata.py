@@ -79,7 +79,7 @@ def record_line(sample: NumberedSample, copied: Copied | None) -> bytes:
         (
             source.record_id,
             source.media,
-            source.category,
+            sample.record.category,
             sample.split,
             source.file.name if source.file else "",
             copied.path if copied else sample.stem,

@@ -93,7 +93,7 @@ def describe_media(sample: NumberedSample) -> MediaColumns:
         file_name,
         source.width or None,
         source.height or None,
-        source.category or None,
+        sample.record.category or None,
     )
 
 

@@ -78,7 +78,7 @@ class Format(Protocol):
 
     @property
     def needs_payload(self) -> bool:
-        """Whether ``sample.payload`` and ``sample.files`` must be staged (costs staging space)."""
+        """Whether ``record.payload`` and ``record.files`` must be staged (costs staging space)."""
 
     def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:
         """Return the bytes and the losses of one sample: a pure function, called once per sample, in any process.
@@ -109,7 +109,7 @@ class BaseFormat(ABC):
 
     @property
     def needs_payload(self) -> bool:
-        """Whether ``sample.payload`` and ``sample.files`` must be staged (costs staging space)."""
+        """Whether ``record.payload`` and ``record.files`` must be staged (costs staging space)."""
         return False
 
     @property

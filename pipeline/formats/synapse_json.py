@@ -15,7 +15,7 @@ class SynapseJson(BaseFormat):
     """``json/<stem>.json`` per record: ``{"data": <document>, "files": <file infos without URLs>, "id": <record>}``.
 
     It holds every annotation of every media of the record, those of dropped classes too, so it never reports a loss.
-    The file is named after the record's first sample, which carries the document; the other samples add no file.
+    The file is named after the record's first sample; the other samples add no file.
     """
 
     name: ClassVar[str] = "synapse_json"
@@ -27,14 +27,10 @@ class SynapseJson(BaseFormat):
 
     def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:  # noqa: ARG002  # as above
         """Return the record's file; the document is put in as bytes and never decoded."""
-        source = sample.sample
-        if source.ordinal:
+        if sample.sample.ordinal:
             return ()
-        document = b'{"data":%b,"files":%b,"id":%d}\n' % (
-            source.payload or b"null",
-            source.files or b"{}",
-            source.record_id,
-        )
+        record = sample.record
+        document = b'{"data":%b,"files":%b,"id":%d}\n' % (record.payload or b"null", record.files or b"{}", record.id)
         return (Entry(f"json/{sample.stem}.json", document),)
 
     def support(self) -> Mapping[Kind, Support]:

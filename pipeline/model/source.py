@@ -4,7 +4,7 @@ import msgspec
 
 from pipeline.images.files import Header
 from pipeline.reasons import Reason
-from pipeline.records import Failure, Sample
+from pipeline.records import Failure, Record, Sample
 
 
 class Project(msgspec.Struct, frozen=True):
@@ -24,14 +24,15 @@ class Project(msgspec.Struct, frozen=True):
 class ExtractedRecord(msgspec.Struct, frozen=True):
     """What became of one planned record.
 
-    ``seen`` counts the annotations in its document, readable or not; ``bytes`` is the size of the document.
+    ``samples`` is empty for a record that gives none; then ``failures`` says why. ``seen`` counts the annotations in
+    its document, readable or not; ``bytes`` is the size of the document.
     """
 
-    record_id: int
-    samples: tuple[Sample, ...]
-    failures: tuple[Failure, ...]
-    seen: int
-    bytes: int
+    record: Record
+    samples: tuple[Sample, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    seen: int = 0
+    bytes: int = 0
 
 
 class Wanted(msgspec.Struct, frozen=True):

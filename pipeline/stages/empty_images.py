@@ -11,8 +11,8 @@ from pipeline.records import Annotation, Failure, Sample
 def drop_empty_images(record: ExtractedRecord, names: ClassNames) -> ExtractedRecord:
     """The record without the images that have no annotation of a class that the user keeps.
 
-    The remaining samples are numbered from 0 again, and the first of them carries the document. An image that is left
-    out is reported as skipped, and so is each annotation on it. Only images can be empty.
+    The remaining samples are numbered from 0 again. An image that is left out is reported as skipped, and so is each
+    annotation on it. Only images can be empty.
     """
     kept = [sample for sample in record.samples if not _is_empty(sample, names)]
     if len(kept) == len(record.samples):
@@ -22,13 +22,10 @@ def drop_empty_images(record: ExtractedRecord, names: ClassNames) -> ExtractedRe
         if _is_empty(sample, names):
             problem = "labelled, and nothing is there"
             images.append(
-                Failure(record.record_id, Reason.EMPTY_IMAGE, problem, sample.media, outcome="skipped", of="media")
+                Failure(sample.record_id, Reason.EMPTY_IMAGE, problem, sample.media, outcome="skipped", of="media")
             )
             annotations += [_skipped(sample, annotation) for annotation in sample.annotations]
-    first = record.samples[0]
     samples = [msgspec.structs.replace(sample, ordinal=ordinal) for ordinal, sample in enumerate(kept)]
-    if samples:
-        samples[0] = msgspec.structs.replace(samples[0], payload=first.payload, files=first.files)
     # The images come first: a record without any samples left is counted under the first reason.
     failures = (*images, *record.failures, *annotations)
     return msgspec.structs.replace(record, samples=tuple(samples), failures=failures)

@@ -1,7 +1,7 @@
 """Extract: fetch a shard's records, turn them into samples, stage them. Shards are extracted in parallel."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -17,17 +17,25 @@ from pipeline.model.shards import Shard, unpack_keys
 from pipeline.model.source import ExtractedRecord
 from pipeline.progress import Reporter
 from pipeline.reasons import Reason
-from pipeline.records import Failure, Point, Sample
+from pipeline.records import Failure, Point, Record, Sample
 from pipeline.stages.empty_images import drop_empty_images
 from pipeline.stages.one_by_one import extract_one_by_one
 from pipeline.stages.workspace import Settings, TaskContext, Workspace, open_workspace
 from pipeline.staging.markers import ExtractMarker, Plan
-from pipeline.staging.samples import StagedSample, encode_sample
+from pipeline.staging.samples import StagedSample, encode
 from pipeline.staging.spool import Spool
 from pipeline.storage import Extent
 
-type SpooledSample = tuple[StagedSample, Extent]
-"""A sample as it is staged, and where its bytes are in the spool."""
+
+class SpooledSample(NamedTuple):
+    """A sample to stage: its row without bytes, and where the bytes of its record and of the sample are in the spool.
+
+    ``record`` is None except for the first sample of a record.
+    """
+
+    row: StagedSample
+    record: Extent | None
+    sample: Extent
 
 
 class ShardResult(msgspec.Struct, frozen=True):
@@ -76,12 +84,12 @@ def extract_shard(context: TaskContext, shard: Shard) -> ShardResult:
 
     def finish(record: ExtractedRecord) -> tuple[list[SpooledSample], tuple[Failure, ...]]:
         record = select_and_count(record, config, workspace.split_file, ledger_for(record, sound, failed), summary)
-        return [spool_sample(sample, config.naming, spool) for sample in record.samples], record.failures
+        return spool_record(record, config.naming, spool), record.failures
 
     summary.listed = count_listed(shard, config.split, workspace.split_file)
     with Spool() as spool:
         records = extract_all(workspace, shard, finish, careful=context.careful)
-        samples = (aside for asides, _ in records for aside in asides)
+        samples = (sample for spooled, _ in records for sample in spooled)
         sha256 = workspace.staging.write_samples(shard.index, unspool(samples, spool))
     failures = [failure for _, own in records for failure in own]
     ledger = merge_ledgers((sound, failed))
@@ -112,7 +120,7 @@ def select_and_count(
     if config.empty == "drop":
         record = drop_empty_images(record, class_names(config.classes.rename, config.classes.drop))
     account(record, ledger)
-    summarise(record.samples, config.split, listed, summary)
+    summarise(record.record, record.samples, config.split, listed, summary)
     return record
 
 
@@ -124,7 +132,7 @@ def account(record: ExtractedRecord, ledger: Ledger) -> None:
         ledger.records.written += 1
     else:
         failed = [failure for failure in record.failures if failure.outcome == "failed"]
-        whole = (failed or list(record.failures) or [Failure(record.record_id, Reason.UNSUPPORTED_DOCUMENT)])[0]
+        whole = (failed or list(record.failures) or [Failure(record.record.id, Reason.UNSUPPORTED_DOCUMENT)])[0]
         (ledger.records.fail if failed else ledger.records.skip)(whole.reason)
     ledger.annotations.seen += record.seen
     ledger.annotations.written += sum(len(sample.annotations) for sample in record.samples)
@@ -138,15 +146,17 @@ def failed_records(failures: Iterable[Failure]) -> set[int]:
     return {failure.record_id for failure in failures if failure.outcome == "failed"}
 
 
-def summarise(samples: Sequence[Sample], split: SplitConfig, listed: SplitFile | None, summary: ShardSummary) -> None:
+def summarise(
+    record: Record, samples: Sequence[Sample], split: SplitConfig, listed: SplitFile | None, summary: ShardSummary
+) -> None:
     """Add what the samples of a record contribute to the catalog to ``summary``."""
     labels, splits, points = summary.labels, summary.splits, summary.points
     summary.samples += len(samples)
-    if samples and split.groups and not samples[0].group:
+    if samples and split.groups and not record.group:
         summary.ungrouped += 1
     for sample in samples:
         if sample.has_image:
-            name = split_of(sample, split, listed)
+            name = split_of(record, split, listed)
             splits[name] = splits.get(name, 0) + 1
         summary.annotations += len(sample.annotations)
         for annotation in sample.annotations:
@@ -156,20 +166,24 @@ def summarise(samples: Sequence[Sample], split: SplitConfig, listed: SplitFile |
                     points[annotation.label] = points.get(annotation.label, 0) + 1
 
 
-def spool_sample(sample: Sample, naming: Literal["original", "id"], spool: Spool) -> SpooledSample:
-    """Encode a sample, put its bytes into ``spool``, and return the row to stage with the stem that the sample asks
-    for.
+def spool_record(record: ExtractedRecord, naming: Literal["original", "id"], spool: Spool) -> list[SpooledSample]:
+    """Encode a record and its samples into ``spool``, and return the rows to stage.
 
-    Samples are encoded as they come, because bytes take a fraction of the memory of objects.
+    They are encoded as they come, because bytes take a fraction of the memory of objects.
     """
-    stem, _ = proposed_stem_and_suffix(sample, naming)
-    place = spool.put(encode_sample(sample))
-    return StagedSample(sample.record_id, sample.ordinal, stem, fold_hash(stem), b""), place
+    rows: list[SpooledSample] = []
+    shared = spool.put(encode(record.record)) if record.samples else None
+    for sample in record.samples:
+        stem, _ = proposed_stem_and_suffix(sample, naming)
+        row = StagedSample(sample.record_id, sample.ordinal, stem, fold_hash(stem), b"", b"")
+        rows.append(SpooledSample(row, None if rows else shared, spool.put(encode(sample))))
+    return rows
 
 
-def unspool(asides: Iterable[SpooledSample], spool: Spool) -> Iterator[StagedSample]:
-    """The rows to stage, each with its bytes when its turn comes."""
-    return (sample._replace(encoded=spool.get(place)) for sample, place in asides)
+def unspool(spooled: Iterable[SpooledSample], spool: Spool) -> Iterator[StagedSample]:
+    """Return the rows to stage, each with its bytes when its turn comes."""
+    for row, record, sample in spooled:
+        yield row._replace(record=spool.get(record) if record else b"", sample=spool.get(sample))
 
 
 def extract_all[T](

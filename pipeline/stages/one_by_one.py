@@ -15,7 +15,7 @@ from pipeline.errors import ExportError
 from pipeline.model.shards import Shard, pack_keys, unpack_keys
 from pipeline.model.source import Copied, ExtractedRecord
 from pipeline.reasons import Reason
-from pipeline.records import Failure, NumberedSample
+from pipeline.records import Failure, NumberedSample, Record
 from pipeline.stages.workspace import Workspace
 from pipeline.staging.area import Staging
 
@@ -78,7 +78,7 @@ def extract_one_by_one[T](workspace: Workspace, shard: Shard, finish: Callable[[
     found: list[T] = []
     for position, key in enumerate(unpack_keys(shard.keys).tolist()):
         if failure := log.failure(key):
-            found.append(finish(ExtractedRecord(key, (), (failure,), 0, 0)))
+            found.append(finish(ExtractedRecord(Record(key), failures=(failure,))))
             continue
         models = pack_keys(unpack_keys(shard.models)[[position]]) if shard.models else b""
         # ``count`` stays that of the shard: the listing from its first cursor is read until the key is found.

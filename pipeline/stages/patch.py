@@ -8,7 +8,7 @@ The published export stays as it is until a record came out differently. Once th
 run that continues the export installs what was fetched, and removes what is no longer listed before the new verdict.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from heapq import merge
 from itertools import batched, groupby, pairwise
 
@@ -21,14 +21,14 @@ from pipeline.model.catalog import ShardSummary
 from pipeline.model.ledger import Ledger, merge_ledgers
 from pipeline.model.shards import Shard, pack_keys, unpack_keys
 from pipeline.model.source import ExtractedRecord
-from pipeline.records import Failure, Sample
+from pipeline.records import Failure
 from pipeline.stages.extract import (
     ShardResult,
     SpooledSample,
     failed_records,
     ledger_for,
     select_and_count,
-    spool_sample,
+    spool_record,
     summarise,
     unspool,
 )
@@ -108,7 +108,7 @@ def fetch_failed(context: TaskContext, shard: Shard) -> ShardResult:
     def finish(record: ExtractedRecord) -> tuple[list[SpooledSample], tuple[Failure, ...]]:
         books = ledger_for(record, mended, failed)
         record = select_and_count(record, config, workspace.split_file, books, ShardSummary())
-        return [spool_sample(sample, config.naming, spool) for sample in record.samples], record.failures
+        return spool_record(record, config.naming, spool), record.failures
 
     patched = patch_staging(staging)
     with Spool() as spool:
@@ -116,7 +116,7 @@ def fetch_failed(context: TaskContext, shard: Shard) -> ShardResult:
             for samples, own in workspace.source.extract_each(part, finish, needs_payload=workspace.needs_payload):
                 fresh += samples
                 failures += own
-        fresh.sort(key=lambda aside: _position(aside[0]))
+        fresh.sort(key=lambda spooled: _position(spooled.row))
         sha256 = patched.write_samples(shard.index, merge(kept, unspool(fresh, spool), key=_position))
     sound = merge_ledgers((marker.sound, mended))
     failures.sort(key=lambda failure: failure.record_id)
@@ -131,19 +131,15 @@ def fetch_failed(context: TaskContext, shard: Shard) -> ShardResult:
         sound=sound,
         failures=tuple(failures),
     )
-    for samples_of_record in _by_record(sample for sample, _ in patched.read_samples(outcome)):
-        summarise(samples_of_record, config.split, workspace.split_file, outcome.summary)
+    for _, staged in groupby(patched.read_samples(outcome), key=lambda row: row[0].id):
+        rows = list(staged)
+        summarise(rows[0][0], [sample for _, sample, _ in rows], config.split, workspace.split_file, outcome.summary)
     patched.write_extract_marker(outcome)
     return ShardResult(len(wanted), mended.bytes + failed.bytes, ledger.failed_records)
 
 
 def _position(row: StagedSample) -> tuple[int, int]:
     return row.record_id, row.ordinal
-
-
-def _by_record(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
-    for _, group in groupby(samples, key=lambda sample: sample.record_id):
-        yield list(group)
 
 
 def record_patch(staging: Staging, fetched: Sequence[int], rewritten: Sequence[int]) -> None:

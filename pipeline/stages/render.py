@@ -22,7 +22,7 @@ from pipeline.model.naming import proposed_stem_and_suffix
 from pipeline.model.shards import Shard
 from pipeline.model.source import Copied, Wanted
 from pipeline.progress import Reporter
-from pipeline.records import Failure, NumberedSample, Sample
+from pipeline.records import Failure, NumberedSample, Record, Sample
 from pipeline.stages.extract import ShardResult, extract_shard, failed_records
 from pipeline.stages.kept_originals import find_copies, keep_copies
 from pipeline.stages.one_by_one import AttemptLog, render_one_by_one
@@ -178,19 +178,20 @@ def _staged_samples(
 
 
 def number_samples(
-    samples: Iterable[tuple[Sample, str]], item: RenderInput, config: ExportConfig, split_file: SplitFile | None
+    samples: Iterable[tuple[Record, Sample, str]], item: RenderInput, config: ExportConfig, split_file: SplitFile | None
 ) -> Iterator[NumberedSample]:
     """Give the samples of a shard their ids, splits and final names."""
     annotation_id = item.before.annotations + 1
     images = dict(item.before.images)
-    for image_id, (sample, own_stem) in enumerate(samples, start=item.before.samples + 1):
+    for image_id, (record, sample, own_stem) in enumerate(samples, start=item.before.samples + 1):
         stem = item.stems.get(f"{sample.record_id}/{sample.ordinal}", own_stem)
         suffix = proposed_stem_and_suffix(sample, config.naming)[1]
-        split = split_of(sample, config.split, split_file)
+        split = split_of(record, config.split, split_file)
         position = images.get(split, 0)
         if sample.has_image:
             images[split] = position + 1
         yield NumberedSample(
+            record=record,
             sample=sample,
             image_id=image_id,
             annotation_id=annotation_id,

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.records import Sample
+from pipeline.records import Record, Sample
 from pipeline.storage import Storage
 
 # Arrow's own pools keep what was freed, for the next time; workers of other shards need it more.
@@ -24,6 +24,7 @@ _SCHEMA = pa.schema(
         ("ordinal", pa.int32()),
         ("stem", pa.string()),
         ("stem_hash", pa.uint64()),
+        ("record", pa.binary()),
         ("sample", pa.binary()),
     ]
 )
@@ -31,22 +32,28 @@ _SCHEMA = pa.schema(
 _PARQUET: dict[str, Any] = {"compression": "lz4", "use_dictionary": False, "write_statistics": False}
 _GROUP_BYTES = 16 * 2**20  # of samples in a row group: what is in memory at a time, besides the largest sample
 _LARGE = 32 * 2**20  # bytes of a staged shard that are not read into memory whole
-encode_sample = msgspec.msgpack.Encoder().encode
+encode = msgspec.msgpack.Encoder().encode
+"""Return a record or a sample as it is staged."""
+_decode_record = msgspec.msgpack.Decoder(Record).decode
 _decode_sample = msgspec.msgpack.Decoder(Sample).decode
 
 
 class StagedSample(NamedTuple):
-    """One row of a staged shard: the sample as bytes, the stem it asks for, and the hash of that stem, folded."""
+    """One row of a staged shard: a sample, the stem that it asks for, and the hash of that stem, folded.
+
+    ``record`` and ``sample`` are encoded; ``record`` is empty except for the first sample of a record.
+    """
 
     record_id: int
     ordinal: int
     stem: str
     stem_hash: int
-    encoded: bytes
+    record: bytes
+    sample: bytes
 
 
 class SampleFile:
-    """The staged samples of a shard; iterated, each with the stem it asks for.
+    """The staged samples of a shard; iterated, each with its record and the stem that it asks for.
 
     In memory are those of one row group, undecoded, and the one whose turn it is; of a file of more than ``_LARGE``
     bytes not even the bytes, which are in a file without a name in the temporary folder.
@@ -58,18 +65,21 @@ class SampleFile:
 
     @property
     def size(self) -> int:
-        """Bytes of all encoded samples."""
+        """Bytes of all encoded records and samples."""
         footer = self._file.metadata
-        column = _SCHEMA.get_field_index("sample")
-        groups = range(footer.num_row_groups)
-        return sum(footer.row_group(number).column(column).total_uncompressed_size for number in groups)
+        columns = [_SCHEMA.get_field_index(name) for name in ("record", "sample")]
+        groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+        return sum(group.column(column).total_uncompressed_size for group in groups for column in columns)
 
-    def __iter__(self) -> Iterator[tuple[Sample, str]]:
-        for group in self._groups(["stem", "sample"]):
-            encoded = None
-            for encoded, stem in zip(group["sample"], group["stem"].to_pylist(), strict=True):
-                yield _decode_sample(encoded.as_buffer()), stem
-            del group, encoded  # before the next group is there
+    def __iter__(self) -> Iterator[tuple[Record, Sample, str]]:
+        record = Record(0)  # the first row has one
+        for group in self._groups(["stem", "record", "sample"]):
+            shared = encoded = None
+            for shared, encoded, stem in zip(group["record"], group["sample"], group["stem"].to_pylist(), strict=True):
+                if data := shared.as_buffer():
+                    record = _decode_record(data)
+                yield record, _decode_sample(encoded.as_buffer()), stem
+            del group, shared, encoded  # before the next group is there
 
     def rows(self) -> Iterator[StagedSample]:
         """The samples as they are staged, undecoded."""
@@ -147,7 +157,7 @@ def _tables(samples: Iterable[StagedSample]) -> Iterator[pa.Table]:
     size = 0
     for sample in samples:
         group.append(sample)
-        size += len(sample.encoded)
+        size += len(sample.record) + len(sample.sample)
         if size >= _GROUP_BYTES:
             ready, group, size = [_table(group)], [], 0
             del sample
@@ -157,13 +167,14 @@ def _tables(samples: Iterable[StagedSample]) -> Iterator[pa.Table]:
 
 
 def _table(samples: Sequence[StagedSample]) -> pa.Table:
-    record_ids, ordinals, stems, hashes, encoded = zip(*samples, strict=True) if samples else ((),) * 5
+    record_ids, ordinals, stems, hashes, records, encoded = zip(*samples, strict=True) if samples else ((),) * 6
     return pa.table(
         [
             pa.array(record_ids, pa.int64()),
             pa.array(ordinals, pa.int32()),
             pa.array(stems, pa.string()),
             pa.array(np.asarray(hashes, dtype=np.uint64)),
+            pa.array(records, pa.binary()),
             pa.array(encoded, pa.binary()),
         ],
         schema=_SCHEMA,

@@ -20,7 +20,7 @@ from pipeline.images.size import find_image_size
 from pipeline.model.shards import Shard, unpack_keys
 from pipeline.model.source import ExtractedRecord
 from pipeline.reasons import Reason
-from pipeline.records import Failure, Sample
+from pipeline.records import Failure, Record, Sample
 from pipeline.synapse.documents.parsing import parse_document
 from pipeline.synapse.documents.payloads import checked, compact
 from pipeline.synapse.documents.samples import build_samples, with_size
@@ -145,20 +145,21 @@ class Extractor[T]:
         originals = originals_of(row, self._listing.target)
         document = parse_document(data)
         category = row.category if isinstance(row.category, str) and row.pgh_id is not None else ""
-        samples, failures = build_samples(key, document, [original.file for original in originals], category=category)
+        samples, failures = build_samples(key, document, [original.file for original in originals])
         if document.kind == "null":
             failures.append(Failure(key, Reason.NULL_DATA_DETECTED, "it was never labelled", outcome="skipped"))
-        if samples and (group := split_value(self._split_key, row, data, originals)):
-            samples = [msgspec.structs.replace(sample, group=group) for sample in samples]
-        if samples and self._needs_payload:
-            samples[0] = msgspec.structs.replace(
-                samples[0], payload=compact(unwrapped(data)), files=files_json(row, self._listing.target)
-            )
-        record = ExtractedRecord(key, tuple(samples), tuple(failures), document.seen, len(data))
+        record = Record(
+            key,
+            category,
+            group=split_value(self._split_key, row, data, originals) if samples else "",
+            payload=compact(unwrapped(data)) if samples and self._needs_payload else b"",
+            files=files_json(row, self._listing.target) if samples and self._needs_payload else b"",
+        )
+        extracted = ExtractedRecord(record, tuple(samples), tuple(failures), document.seen, len(data))
         unsized = [s for s in samples if s.kind == "image" and s.file is not None and not (s.width and s.height)]
         if unsized:
-            return [self._measure(batch, row, record, unsized)]
-        self._keep(record)
+            return [self._measure(batch, row, extracted, unsized)]
+        self._keep(extracted)
         return []
 
     async def _fetch_document(self, batch: Batch, row: Row, wrapper: Wrapper) -> None:
@@ -246,10 +247,10 @@ class Extractor[T]:
             self._fail(key, Failure(key, Reason.PAYLOAD_UNAVAILABLE, without_address(error), transient=transient))
 
     def _fail(self, key: int, failure: Failure) -> None:
-        self._keep(ExtractedRecord(key, (), (failure,), 0, 0))
+        self._keep(ExtractedRecord(Record(key), failures=(failure,)))
 
     def _keep(self, record: ExtractedRecord) -> None:
-        self._found[record.record_id] = self._finish(record)
+        self._found[record.record.id] = self._finish(record)
 
 
 class _HopelessError(Exception):

@@ -14,7 +14,7 @@ from pipeline.config.sections import SplitConfig
 from pipeline.config.split_file import SplitFile, read_split_file, split_of
 from pipeline.errors import ConfigError, StagingError
 from pipeline.model.splits import UNASSIGNED, key_text, split_by_hash
-from pipeline.records import Sample
+from pipeline.records import Record
 from pipeline.run import run
 from pipeline.sandbox import Sandbox, SandboxOptions
 from pipeline.storage import open_storage
@@ -24,10 +24,6 @@ BY_UNIT = SplitConfig(by="file", file="splits.csv", key="data_unit")
 BY_PATH = SplitConfig(by="file", file="splits.csv", key="document.extra.scene")
 words = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1).map(key_text).filter(len)
 names = st.sampled_from(["train", "val", "test", "extra-1"])
-
-
-def sample(record_id, ordinal=0, group=""):
-    return Sample(record_id, ordinal, "image_1", "image", 10, 10, None, (), group=group)
 
 
 def records(path):
@@ -46,17 +42,17 @@ def read(text, split=BY_RECORD):
 def test_a_group_is_in_one_split_whatever_else_is_exported(members, order):
     """The split follows from the group alone: neither from the record nor from the order."""
     split = SplitConfig(by="hash", key="data_unit.meta.video", ratios={"train": 0.5, "val": 0.5})
-    found = {group: split_of(sample(record_id, group=group), split) for record_id, group in members}
+    found = {group: split_of(Record(record_id, group=group), split) for record_id, group in members}
     order.shuffle(members)
     for record_id, group in members:
-        assert split_of(sample(record_id, ordinal=3, group=group), split) == found[group]
+        assert split_of(Record(record_id, group=group), split) == found[group]
         assert found[group] == split_by_hash(group, split.ratios)
 
 
 @given(st.integers(1, 10**9))
 def test_a_record_without_a_group_is_split_as_without_a_key(record_id):
     grouped = SplitConfig(by="hash", key="data_unit")
-    assert split_of(sample(record_id), grouped) == split_of(sample(record_id), SplitConfig(by="hash"))
+    assert split_of(Record(record_id), grouped) == split_of(Record(record_id), SplitConfig(by="hash"))
 
 
 @given(st.dictionaries(words, names, min_size=1, max_size=40), st.randoms())
@@ -69,7 +65,7 @@ def test_a_file_in_any_order_says_the_same(wanted, order):
     again = SplitFile.decode(found.encode())
     for key, split in wanted.items():
         assert found.find(key) == again.find(key) == split
-        assert split_of(sample(1, group=key), BY_PATH, again) == split
+        assert split_of(Record(1, group=key), BY_PATH, again) == split
     assert found.find("not one of them") is None
     assert again.digest == found.digest
 
@@ -89,9 +85,9 @@ def test_frozen_splits_that_are_damaged_are_none(damage):
 
 def test_what_a_file_does_not_name_is_unassigned():
     listed = read("record_id,split\n7,val\n")
-    assert split_of(sample(7), BY_RECORD, listed) == "val"
-    assert split_of(sample(8), BY_RECORD, listed) == UNASSIGNED
-    assert split_of(sample(7), BY_UNIT, listed) == UNASSIGNED, "a record without a group has no key of a group"
+    assert split_of(Record(7), BY_RECORD, listed) == "val"
+    assert split_of(Record(8), BY_RECORD, listed) == UNASSIGNED
+    assert split_of(Record(7), BY_UNIT, listed) == UNASSIGNED, "a record without a group has no key of a group"
 
 
 def test_what_spreadsheets_make_of_a_file_is_read():

@@ -23,22 +23,22 @@ class TestSynapseJson(FormatCases):
     def test_the_document_and_the_files_are_the_very_bytes(self):
         tree = self.tree()
         for sample in self.samples():
-            source = sample.sample
-            if source.ordinal == 0:
+            record = sample.record
+            if sample.sample.ordinal == 0:
                 data = tree[f"json/{sample.stem}.json"]
-                assert data.startswith(b'{"data":' + source.payload + b',"files":' + source.files)
-                assert strict_json(data)["id"] == source.record_id
+                assert data.startswith(b'{"data":' + record.payload + b',"files":' + record.files)
+                assert strict_json(data)["id"] == record.id
 
     def test_numbers_and_key_order_survive_as_they_were_written(self):
         sample = self.samples()[0]
         payload = b'{"z":1.10,"a":1e2,"big":123456789012345678901234567890,"n":null}'
-        changed = msgspec.structs.replace(sample, sample=msgspec.structs.replace(sample.sample, payload=payload))
+        changed = msgspec.structs.replace(sample, record=msgspec.structs.replace(sample.record, payload=payload))
         (entry,) = self.format.render(changed, self.catalog())
         assert payload in entry.data
 
     def test_a_record_without_a_document_or_files_is_valid_json(self):
         sample = self.samples()[0]
-        bare = msgspec.structs.replace(sample, sample=msgspec.structs.replace(sample.sample, payload=b"", files=b""))
+        bare = msgspec.structs.replace(sample, record=msgspec.structs.replace(sample.record, payload=b"", files=b""))
         (entry,) = self.format.render(bare, self.catalog())
         assert strict_json(entry.data) == {"data": None, "files": {}, "id": 1}
 

@@ -14,7 +14,7 @@ from pipeline.model.labels import class_names
 from pipeline.model.ledger import Ledger
 from pipeline.model.source import ExtractedRecord
 from pipeline.reasons import Reason
-from pipeline.records import Annotation, Failure, Relation, Sample, Whole
+from pipeline.records import Annotation, Failure, Record, Relation, Sample, Whole
 from pipeline.stages.empty_images import drop_empty_images
 from pipeline.stages.extract import account
 from pipeline.storage import open_storage
@@ -42,10 +42,9 @@ def record(*media):
         ]
         broken = Failure(1, Reason.INVALID_POLYGON, "", name, f"{ordinal}-b", of="annotation")
         failures += [broken] * labels.count("broken")
-        payload = b"{}" if ordinal == 0 else b""
-        samples.append(Sample(1, ordinal, name, kind, 9, 9, None, tuple(annotations), "", payload, payload, "group"))
+        samples.append(Sample(1, ordinal, name, kind, 9, 9, None, tuple(annotations)))
     seen = sum(len(labels) for _, labels in media)
-    return ExtractedRecord(1, tuple(samples), tuple(failures), seen, 100)
+    return ExtractedRecord(Record(1, payload=b"{}"), tuple(samples), tuple(failures), seen, 100)
 
 
 def shape_of(label):
@@ -68,10 +67,7 @@ def test_whatever_is_left_out_the_books_balance(media):
         f"{kind}_{number}" for number, (kind, labels) in enumerate(media, start=1) if kind != "image" or "car" in labels
     ]
     assert [sample.ordinal for sample in after.samples] == list(range(len(kept)))
-    assert [(sample.payload, sample.files) for sample in after.samples] == [(b"{}", b"{}"), *[(b"", b"")] * 3][
-        : len(kept)
-    ]
-    assert all(sample.group == "group" for sample in after.samples)
+    assert after.record == before.record
     if len(kept) == len(media):
         assert after is before
 
@@ -88,9 +84,9 @@ def test_what_could_not_be_read_is_a_failure_and_not_nothing():
     assert books.annotations.failed == {Reason.INVALID_POLYGON: 1}
 
 
-def test_the_document_moves_to_the_first_image_that_remains():
+def test_the_first_image_that_remains_becomes_the_first_of_the_record():
     after = drop_empty_images(record(("image", []), ("image", ["car"])), NAMES)
-    assert [(sample.media, sample.ordinal, sample.payload) for sample in after.samples] == [("image_2", 0, b"{}")]
+    assert [(sample.media, sample.ordinal) for sample in after.samples] == [("image_2", 0)]
     books = booked(after)
     assert (books.records.written, books.records.skipped) == (1, {})
     assert [(failure.of, failure.media, failure.detail) for failure in after.failures] == [
@@ -99,7 +95,7 @@ def test_the_document_moves_to_the_first_image_that_remains():
 
 
 def test_a_record_nobody_labelled_is_not_empty():
-    never = ExtractedRecord(1, (), (Failure(1, Reason.NULL_DATA_DETECTED, outcome="skipped"),), 0, 4)
+    never = ExtractedRecord(Record(1), failures=(Failure(1, Reason.NULL_DATA_DETECTED, outcome="skipped"),), bytes=4)
     assert drop_empty_images(never, NAMES) is never
 
 

@@ -77,7 +77,7 @@ def connect(monkeypatch):
 
 def wanted_of(source, shards):
     return [
-        Wanted(record.record_id, sample.file.spec, f"images/{record.record_id}-{sample.ordinal}", sample.file.size)
+        Wanted(sample.record_id, sample.file.spec, f"images/{sample.record_id}-{sample.ordinal}", sample.file.size)
         for shard in shards
         for record in source.extract(shard, needs_payload=False)
         for sample in record.samples

@@ -100,7 +100,7 @@ def test_every_way_of_paging_and_wrapping_gives_the_same_samples(connect, sandbo
         records = extracted(source, shards)
         assert [shard.index for shard in shards] == list(range(len(shards)))
         assert [shard.count for shard in shards] == [16, 16, 8]
-        assert keys_of(shards) == [record.record_id for record in records] == [told.key for told in truth]
+        assert keys_of(shards) == [record.record.id for record in records] == [told.key for told in truth]
         for record, told in zip(records, truth, strict=True):
             assert not record.failures
             (sample,) = record.samples
@@ -111,8 +111,8 @@ def test_every_way_of_paging_and_wrapping_gives_the_same_samples(connect, sandbo
             assert sample.file.name == media.file_name
             assert sample.file.primary
             assert sample.file.spec == ("" if target == "assignment" else "image_1")
-            assert sample.category == (told.category or "")
-            assert set(msgspec.json.decode(sample.payload)) >= {"annotations", "annotationsData"}
+            assert record.record.category == (told.category or "")
+            assert set(msgspec.json.decode(record.record.payload)) >= {"annotations", "annotationsData"}
         samples = [record.samples for record in records]
         first = first or samples
         assert samples == first
@@ -132,12 +132,12 @@ def test_of_malformed_data_every_record_and_every_annotation_is_accounted_for(co
     source = connect(nasty, target, page_size=25)
     records = extracted(source)
     truth = nasty.truth(target)
-    assert [record.record_id for record in records] == [told.key for told in truth]
+    assert [record.record.id for record in records] == [told.key for told in truth]
     for record, told in zip(records, truth, strict=True):
         annotations = [annotation for sample in record.samples for annotation in sample.annotations]
         assert record.seen == len(annotations) + sum(1 for failure in record.failures if failure.media)
         assert record.samples or record.failures
-        assert all(failure.record_id == record.record_id for failure in record.failures)
+        assert all(failure.record_id == record.record.id for failure in record.failures)
         if told.kind == "tidy":
             assert len(annotations) == len(told.annotations)
             assert not record.failures
@@ -145,7 +145,7 @@ def test_of_malformed_data_every_record_and_every_annotation_is_accounted_for(co
 
 def test_a_payload_is_only_kept_when_a_format_wants_it(connect, tidy):
     records = extracted(connect(tidy), needs_payload=False)
-    assert all(not sample.payload and not sample.files for record in records for sample in record.samples)
+    assert all(not record.record.payload and not record.record.files for record in records)
 
 
 # Plan
@@ -178,7 +178,7 @@ def test_a_long_list_is_walked_in_stretches(connect, monkeypatch, pagination):
         stretches = {request["query"].get("id__lt") for request in sandbox.requests()}
         assert len(stretches) > 4
         assert all(not request["ignored_keys"] for request in sandbox.requests())
-        assert [record.record_id for record in extracted(source)] == expected
+        assert [record.record.id for record in extracted(source)] == expected
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_rows_that_come_twice_are_planned_once(connect):
     with Sandbox(SandboxOptions(records=30, faults=(Fault(route="pages", kind="duplicate_row"),))) as sandbox:
         source = connect(sandbox)
         records = extracted(source)
-        assert [record.record_id for record in records] == [told.key for told in sandbox.truth("task")]
+        assert [record.record.id for record in records] == [told.key for told in sandbox.truth("task")]
         assert source.plan_report.duplicates == 1
 
 
@@ -231,7 +231,7 @@ def test_a_sample_of_the_newest_records_can_be_extracted(connect, tidy, target):
     source = connect(tidy, target)
     shard = source.sample(9)
     expected = [told.key for told in tidy.truth(target)][-9:]
-    assert [record.record_id for record in extracted(source, [shard]) if record.samples] == expected
+    assert [record.record.id for record in extracted(source, [shard]) if record.samples] == expected
     assert connect(tidy, project=FORBIDDEN_PROJECT).sample(5).count == 0
 
 
@@ -254,9 +254,9 @@ def test_ground_truth_is_asked_in_whatever_way_the_backend_understands(connect, 
         assert keys_of(shards) == list(range(900, 925))
         assert all(bool(shard.models) is has_models and bool(shard.cursors) is has_cursors for shard in shards)
         records = extracted(source, shards)
-        assert [record.record_id for record in records] == list(range(900, 925))
+        assert [record.record.id for record in records] == list(range(900, 925))
         assert all(record.samples[0].annotations for record in records)
-        assert all(record.samples[0].category == "train" for record in records)
+        assert all(record.record.category == "train" for record in records)
 
 
 def test_shards_of_several_pages_know_which_record_is_on_which(connect, monkeypatch):
@@ -268,7 +268,7 @@ def test_shards_of_several_pages_know_which_record_is_on_which(connect, monkeypa
         asked = len(api.seen)
         records = extracted(source, shards)
         assert all(record.samples for record in records)
-        assert [record.record_id for record in records] == list(range(900, 925))
+        assert [record.record.id for record in records] == list(range(900, 925))
         assert len(api.seen) - asked <= 12
         wanted = [Wanted(key, "image_9", str(key)) for key in (900, 903, 913, 924)]
         results = source.copy_originals(shards[0], wanted, None, None)
@@ -295,8 +295,8 @@ def test_ground_truth_by_cursors_survives_new_and_lost_rows(connect):
         sandbox.add_records("ground_truth", 9)
         sandbox.delete_records("ground_truth", [keys[-1], keys[20]])
         records = extracted(source, shards)
-    assert [record.record_id for record in records] == keys
-    assert [record.record_id for record in records if not record.samples] == [keys[20], keys[-1]]
+    assert [record.record.id for record in records] == keys
+    assert [record.record.id for record in records if not record.samples] == [keys[20], keys[-1]]
 
 
 def test_ground_truth_that_changes_while_page_numbers_are_walked_is_walked_again(connect, monkeypatch):
@@ -328,9 +328,9 @@ def test_what_vanished_is_reported_and_what_is_new_is_left_out(connect, target):
         sandbox.delete_records(target, gone)
         sandbox.add_records(target, 5)
         records = extracted(source, shards)
-    assert [record.record_id for record in records] == keys
+    assert [record.record.id for record in records] == keys
     vanished = [record for record in records if not record.samples]
-    assert [record.record_id for record in vanished] == gone
+    assert [record.record.id for record in vanished] == gone
     for record in vanished:
         (failure,) = record.failures
         assert (failure.reason, failure.outcome, failure.transient) == (Reason.RECORD_VANISHED, "skipped", False)
@@ -407,7 +407,7 @@ def test_passing_trouble_changes_nothing(connect, kind):
     with Sandbox(SandboxOptions(records=30, payload="mixed", faults=faults)) as sandbox:
         source = connect(sandbox, limits=PATIENT, page_size=5)
         records = extracted(source)
-        assert [record.record_id for record in records] == [told.key for told in sandbox.truth("task")]
+        assert [record.record.id for record in records] == [told.key for told in sandbox.truth("task")]
         assert all(record.samples and not record.failures for record in records)
         assert sum(bool(entry["fault"]) for entry in sandbox.requests()) > 5
 
@@ -428,7 +428,7 @@ def test_a_payload_that_stays_damaged_fails_alone(connect):
         sandbox.set_faults([Fault(route="payloads", kind="corrupt", match=f"{bad.index:08d}")])
         records = extracted(source, shards)
     (failed,) = [record for record in records if record.failures]
-    assert failed.record_id == bad.key
+    assert failed.record.id == bad.key
     assert failed.failures[0].reason == Reason.PAYLOAD_CORRUPT
     assert failed.failures[0].transient
     assert "SHA-256" in failed.failures[0].detail or "bytes" in failed.failures[0].detail
@@ -500,7 +500,7 @@ def test_a_url_that_never_works_fails_its_record_after_three_new_ones(connect, t
         source = connect(sandbox, target)
         records = extracted(source)
         (failed,) = [record for record in records if record.failures]
-        assert failed.record_id == bad.key
+        assert failed.record.id == bad.key
         assert failed.failures[0].reason == Reason.PAYLOAD_UNAVAILABLE
         assert failed.failures[0].transient
         assert sum(entry["status"] == 403 for entry in sandbox.requests()) == 1 + extractor.REISSUES
@@ -512,7 +512,7 @@ def test_a_page_that_is_too_large_is_asked_for_in_halves(connect):
     with tasks(rows) as api:
         shards = planned(connect(api, page_size=30), 100)
         records = extracted(connect(api, page_size=30, limits=replace(QUICK, largest_body=5_000)), shards)
-    assert [record.record_id for record in records if not record.samples] == [12]
+    assert [record.record.id for record in records if not record.samples] == [12]
     (failure,) = records[11].failures
     assert (failure.reason, failure.transient) == (Reason.PAYLOAD_UNAVAILABLE, False)
 
@@ -537,7 +537,7 @@ def test_one_record_that_breaks_every_page_it_is_on_fails_alone(connect):
 
     with tasks([task(number) for number in range(1, 31)], spoil=spoil) as api:
         records = extracted(connect(api, page_size=30))
-    assert [record.record_id for record in records if not record.samples] == [12]
+    assert [record.record.id for record in records if not record.samples] == [12]
     (failure,) = records[11].failures
     assert (failure.reason, failure.transient) == (Reason.PAYLOAD_UNAVAILABLE, True)
 
@@ -551,7 +551,7 @@ def test_in_a_list_by_cursors_a_broken_page_loses_only_what_is_behind_it(connect
     rows = TinyList(events(), key="pgh_id", ids_select=None, has_ranges=False, spoil=spoil)
     with LocalApi(rows) as api:
         records = extracted(connect(api, "ground_truth", page_size=8))
-    assert [record.record_id for record in records if record.samples] == list(range(906, 925))
+    assert [record.record.id for record in records if record.samples] == list(range(906, 925))
     assert all(record.failures[0].transient for record in records if not record.samples)
 
 

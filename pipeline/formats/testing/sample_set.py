@@ -21,7 +21,7 @@ from pipeline.formats.testing.annotations import (
 )
 from pipeline.formats.testing.shapes import box, polygon
 from pipeline.model.catalog import Catalog, ShardSummary, build_catalog
-from pipeline.records import Annotation, File, NumberedSample, Opaque, Original, Sample
+from pipeline.records import Annotation, File, NumberedSample, Opaque, Original, Record, Sample
 
 type _Record = tuple[int, str, str, str, int | None, int | None, tuple[Annotation, ...]]
 
@@ -55,9 +55,10 @@ def samples() -> list[NumberedSample]:
     numbered: list[NumberedSample] = []
     annotation_id = 1
     positions: dict[str, int] = {}
-    records = [record[0] for record in RECORDS]
+    ids = [record[0] for record in RECORDS]
+    records: dict[int, Record] = {}
     for image_id, (record_id, split, name, kind, width, height, annotations) in enumerate(RECORDS, start=1):
-        ordinal = image_id - 1 - records.index(record_id)
+        ordinal = image_id - 1 - ids.index(record_id)
         media = f"{kind}_{ordinal + 1}"
         file = File(media, name=name, kind=kind, primary=ordinal == 0, width=width, height=height) if name else None
         path = PurePosixPath(name or f"record_{record_id}")
@@ -71,14 +72,15 @@ def samples() -> list[NumberedSample]:
             height=height,
             file=file,
             annotations=copy.deepcopy(annotations),
-            payload=b"" if ordinal else msgspec.json.encode(payload),
-            files=b"" if ordinal else msgspec.json.encode({media: {"file_name_original": name}}),
         )
+        files = {media: {"file_name_original": name}}
+        own = Record(record_id, payload=msgspec.json.encode(payload), files=msgspec.json.encode(files))
+        record = records.setdefault(record_id, own)
         original = Original(40 + image_id, f"{image_id:064x}") if file else None
         position = positions.get(split, 0)
         positions[split] = position + sample.has_image
         numbered.append(
-            NumberedSample(sample, image_id, annotation_id, split, path.stem, path.name, position, original)
+            NumberedSample(record, sample, image_id, annotation_id, split, path.stem, path.name, position, original)
         )
         annotation_id += len(annotations)
     return numbered

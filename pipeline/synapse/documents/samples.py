@@ -12,9 +12,7 @@ from pipeline.synapse.documents.shapes import media_kind, natural_key
 from pipeline.synapse.documents.tolerant import Media
 
 
-def build_samples(
-    record_id: int, document: Document, files: Sequence[File], *, category: str = ""
-) -> tuple[list[Sample], list[Failure]]:
+def build_samples(record_id: int, document: Document, files: Sequence[File]) -> tuple[list[Sample], list[Failure]]:
     """The samples of a record, one per media, and everything of it that could not be read.
 
     Media find their file by its spec; the single file of an assignment (spec ``""``) belongs to the first media.
@@ -28,7 +26,7 @@ def build_samples(
         return [], failures
     if document.kind == "opaque":
         file = _primary(files)
-        sample = Sample(record_id, 0, file.spec if file else "", "document", None, None, file, (), category)
+        sample = Sample(record_id, 0, file.spec if file else "", "document", None, None, file, ())
         return [sample], [Failure(record_id, Reason.UNSUPPORTED_DOCUMENT, "not a DM document", outcome="skipped")]
     pairs = _with_files(document, files)
     samples: list[Sample] = []
@@ -44,7 +42,7 @@ def build_samples(
         if width and height:
             annotations, outside = _inside(record_id, media.key, annotations, width, height)
             failures += outside
-        samples.append(Sample(record_id, ordinal, media.key, kind, width, height, file, annotations, category))
+        samples.append(Sample(record_id, ordinal, media.key, kind, width, height, file, annotations))
     return samples, failures
 
 

@@ -142,11 +142,11 @@ def built(document, files, **options):
     return build_samples(7, parse(document), files, **options)
 
 
-def test_a_sample_has_its_record_its_file_and_its_category():
-    (sample,), failures = built(v1(GOOD_BOX), [SIDECAR, image()], category="validation")
+def test_a_sample_has_its_record_and_its_file():
+    (sample,), failures = built(v1(GOOD_BOX), [SIDECAR, image()])
     assert failures == []
     assert (sample.record_id, sample.ordinal, sample.media, sample.kind) == (7, 0, "image_1", "image")
-    assert (sample.file, sample.category) == (image(), "validation")
+    assert sample.file == image()
     assert sample.has_image
 
 
@@ -240,8 +240,8 @@ def test_other_media_have_no_size():
 
 def test_an_opaque_document_is_one_sample_with_the_primary_file():
     files = [SIDECAR, image("image_2"), image("image_3", primary=True)]
-    (sample,), (failure,) = built({"schema": "any"}, files, category="test")
-    assert (sample.kind, sample.file, sample.annotations, sample.category) == ("document", files[2], (), "test")
+    (sample,), (failure,) = built({"schema": "any"}, files)
+    assert (sample.kind, sample.file, sample.annotations) == ("document", files[2], ())
     assert (failure.record_id, failure.reason, failure.outcome) == (7, Reason.UNSUPPORTED_DOCUMENT, "skipped")
     (sample,), _ = built({"schema": "any"}, files[:2])
     assert sample.file == files[1]
