@@ -1,8 +1,8 @@
-"""Every error this package raises on purpose.
+"""Every error that this package raises on purpose.
 
 ::
 
-    ExportError                     anything we raise ourselves
+    ExportError                     every error of this package
     ├── ConfigError                 the configuration is wrong: nothing was started          exit 2
     ├── PreflightError              a check before work failed: nothing was written          exit 2
     │   ├── CredentialsError        no token, or the server refuses it
@@ -11,13 +11,13 @@
     │   ├── ResponseTooLarge        an answer over the byte limit: ask for fewer rows
     │   └── UrlExpired              a presigned URL has run out: ask for a new one
     ├── BackendError                the API gave a final answer that ends the run            exit 1
-    │   ├── RefusedHost             a file is at a host that files are not fetched from
-    │   └── AccessRefused           the API does not accept the token any more, or not for this
+    │   ├── RefusedHost             a file is at a host from which files are not fetched
+    │   └── AccessRefused           the API refuses the token, or what is asked with it
     ├── StorageError                the destination failed while work was going on           exit 1
     ├── StagingError                staged data is missing or damaged                        exit 1
     ├── FormatError                 a format broke its contract                              exit 1
     ├── LedgerError                 the books do not balance                                 exit 1
-    ├── VerificationError           a finished export is not what it says it is              exit 1
+    ├── VerificationError           a finished export is incomplete or damaged              exit 1
     └── FailureLimitError           more records failed than ``max_failures`` allows         exit 3
 
 Each one survives pickling, because workers raise them and the driver reads them: the arguments are
@@ -71,18 +71,18 @@ class BackendError(ExportError):
 
 
 class RefusedHost(BackendError):
-    """A file is somewhere that files are not fetched from, unless ``run.file_hosts`` names it.
+    """A file is at a host from which files are not fetched unless ``run.file_hosts`` names it.
 
-    For its record this is passing trouble: the same export, run again with the host named, tries it again.
+    For its record this is transient: the same export, run again with the host named, tries it again.
     """
 
 
 class AccessRefused(BackendError):
-    """The API no longer accepts the token, or refuses what is asked with it; nothing more is asked in this work."""
+    """The API no longer accepts the token, or refuses what is asked with it; the run ends."""
 
 
 class StorageError(ExportError):
-    """The destination failed in the middle of the work; the run can be resumed."""
+    """The destination failed during the work; the run can be resumed."""
 
 
 class StagingError(ExportError):

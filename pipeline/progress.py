@@ -18,7 +18,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 class Tally(msgspec.Struct):
-    """How far a stage is: ``done`` of ``total`` units (records, or manifests), bytes moved, failures so far."""
+    """The state of a stage: ``done`` of ``total`` units (records, or manifests), bytes moved, failures so far."""
 
     stage: str
     unit: str
@@ -31,38 +31,38 @@ class Tally(msgspec.Struct):
 
     @property
     def seconds(self) -> float:
-        """Seconds since the stage began."""
+        """Return the seconds since the stage began."""
         return max(time.monotonic() - self.started, 1e-9)
 
     @property
     def rate(self) -> float:
-        """Units per second, not counting what an earlier run had done."""
+        """Return units per second, not counting those of an earlier run."""
         return (self.done - self.resumed) / self.seconds
 
     @property
     def remaining(self) -> float | None:
-        """Seconds to go at this rate, or None while there is no rate."""
+        """Return the seconds to go at this rate, or None while there is no rate."""
         return (self.total - self.done) / self.rate if self.rate > 0 and self.total >= self.done else None
 
 
 class Listener(Protocol):
-    """Something that shows progress."""
+    """Shows progress."""
 
     def update(self, tally: Tally) -> None:
-        """The current stage moved, or a new one began (``tally.done == 0``)."""
+        """Show that the current stage moved, or that a new one began (``tally.done == 0``)."""
 
     def finish(self, tally: Tally) -> None:
-        """The current stage is complete."""
+        """Show that the current stage is complete."""
 
     def message(self, text: str) -> None:
-        """A line worth reading."""
+        """Show a line of text."""
 
     def close(self) -> None:
-        """No more events."""
+        """End: no more events follow."""
 
 
 class Reporter:
-    """What stages talk to: keeps the tally of the current stage and passes it on."""
+    """Takes the events of stages, keeps the tally of the current stage and tells the listener."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
@@ -70,28 +70,28 @@ class Reporter:
         self.seconds: dict[str, float] = {}
 
     def begin(self, stage: str, total: int, unit: str = "records", resumed: int = 0) -> None:
-        """A stage starts; ``resumed`` of its ``total`` units were done by an earlier run."""
+        """Begin a stage; an earlier run did ``resumed`` of its ``total`` units."""
         self._tally = Tally(stage, unit, total, done=resumed, resumed=resumed)
         self._listener.update(self._tally)
 
     def advance(self, done: int, moved: int = 0, failures: int = 0) -> None:
-        """``done`` more units are finished; ``moved`` bytes read or written for them."""
+        """Count ``done`` more units, for which ``moved`` bytes were read or written."""
         self._tally.done += done
         self._tally.bytes += moved
         self._tally.failures += failures
         self._listener.update(self._tally)
 
     def end(self) -> None:
-        """The stage is complete."""
+        """Complete the stage."""
         self.seconds[self._tally.stage] = self.seconds.get(self._tally.stage, 0.0) + self._tally.seconds
         self._listener.finish(self._tally)
 
     def message(self, text: str) -> None:
-        """A line worth reading."""
+        """Show a line of text."""
         self._listener.message(text)
 
     def close(self) -> None:
-        """No more events."""
+        """End: no more events follow."""
         self._listener.close()
 
 
@@ -99,16 +99,16 @@ class Silence:
     """Shows nothing."""
 
     def update(self, tally: Tally) -> None:
-        """Ignored."""
+        """Do nothing."""
 
     def finish(self, tally: Tally) -> None:
-        """Ignored."""
+        """Do nothing."""
 
     def message(self, text: str) -> None:
-        """Ignored."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing."""
 
 
 class Lines:
@@ -120,22 +120,22 @@ class Lines:
         self._last = time.monotonic()
 
     def update(self, tally: Tally) -> None:
-        """Write a line when the last one is old enough."""
+        """Write a line if the last one is old enough."""
         if tally.done > tally.resumed and time.monotonic() - self._last >= self._seconds:
             self._last = time.monotonic()
             self._write(f"{describe(tally)}{_remaining(tally)}")
 
     def finish(self, tally: Tally) -> None:
-        """Write what the stage did."""
+        """Write the result of the stage."""
         self._last = time.monotonic()
         self._write(f"{describe(tally)}, {tally.seconds:.1f} s")
 
     def message(self, text: str) -> None:
-        """Write it."""
+        """Write the line."""
         self._write(text)
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing."""
 
 
 class Bar:
@@ -169,7 +169,7 @@ class Bar:
         self._task = None
 
     def message(self, text: str) -> None:
-        """Print above the bar."""
+        """Print the line above the bar."""
         self._bar.console.print(printable(text), markup=False, highlight=False)
 
     def close(self) -> None:
@@ -198,5 +198,5 @@ def _remaining(tally: Tally) -> str:
 
 
 def printable(text: str) -> str:
-    """Text without the control characters with which names from a server could drive a terminal."""
+    """Return text without control characters, with which names from a server could drive a terminal."""
     return "".join(character if character.isprintable() or character == "\n" else "\ufffd" for character in text)

@@ -45,26 +45,26 @@ class Reason(StrEnum):
     MASK_PARTS_DROPPED = "MASK_PARTS_DROPPED"  # only the largest part is written
     MASK_SIMPLIFIED = "MASK_SIMPLIFIED"  # points of its outline were left out
     MASK_COVERED = "MASK_COVERED"  # painted over by later ones where only one class fits in a pixel
-    NOT_PAINTED = "NOT_PAINTED"  # encloses no pixel's centre, or the image is too large: only its box is written
-    CLASS_RENAMED = "CLASS_RENAMED"  # its class has another name, for the format cannot hold its own
+    NOT_PAINTED = "NOT_PAINTED"  # it encloses no pixel centre, or the image is too large: only its box is written
+    CLASS_RENAMED = "CLASS_RENAMED"  # its class is renamed, because the format cannot hold its name
 
     # Found while an original was copied.
-    EXIF_ORIENTATION = "EXIF_ORIENTATION"  # stored turned; copied as it is
-    EXIF_BAKED = "EXIF_BAKED"  # stored turned; the copy is upright
-    SIZE_CORRECTED = "SIZE_CORRECTED"  # not of the declared size; labels go by the picture's
-    IMAGE_NOT_JPEG = "IMAGE_NOT_JPEG"  # where readers look for <id>.jpg and nothing else
+    EXIF_ORIENTATION = "EXIF_ORIENTATION"  # EXIF says it is turned; copied as it is
+    EXIF_BAKED = "EXIF_BAKED"  # EXIF says it is turned; the copy is upright
+    SIZE_CORRECTED = "SIZE_CORRECTED"  # not of the declared size; labels use the size of the picture
+    IMAGE_NOT_JPEG = "IMAGE_NOT_JPEG"  # not a JPEG, but readers look for <id>.jpg only
     IMAGE_UNTERMINATED = "IMAGE_UNTERMINATED"  # bytes after the end of the JPEG, or the end is missing
 
     # Ours: found while the data was read.
     GEOMETRY_MISSING = "GEOMETRY_MISSING"  # annotation without an entry in annotationsData
     ORPHAN_GEOMETRY = "ORPHAN_GEOMETRY"  # entry in annotationsData without an annotation
     DUPLICATE_ANNOTATION = "DUPLICATE_ANNOTATION"  # second annotation with the same id
-    EMPTY_IMAGE = "EMPTY_IMAGE"  # labelled, and nothing is there (empty: drop)
+    EMPTY_IMAGE = "EMPTY_IMAGE"  # labelled, without annotations (empty: drop)
     CLASS_DROPPED = "CLASS_DROPPED"  # the class is in classes.drop
     OUTSIDE_IMAGE = "OUTSIDE_IMAGE"  # nothing of it lies inside the image
     CLIPPED_TO_IMAGE = "CLIPPED_TO_IMAGE"  # cut at the border of the image
     ROTATION_ENCLOSED = "ROTATION_ENCLOSED"  # rotated box written as its upright enclosing box
-    WORKER_LOST = "WORKER_LOST"  # whoever worked on it was killed, ran out of memory or took too long
+    WORKER_LOST = "WORKER_LOST"  # its workers were killed, ran out of memory or took too long
     RECORD_VANISHED = "RECORD_VANISHED"  # planned, but the API no longer returns it
     RECORD_FOREIGN = "RECORD_FOREIGN"  # belongs to another project than the one asked for
     PAYLOAD_UNAVAILABLE = "PAYLOAD_UNAVAILABLE"  # the document could not be fetched

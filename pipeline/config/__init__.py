@@ -1,4 +1,4 @@
-"""The configuration: a YAML file, checked in full before any work, and the files it names."""
+"""The configuration: a YAML file, checked in full before any work, and the files that it names."""
 
 from pipeline.config.export import ExportConfig
 from pipeline.config.loading import load_config, parse_config, read_value

@@ -6,7 +6,7 @@
      "skeletons": {"person": ["nose", "left_eye", …]}}
 
 The position of a name is its id: that of a class, of a skeleton, and of a point within its skeleton. ``rename`` and
-``drop`` are those the ids were given under, because they decide what a class means.
+``drop`` are those that the ids were given under, because they decide what a class means.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,7 +26,7 @@ LOCK = "metadata/classes.lock.json"
 
 
 class ClassLock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is fixed: names in the order of their ids, the wishes they were numbered under, points by skeleton."""
+    """Names in the order of their ids, the renames and drops that they were numbered under, points by skeleton."""
 
     version: int = VERSION
     classes: tuple[str, ...] = ()
@@ -36,11 +36,11 @@ class ClassLock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def names(self) -> ClassNames:
-        """The wishes the ids were given under."""
+        """Return the renames and drops that the ids were given under."""
         return class_names(self.rename, self.drop)
 
     def extends(self, other: "ClassLock") -> bool:
-        """Whether every id of ``other`` is the same here."""
+        """Return whether every id of ``other`` is the same here."""
         return _starts_with(self.classes, other.classes) and (
             _starts_with(tuple(self.skeletons), tuple(other.skeletons))
             and all(_starts_with(self.skeletons[name], points) for name, points in other.skeletons.items())
@@ -48,9 +48,9 @@ class ClassLock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def find_lock(config: ExportConfig, folder: str) -> ClassLock | None:
-    """The lock ``config`` names, relative to ``folder``; None when it names none, or one that is not there yet.
+    """Return the lock that ``config`` names, relative to ``folder``; None without one, or before it is made.
 
-    Raises ConfigError for a file that is no lock.
+    Raises ConfigError for a file that is not a lock.
     """
     path = config.classes.lock
     data = read_side_file(config, path, folder) if path else None
@@ -58,10 +58,10 @@ def find_lock(config: ExportConfig, folder: str) -> ClassLock | None:
 
 
 def save_lock(config: ExportConfig, folder: str, document: bytes, *, again: bool = False) -> str:
-    """Write the lock of an export that is published, where that changes anything; returns what to tell the user, or "".
+    """Write the lock of a published export if it changed, and return what to tell the user, or "".
 
-    A lock that was given other ids while the export ran is left alone, and so is one that has all ids of this export
-    when this is done ``again``, for an export that was finished before.
+    A lock that got other ids while the export ran is left alone. So is one that has all ids of this export, when this
+    is done ``again`` for an export that was finished before.
     """
     made, old = decode_lock(document, "the lock of this export"), find_lock(config, folder)
     if old is not None:
@@ -75,7 +75,7 @@ def save_lock(config: ExportConfig, folder: str, document: bytes, *, again: bool
 
 
 def lock_of(catalog: Catalog) -> ClassLock:
-    """The lock that gives another export the ids of this one."""
+    """Return the lock that gives another export the ids of this one."""
     return ClassLock(
         classes=catalog.classes,
         rename=catalog.names.rename,
@@ -85,12 +85,12 @@ def lock_of(catalog: Catalog) -> ClassLock:
 
 
 def lock_document(catalog: Catalog) -> bytes:
-    """The lock as a file: a pure function of the catalog."""
+    """Return the lock file of a catalog."""
     return encode_lock(lock_of(catalog))
 
 
 def encode_lock(lock: ClassLock) -> bytes:
-    """The bytes of the file: JSON to be read and compared by people, one name a line."""
+    """Return the bytes of the file: JSON with one name a line, for people to read and compare."""
     return msgspec.json.format(msgspec.json.encode(lock), indent=2) + b"\n"
 
 
@@ -130,9 +130,9 @@ def check_drift(lock: ClassLock, config: ExportConfig, configured: Sequence[str]
 
 
 def check_new(lock: ClassLock, config: ExportConfig, catalog: Catalog) -> str:
-    """A warning that names what has no id in the lock yet, or ``""``. A lock without skeletons is about classes alone.
+    """Return a warning that names what has no id in the lock yet, or ``""``. A lock may have no skeletons.
 
-    Raises ConfigError instead where ``classes.drift`` is ``error``.
+    Raises ConfigError instead if ``classes.drift`` is ``error``.
     """
     problems = _new(catalog.classes, lock.classes)
     for skeleton in catalog.skeletons if lock.skeletons else ():
@@ -149,7 +149,7 @@ def check_new(lock: ClassLock, config: ExportConfig, catalog: Catalog) -> str:
 
 
 def _changed_meanings(lock: ClassLock, wishes: ClassNames) -> Iterable[str]:
-    """Locked classes that other labels would be counted as than those the lock was made for."""
+    """Return the locked classes that would get other labels than those the lock was made for."""
     before = lock.names
     labels = sorted({*lock.classes, *before.rename, *wishes.rename})
     for name in lock.classes:

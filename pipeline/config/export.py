@@ -57,7 +57,7 @@ class ExportConfig(Model):
 
     @property
     def folder(self) -> str:
-        """The folder of the file this was loaded from, where the user's own formats are looked for, or ``""``."""
+        """The folder of the configuration file, which is searched for the user's own formats, or ``""``."""
         return self._folder
 
     @model_validator(mode="before")
@@ -102,12 +102,12 @@ class ExportConfig(Model):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """The part that decides the bytes of the result: what a resumed run must have in common with the first."""
+        """Return the values that decide the bytes of the result; a resumed run must have the same."""
         excluded = {"storage", "path", "storage_options", "on_existing", "max_failures", "extra_params", "run"}
         return self.model_dump(mode="json", exclude=excluded)
 
     def failure_limit(self, records: int) -> int:
-        """How many failed records are tolerated among ``records``."""
+        """Return how many of ``records`` may fail."""
         if isinstance(self.max_failures, str):
             return int(float(self.max_failures[:-1]) / 100 * records)
         return self.max_failures

@@ -31,7 +31,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> ExportConfig
 
 
 def parse_config(text: str, overrides: Sequence[str] = (), *, source: str = "<config>") -> ExportConfig:
-    """The same for a text; ``source`` is what error messages call it."""
+    """Check a configuration given as text; error messages call it ``source``."""
     lines: dict[tuple[str | int, ...], int] = {}
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -59,7 +59,7 @@ def parse_config(text: str, overrides: Sequence[str] = (), *, source: str = "<co
 def _construct(
     node: yaml.Node, path: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int], source: str
 ) -> Any:
-    """Plain values from a YAML node; remembers the line of every key and rejects a key given twice."""
+    """Return the plain values of a YAML node, record the line of every key and reject duplicate keys."""
     lines[path] = node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
         result: dict[str, Any] = {}
@@ -86,7 +86,7 @@ def _construct(
 
 
 def read_value(text: str, where: str) -> Any:
-    """A value as it is written in YAML. Raises ConfigError naming ``where``."""
+    """Return a value written in YAML. Raises ConfigError naming ``where``."""
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:

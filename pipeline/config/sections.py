@@ -19,7 +19,7 @@ type _SplitName = Annotated[str, Field(pattern=rf"^{SPLIT_NAME}$")]
 
 
 class Model(BaseModel):
-    """Base of all sections: immutable, and no key is accepted that is not known."""
+    """Base of all sections: immutable, and unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, validate_default=True)
 
@@ -71,12 +71,12 @@ class SplitConfig(Model):
 
     @property
     def groups(self) -> bool:
-        """Whether records are kept together by something else than their own id."""
+        """Return whether records are grouped by something other than their own id."""
         return self.key != RECORD_KEY
 
 
 class ClassConfig(Model):
-    """Class names: which come first, which are renamed (two to one name merges them), which are left out.
+    """Class names: which come first, which are renamed (two with one new name are merged), which are left out.
 
     ``lock`` is a file that fixes the number of each class once it has one; ``drift`` says what may change then.
     """
@@ -98,7 +98,7 @@ class ClassConfig(Model):
 class SkeletonConfig(Model):
     """An object made of keypoints: their classes in order, the lines between them, and which are mirror images.
 
-    ``coco_person_17`` in its place is COCO's person.
+    The string ``coco_person_17`` in its place stands for COCO's person.
     """
 
     points: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1)
@@ -141,9 +141,9 @@ class SkeletonConfig(Model):
 
 
 class RunConfig(Model):
-    """How the work is done. Nothing here changes a byte of the result.
+    """How the work is done. No value here changes a byte of the result.
 
-    ``file_hosts`` are names, addresses or networks that files may be fetched from although their address is private.
+    ``file_hosts`` are names, addresses or networks from which files may be fetched although their address is private.
     """
 
     executor: Literal["ray", "serial"] = "ray"
@@ -175,7 +175,7 @@ def _check_host(host: str) -> None:
     try:
         network = ipaddress.ip_network(host, strict=False)
     except ValueError:
-        # A name does not end in a number: 10.0.0 or 127.1 would be read as an address by some.
+        # A name does not end in a number: 10.0.0 or 127.1 would be read as an address by some resolvers.
         if not _HOST_NAME.fullmatch(host) or host.rstrip(".").rpartition(".")[2].isdigit():
             problem = f"{host!r} must be a host name, an address or a network, without scheme, port and path"
             raise ValueError(problem) from None

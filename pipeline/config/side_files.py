@@ -1,6 +1,6 @@
-"""Files that stand beside a configuration and outlive an export: the list of splits, the class lock.
+"""Files beside a configuration that outlive an export: the list of splits, the class lock.
 
-Only the driver touches them; what a run needs of them is frozen with its plan.
+Only the driver reads and writes them; what a run needs of them is frozen with its plan.
 """
 
 import posixpath
@@ -12,7 +12,7 @@ from pipeline.storage import STAGING, Storage, open_storage
 
 
 def read_side_file(config: ExportConfig, path: str, folder: str) -> bytes | None:
-    """The file, or None when it is not there; ``folder`` is where relative paths start. Raises DestinationError or
+    """Return the file, or None if it is missing; relative paths start at ``folder``. Raises DestinationError or
     StorageError when it cannot be read.
     """
     storage, name = _locate(config, path, folder)
@@ -20,7 +20,7 @@ def read_side_file(config: ExportConfig, path: str, folder: str) -> bytes | None
 
 
 def write_side_file(config: ExportConfig, path: str, folder: str, data: bytes) -> None:
-    """Put the file in place, complete, in one step."""
+    """Write the file atomically."""
     storage, name = _locate(config, path, folder)
     storage.write(name, data, durable=True)
     storage.delete([f"{STAGING}/side-file"])  # is never there, but its folder is: a disk is written through it

@@ -1,4 +1,4 @@
-"""Which split a sample is in, and the file that says so for ``by: file``: 9 bytes for each key it names."""
+"""The split of a record, and the file that lists splits for ``by: file``: 9 bytes for each key it names."""
 
 import csv
 import hashlib
@@ -50,7 +50,7 @@ class SplitFile:
         return len(self._keys)
 
     def find(self, key: str) -> str | None:
-        """The split of a key, or None when the file does not name it."""
+        """Return the split of a key, or None if the file does not name it."""
         wanted = np.uint64(_hash(key))
         position = int(np.searchsorted(self._keys, wanted))
         if position == len(self._keys) or self._keys[position] != wanted:
@@ -59,18 +59,18 @@ class SplitFile:
 
     @property
     def digest(self) -> str:
-        """The sha256 of all of it, hexadecimal."""
+        """Return the sha256 of the content, in hexadecimal."""
         return self.encode()[:32].hex()
 
     def encode(self) -> bytes:
-        """All of it as bytes, which begin with the sha256 of the rest."""
+        """Return the content as bytes, which begin with the sha256 of the rest."""
         header = msgspec.json.encode(_Header(self.names, len(self))) + b"\n"
         rest = header + self._keys.astype("<u8").tobytes() + self._numbers.tobytes()
         return hashlib.sha256(rest).digest() + rest
 
     @classmethod
     def decode(cls, data: bytes) -> "SplitFile | None":
-        """What :meth:`encode` gave, or None when these bytes are not (all of) it."""
+        """Return the file that :meth:`encode` encoded, or None if the bytes are incomplete or damaged."""
         digest, rest = data[:32], data[32:]
         if hashlib.sha256(rest).digest() != digest:
             return None
@@ -99,7 +99,7 @@ def split_of(record: Record, split: SplitConfig, listed: SplitFile | None = None
 def read_split_file(data: bytes, split: SplitConfig) -> SplitFile:
     """Read a CSV file with a header, a column for the key and a column ``split``.
 
-    Raises ConfigError, which names file and line, for a file that is not that, or names a key in two splits.
+    Raises ConfigError, which names file and line, for any other file and for a key in two splits.
     """
     hashes, numbers = array("Q"), bytearray()
     names: dict[str, int] = {}

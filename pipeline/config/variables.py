@@ -13,7 +13,7 @@ _SECRET_KEY = re.compile(
 
 
 def expand_variables(value: Any, where: str) -> Any:
-    """``value`` with every ``${VAR}`` in its strings replaced from the environment.
+    """Return ``value`` with every ``${VAR}`` in its strings replaced from the environment.
 
     Raises ConfigError naming ``where`` and the variable when it is not set.
     """
@@ -34,7 +34,7 @@ def expand_variables(value: Any, where: str) -> Any:
 
 
 def refuse_literal_secrets(options: Any, path: str = "storage_options") -> None:
-    """Raise ValueError for an option that holds a secret in plain text; ``path`` is what the message calls it."""
+    """Raise ValueError for an option that holds a secret in plain text; the message calls it ``path``."""
     if isinstance(options, dict):
         for key, value in options.items():
             where = f"{path}.{key}"

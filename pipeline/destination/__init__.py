@@ -1,1 +1,1 @@
-"""What is at the destination of an export: what is there already, who holds it, and what a shard writes."""
+"""The destination of an export: what is there already, which run holds it, and what a shard writes."""

@@ -17,12 +17,12 @@ MEMBERS = "members"
 
 
 def package_of(sample: NumberedSample) -> str:
-    """The archive that the files of a sample are in."""
+    """Return the path of the archive that holds the files of a sample."""
     return _path((sample.image_id - 1) // SAMPLES_PER_PACKAGE)
 
 
 def manifests(catalog: Catalog) -> Iterator[Manifest]:
-    """Every archive of an export; one in which nothing is is not written."""
+    """Return every archive of the export; empty archives are not written."""
     for number in range(-(-catalog.samples // SAMPLES_PER_PACKAGE)):
         yield Manifest(_path(number), (Section(MEMBERS, close=ARCHIVE_END),), optional=True)
 

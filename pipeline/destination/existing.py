@@ -85,7 +85,7 @@ DECISIONS: Mapping[Content, Mapping[str, State | None]] = {
 
 
 def read_success(storage: Storage) -> Success | None:
-    """The verdict of a finished export, or None. Raises DestinationError when it cannot be read."""
+    """Return ``_SUCCESS.json``, or None without one. Raises DestinationError when it cannot be read."""
     data = storage.find(metadata.SUCCESS)
     if data is None:
         return None
@@ -96,7 +96,7 @@ def read_success(storage: Storage) -> Success | None:
 
 
 def examine(storage: Storage, export: Identity, on_existing: str) -> State:
-    """What to do about what is there; removes nothing and writes nothing.
+    """Decide what to do about what is there; removes nothing and writes nothing.
 
     Raises DestinationError when ``on_existing`` forbids going on, naming what differs, or when nothing can be read.
     """
@@ -111,7 +111,7 @@ def examine(storage: Storage, export: Identity, on_existing: str) -> State:
 
 
 def look(storage: Storage, export: Identity) -> tuple[Content, Identity | None]:
-    """What is at the destination of ``export``, and the identity of the export that is there instead of it."""
+    """Return what is at the destination of ``export``, and the identity of another export that is there."""
     success = read_success(storage)
     if success:
         same = success.export.key == export.key
@@ -141,7 +141,7 @@ def _entries(storage: Storage) -> list[str]:
 def _refusal(
     storage: Storage, content: Content, theirs: Identity | None, export: Identity, on_existing: str
 ) -> DestinationError:
-    """The error that says why ``content`` stops this run, and what to do."""
+    """Return the error that says why ``content`` stops this run, and what to do."""
     match content:
         case Content.UNKNOWN_FILES:
             entries = _entries(storage)
@@ -160,7 +160,7 @@ def _refusal(
 
 
 def differing(storage: Storage, what: str, theirs: Identity, ours: Identity) -> DestinationError:
-    """The error that names what differs between the export that is there and ours."""
+    """Return the error that names what differs between the export that is there and ours."""
     names = sorted(theirs.values.keys() | ours.values.keys())
     different = [name for name in names if theirs.values.get(name) != ours.values.get(name)]
     if theirs.origin != ours.origin:
@@ -183,7 +183,7 @@ def _plans(storage: Storage, own: str) -> Iterator[tuple[str, Identity]]:
 def remove_export(storage: Storage) -> int:
     """Remove what is left of an earlier export: exactly the files its own lists name, never a whole folder.
 
-    ``_SUCCESS.json`` goes first, so that no reader takes what is left for a complete export. Returns how many files
+    ``_SUCCESS.json`` goes first, so that no reader takes the rest for a complete export. Returns how many files
     were listed; the staging area goes too, but for locks.
     """
     removed = 0
@@ -205,7 +205,7 @@ def remove_export(storage: Storage) -> int:
 
 
 def listed_paths(storage: Storage) -> Iterator[str]:
-    """Paths of ``files.csv``, without holding them all."""
+    """Return the paths of ``files.csv`` one by one."""
     rows = csv.reader(_lines(storage.chunks(metadata.FILES)))
     next(rows, None)
     return (row[0] for row in rows if row)

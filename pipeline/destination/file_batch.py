@@ -7,9 +7,9 @@ from pipeline.storage import Storage
 
 
 class FileBatch:
-    """Collects whole files and copies of originals, and writes them when they are many.
+    """Collects whole files and copies of originals, and writes them in batches.
 
-    Before it writes, it records their paths for shard ``index`` in ``staging``, so that whoever removes an unfinished
+    Before it writes, it records their paths for shard ``index`` in ``staging``, so that the removal of an unfinished
     export knows them. A dry run has no ``staging`` and records nothing. ``most`` bounds the bytes that are held.
     """
 
@@ -23,14 +23,14 @@ class FileBatch:
         self._held = self._intents = 0
 
     def add(self, path: str, data: bytes) -> None:
-        """Write ``data`` to ``path``, now or with the next ones."""
+        """Write ``data`` to ``path``, now or with the next batch."""
         self._files.append((path, data))
         self._held += len(data)
         if self._held > self._most:
             self.flush()
 
     def copy(self, source: str, path: str) -> None:
-        """Copy a file of the export to ``path`` with the next ones."""
+        """Copy a file of the export to ``path`` with the next batch."""
         self._copies.append((source, path))
 
     def flush(self) -> None:

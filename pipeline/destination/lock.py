@@ -33,7 +33,7 @@ _running: set[str] = set()
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """Who holds a path: the run, and what its own machine needs to recognise the process.
+    """The holder of a path: the run, and what its own machine needs to recognise the process.
 
     ``boot`` tells one start of a machine from the next, ``space`` one container from another, ``begun`` one process
     from a later one of the same number. Each is ``""`` where the system does not tell.
@@ -51,7 +51,7 @@ class Holder(msgspec.Struct, frozen=True):
 
     @property
     def is_gone(self) -> bool:
-        """Whether the process is proven to have ended. Only its own machine can tell."""
+        """Return whether the process is proven to have ended. Only its own machine can tell."""
         here = this_process(self.run_id)
         if (self.host, self.boot, self.space) != (here.host, here.boot, here.space):
             return False  # another start of the machine is no proof: machines share names
@@ -61,7 +61,7 @@ class Holder(msgspec.Struct, frozen=True):
 
 
 def _after(holder: Holder) -> str:
-    """The path of the lock that succeeds this holder's."""
+    """Return the path of the lock that succeeds this holder's."""
     return f"{STAGING}/{_LOCKS}/lock-{holder.run_id}.json"
 
 
@@ -87,7 +87,7 @@ class Lock:
         self.path = ""
 
     def chain(self) -> list[tuple[str, Holder]]:
-        """Lock files and their holders, the valid one last; empty when the path is free."""
+        """Return lock files and their holders, the valid one last; empty when the path is free."""
         found: list[tuple[str, Holder]] = []
         path = _FIRST
         while len(found) < _LONGEST and (data := self._storage.find(path)) is not None:
@@ -100,7 +100,7 @@ class Lock:
         return found
 
     def acquire(self, *, break_lock: bool = False) -> Holder | None:
-        """Take the path; returns the run whose lock was broken for it, if any.
+        """Take the path and return the run whose stale lock was broken, if any.
 
         Raises DestinationError naming the holder when that run may still be at work.
         """
@@ -130,16 +130,16 @@ class Lock:
             raise StorageError(self._storage.url, f"the lock of this run was broken by {by}; this run gives up")
 
     def excludes(self) -> bool:
-        """Whether the store really refuses to create a file twice. Where it does not, two runs do not notice each
+        """Return whether the store refuses to create a file twice. Where it does not, two runs do not notice each
         other.
         """
-        # Not the very same bytes: those would be taken for our own, arrived although the answer was lost.
+        # Different bytes: a store that finds the same bytes may take them for our own first attempt.
         return not self._storage.create_new(self.path, msgspec.json.encode(self._me) + b"\n")
 
     def release(self) -> None:
         """Release the path. The end of the chain goes first: from then on the path is free.
 
-        When the store does not answer, the lock stays behind as a stale one: the run has its own end to report.
+        When the store does not answer, the lock stays behind as a stale one, because the run has its own end to report.
         """
         _running.discard(self._me.run_id)
         try:
@@ -156,7 +156,7 @@ class Lock:
 
 
 def held(storage: Storage, holder: Holder | None) -> DestinationError:
-    """The error that refuses a path because ``holder`` holds it."""
+    """Return the error that refuses a path because ``holder`` holds it."""
     return DestinationError(
         storage.url,
         f"is held by {holder or 'another run'}, which may still be at work; if it is not, the same command with "
@@ -176,12 +176,12 @@ def hold(storage: Storage, run_id: str, *, break_lock: bool = False) -> Iterator
 
 
 def staged_folders(storage: Storage) -> list[str]:
-    """Folders of staged work and of temporary files: everything below ``_staging/`` but locks."""
+    """Return the folders of staged work and of temporary files: all below ``_staging/`` except locks."""
     return [f"{STAGING}/{entry}" for entry in storage.entries(STAGING) if entry != _LOCKS]
 
 
 def clear_staging(storage: Storage) -> None:
-    """Remove everything below ``_staging/`` but locks."""
+    """Remove everything below ``_staging/`` except locks."""
     for folder in staged_folders(storage):
         storage.delete_tree(folder)
 
@@ -198,7 +198,7 @@ def _boot() -> str:
 
 
 def _container() -> str:
-    """Which container this process is in, as Linux tells it; ``""`` elsewhere."""
+    """Return the container of this process, as Linux names it; ``""`` elsewhere."""
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -206,7 +206,7 @@ def _container() -> str:
 
 
 def _begun(process: psutil.Process) -> str:
-    """When a process began, in clock ticks since the machine did; ``""`` where that moves when the clock is set.
+    """Return when a process began, in clock ticks since the machine did; ``""`` where setting the clock moves it.
 
     On Linux both times move with the clock, so their difference does not (proc(5), "starttime").
     """
@@ -216,9 +216,9 @@ def _begun(process: psutil.Process) -> str:
 
 
 def _is_alive(pid: int, begun: str) -> bool:
-    """Whether the process that began then is still at work; the numbers of processes are used again.
+    """Return whether the process that began then still runs; process numbers are used again.
 
-    A process that has ended but whose parent has not noticed (a zombie) is not at work. One that this user may not look
+    A process that has ended but whose parent has not noticed (a zombie) does not run. One that this user may not look
     at counts as alive.
     """
     try:
@@ -231,7 +231,7 @@ def _is_alive(pid: int, begun: str) -> bool:
 
 
 def _is_same_start(one: str, other: str) -> bool:
-    """Whether two starts are the same: within two seconds, because the machine's own start is rounded to one."""
+    """Return whether two starts are the same within two seconds: the machine's own start is rounded to one."""
     if one.isdigit() and other.isdigit():
         return abs(int(one) - int(other)) <= 2 * os.sysconf("SC_CLK_TCK")
     return one == other

@@ -1,4 +1,4 @@
-"""The files below ``metadata/`` that are joined from all shards like any other manifest, and the rows in them.
+"""The files below ``metadata/``, which are joined from all shards like other manifests, and their rows.
 
 ``records.csv`` leads from every output back to its record and original name, ``failures.jsonl`` and ``losses.jsonl``
 say what is not in the export and why, ``files.csv`` and ``SHA256SUMS`` list every file with its size and digest.
@@ -62,7 +62,7 @@ class LossGroup(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def manifests(catalog: Catalog) -> tuple[Manifest, ...]:
-    """The joined files of ``metadata/``; the two that list digests are finished by the publish stage."""
+    """Return the joined files of ``metadata/``; the publish stage finishes the two that list digests."""
     return (
         Manifest(RECORDS, (Section(ITEMS, open=csv_line(RECORD_COLUMNS)),)),
         Manifest(FAILURES, (Section(ITEMS),)),
@@ -95,7 +95,7 @@ def record_line(sample: NumberedSample, copied: Copied | None) -> bytes:
 
 
 def failure_lines(failures: Iterable[Failure]) -> list[bytes]:
-    """The rows of ``failures.jsonl``."""
+    """Return the rows of ``failures.jsonl``."""
     return [
         json_line(
             {
@@ -112,9 +112,9 @@ def failure_lines(failures: Iterable[Failure]) -> list[bytes]:
 
 
 def group_losses(sample: NumberedSample, format_name: str, losses: Sequence[Loss]) -> list[LossGroup]:
-    """The rows of ``losses.jsonl`` for what one format could not keep of one sample.
+    """Return the rows of ``losses.jsonl`` for what one format could not keep of one sample.
 
-    A group without ids is of the sample itself. Raises FormatError for an annotation that the sample does not have.
+    A group without ids concerns the sample itself. Raises FormatError for an annotation that the sample does not have.
     """
     source = sample.sample
     tools = {annotation.id: annotation.tool for annotation in source.annotations}
@@ -137,25 +137,25 @@ def group_losses(sample: NumberedSample, format_name: str, losses: Sequence[Loss
 
 
 def original_line(sample: Sample, reason: str) -> bytes:
-    """The row of ``losses.jsonl`` of something found about an original."""
+    """Return the row of ``losses.jsonl`` for a finding about an original."""
     return json_line(LossGroup(sample.record_id, sample.media, "originals", "lossy", reason))
 
 
 def json_line(value: object) -> bytes:
-    """A value as one line of JSON."""
+    """Return a value as one line of JSON."""
     return _encode(value) + b"\n"
 
 
 def file_line(path: str, size: int, sha256: str) -> bytes:
-    """The row of ``files.csv`` of one file."""
+    """Return the row of ``files.csv`` for one file."""
     return csv_line((path, size, sha256))
 
 
 def checksum_line(path: str, sha256: str) -> bytes:
-    """The row of ``SHA256SUMS`` of one file, as ``sha256sum -c`` reads it."""
+    """Return the row of ``SHA256SUMS`` for one file, as ``sha256sum -c`` reads it."""
     return f"{sha256}  {path}\n".encode()
 
 
 def digest(data: bytes) -> str:
-    """The sha256 of some bytes, in hexadecimal."""
+    """Return the sha256 of some bytes, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()

@@ -29,7 +29,7 @@ class ManifestParts:
         self.held = 0
 
     def separator(self, path: str, section: str) -> bytes | None:
-        """What stands between the items of a section, or None when no manifest has the section."""
+        """Return the separator of the items of a section, or None when no manifest has the section."""
         return self._separators.get((path, section))
 
     def add(self, path: str, section: str, item: Piece) -> None:
@@ -40,10 +40,10 @@ class ManifestParts:
             self._spill(self._staging)
 
     def pack(self) -> tuple[tuple[Part, ...], Iterator[bytes]]:
-        """Where each part will be (in the pack, or in which file), and the bytes of the pack.
+        """Return where each part will be (in the pack, or in which file), and the bytes of the pack.
 
-        The separator of its section stands before each part in the pack and is not counted to it, so that a store can
-        copy both in one go.
+        The separator of its section stands before each part in the pack, outside the part's extent, so that a store
+        can copy both at once.
         """
         parts: list[Part] = []
         joined: list[bytes] = []
@@ -66,12 +66,12 @@ class ManifestParts:
         return tuple(parts), iter(joined)
 
     def size(self, *, without: str) -> int:
-        """Bytes of all items but those of manifests below ``without``."""
+        """Return the bytes of all items except those of manifests below ``without``."""
         own = [items for (path, _), items in self._items.items() if not path.startswith(without)]
         return sum(piece_length(item) for items in own for item in items)
 
     def _spill(self, staging: Staging) -> None:
-        """Put the held items aside, because those of a whole shard may not fit in memory."""
+        """Spill the held items to staging, because those of a whole shard may not fit in memory."""
         parts, chunks = self.pack()
         self._spills += 1
         path = staging.write_spill(self._index, self._spills, b"".join(chunks))
@@ -83,5 +83,5 @@ class ManifestParts:
 
 
 def piece_length(piece: Piece) -> int:
-    """Bytes of an item."""
+    """Return the bytes of an item."""
     return piece.length if isinstance(piece, Extent) else len(piece)

@@ -24,7 +24,7 @@ class ShardBooks:
         )
 
     def count_original(self, copied: Copied | Failure) -> None:
-        """Enter what became of an original."""
+        """Count what became of an original."""
         originals = self.ledger.originals
         originals.seen += 1
         if isinstance(copied, Failure):
@@ -36,7 +36,7 @@ class ShardBooks:
             originals.lose(reason)
 
     def count_lost(self, sample: NumberedSample, lost: Failure) -> None:
-        """Enter a sample that no format may be given."""
+        """Count a sample that no format may be given."""
         self.failures.append(lost)
         for books in self.ledger.formats.values():
             self._count_seen(sample, books)
@@ -44,7 +44,7 @@ class ShardBooks:
             books.annotations.fail(lost.reason, len(sample.sample.annotations))
 
     def count_unrendered(self, sample: NumberedSample, name: str, error: Exception) -> None:
-        """Enter a sample that format ``name`` raised ``error`` for."""
+        """Count a sample for which format ``name`` raised ``error``."""
         books = self.ledger.formats[name]
         self._count_seen(sample, books)
         books.samples.fail(Reason.ITEM_CONVERSION_FAILED)
@@ -55,7 +55,7 @@ class ShardBooks:
         )
 
     def count_rendered(self, sample: NumberedSample, name: str, losses: Sequence[Loss]) -> Sequence[LossGroup]:
-        """Enter a sample that format ``name`` rendered with ``losses``; returns these by annotation tool and reason."""
+        """Count a sample that format ``name`` rendered, and return its ``losses`` by annotation tool and reason."""
         books = self.ledger.formats[name]
         self._count_seen(sample, books)
         annotations = sample.sample.annotations
@@ -89,7 +89,7 @@ class ShardBooks:
         return groups
 
     def count_file(self, name: str) -> None:
-        """Enter a whole file of format ``name``."""
+        """Count a whole file of format ``name``."""
         self.ledger.formats[name].files += 1
 
     @staticmethod

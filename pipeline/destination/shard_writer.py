@@ -27,8 +27,8 @@ BATCH_BYTES = 16 * 2**20
 class ShardWriter:
     """Writes the samples of a shard in every format.
 
-    ``staging`` is where shard ``index`` records what it is about to write, and where it spills what is too much to
-    hold; without it (a dry run) nothing is recorded. Use an instance for one shard.
+    ``staging`` is where shard ``index`` records what it is about to write, and where it spills what does not fit in
+    memory; without it (a dry run) nothing is recorded. Use an instance for one shard.
     """
 
     def __init__(
@@ -59,18 +59,18 @@ class ShardWriter:
 
     @property
     def ledger(self) -> Ledger:
-        """The books so far."""
+        """Return the books so far."""
         return self._books.ledger
 
     @property
     def failures(self) -> Sequence[Failure]:
-        """What failed so far."""
+        """Return the failures so far."""
         return self._books.failures
 
     def add(self, sample: NumberedSample, copied: Copied | Failure | None, lost: Failure | None = None) -> None:
         """Write one sample in every format. ``copied`` is its original, when originals are saved.
 
-        With ``lost`` no format is given the sample; that failure is in the books of each.
+        With ``lost`` no format is given the sample; the books of each count that failure.
         """
         if copied is not None:
             self._books.count_original(copied)
@@ -115,7 +115,7 @@ class ShardWriter:
             self._parts.add(metadata.LOSSES, metadata.ITEMS, b"".join(map(metadata.json_line, groups)))
 
     def _with_jpeg(self, result: Entry | Loss, sample: NumberedSample) -> Entry | Loss:
-        """The result itself, or with the bytes of an original that is wanted as a JPEG. Raises PictureError."""
+        """Return the result, with the bytes of the original where a JPEG is wanted. Raises PictureError."""
         if isinstance(result, Entry) and result.as_jpeg and sample.original:
             return Entry(result.path, as_jpeg(self._storage.read(sample.original_path)))
         return result
@@ -162,12 +162,12 @@ class ShardWriter:
             self._parts.add(archives.package_of(sample), archives.MEMBERS, item)
 
     def add_failures(self, failures: Sequence[Failure]) -> None:
-        """List every failure of the shard, of all stages; in key order, so that the order of shards does not matter."""
+        """List every failure of the shard, of all stages, in key order, so that the order of work does not matter."""
         for line in metadata.failure_lines(sorted(failures, key=lambda failure: failure.record_id)):
             self._parts.add(metadata.FAILURES, metadata.ITEMS, line)
 
     def flush(self) -> None:
-        """Write the files that were collected."""
+        """Write the collected files."""
         self._files.flush()
 
     def record_intent(self, paths: Sequence[str]) -> None:
@@ -180,7 +180,7 @@ class ShardWriter:
 
     @property
     def rendered_bytes(self) -> int:
-        """Bytes of everything the formats made so far."""
+        """Return the bytes of everything that the formats made so far."""
         return self.bytes + self._parts.size(without="metadata/")
 
     def _list_file(self, path: str, size: int, sha256: str) -> None:

@@ -1,4 +1,4 @@
-"""How shards are run: one small protocol, and the executor that runs them one after the other in this process."""
+"""The protocol of executors, and the executor that runs shards one after the other in this process."""
 
 import logging
 import time
@@ -23,11 +23,11 @@ class Executor(Protocol):
 
     @property
     def workers(self) -> int:
-        """How many inputs are worked on at the same time."""
+        """Return how many inputs are processed at the same time."""
 
     @property
     def description(self) -> str:
-        """Where work is done and how much at the same time, in one line; empty when that is this process."""
+        """Return where work is done and how much at once, in one line; empty for this process."""
 
     def map[S, I, O](
         self,
@@ -38,7 +38,7 @@ class Executor(Protocol):
         at_most: int | None = None,
         careful: S | None = None,
     ) -> Iterator[O]:
-        """``function(shared, input)`` for every input, exactly one result each, in any order.
+        """Yield ``function(shared, input)`` for every input, exactly one result each, in any order.
 
         Inputs are taken as there is room, so that only a few are in flight: as many as there are workers, and no more
         than ``at_most``. A TransientError is tried again as often as ``RETRIES`` says; any other error ends the run, as
@@ -51,9 +51,9 @@ class Executor(Protocol):
         """
 
     def everywhere[S, O](self, function: Callable[[S, int], O], shared: S) -> Iterator[tuple[str, O | ExportError]]:
-        """``function(shared, number)`` once on every machine that may be given work, numbered from 0.
+        """Run ``function(shared, number)`` once on every machine that may be given work, numbered from 0.
 
-        The name of each machine, and what it answered or the error that it raised; in the order of the numbers.
+        Yield the name of each machine, and its answer or the error that it raised, in the order of the numbers.
         """
 
     def close(self) -> None:
@@ -85,12 +85,12 @@ class SerialExecutor:
             yield _with_retries(function, shared, item, careful)
 
     def everywhere[S, O](self, function: Callable[[S, int], O], shared: S) -> Iterator[tuple[str, O | ExportError]]:
-        """Nothing: this process has proven itself by getting here."""
+        """Yield nothing: this process has proven itself by getting here."""
         del function, shared
         return iter(())
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Do nothing."""
 
     def __enter__(self) -> Self:
         return self
@@ -100,7 +100,7 @@ class SerialExecutor:
 
 
 class Trial[I]:
-    """One input, and what became of the attempts at it so far."""
+    """One input, and the outcome of its attempts so far."""
 
     def __init__(self, item: I, *, can_be_careful: bool) -> None:
         self.item = item
@@ -110,11 +110,11 @@ class Trial[I]:
 
     @property
     def is_careful(self) -> bool:
-        """Whether the next attempt has to find out what workers are lost to."""
+        """Return whether the next attempt has to find the record that kills workers."""
         return self._can_be_careful and self._losses >= PLAIN_LOSSES
 
     def failed(self, error: TransientError) -> float:
-        """Seconds to wait before the next attempt. Raises the error when there is none."""
+        """Return the seconds to wait before the next attempt. Raises the error if there is none."""
         self._failures += 1
         if RETRIES.is_last(self._failures):
             raise error
@@ -122,7 +122,7 @@ class Trial[I]:
         return RETRIES.wait(self._failures)
 
     def lost(self, reason: str) -> None:
-        """Its worker was lost. Raises TransientError when there is no further attempt."""
+        """Count a lost worker. Raises TransientError if there is no further attempt."""
         self._losses += 1
         most = CAREFUL_LOSSES if self._can_be_careful else RETRIES.attempts - 1
         if self._losses > most:

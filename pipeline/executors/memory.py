@@ -1,4 +1,4 @@
-"""Memory that is freed goes back to the machine: a worker is what it holds, not what it once held."""
+"""Return freed memory to the machine, so that a worker takes what it holds, not the most it ever held."""
 
 import ctypes
 import functools
@@ -10,7 +10,7 @@ _KEPT = 32 * 2**20
 
 @functools.cache
 def give_back_memory() -> None:
-    """From now on, blocks of 4 MB and more are returned when they are freed, each by itself; once per process.
+    """Return blocks of 4 MB and more to the machine as soon as they are freed. Acts once per process.
 
     glibc raises that limit to 32 MB as it goes, and then keeps holes between large documents for ever (mallopt(3)).
     Once told, it also gives back the end of the heap whenever 128 kB there are free, which page after page costs a

@@ -1,4 +1,4 @@
-"""The submitted Ray job that this process is the driver of."""
+"""The submitted Ray job of which this process is the driver."""
 
 import json
 import os
@@ -8,7 +8,7 @@ _JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
 
 def submitted_job() -> str:
-    """The id of the submitted Ray job whose driver this process is, or ``""``."""
+    """Return the id of the submitted Ray job whose driver this process is, or ``""``."""
     try:
         told: Any = json.loads(os.environ.get(_JOB_VARIABLE, "{}"))
     except ValueError:

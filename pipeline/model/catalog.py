@@ -16,7 +16,7 @@ from pipeline.model.splits import order_splits
 
 
 class ShardSummary(msgspec.Struct):
-    """What one shard contributes: counts of samples and annotations, labels seen, usable images per split.
+    """Counts of one shard: samples and annotations, labels seen, usable images per split.
 
     ``points`` are the labels of keypoints that are in a group, ``ungrouped`` the records without a value of
     ``split.key``, ``listed`` the records that ``split.file`` names (only counted when it names records).
@@ -32,7 +32,7 @@ class ShardSummary(msgspec.Struct):
 
 
 def combine(left: ShardSummary, right: ShardSummary) -> ShardSummary:
-    """The summary of two shards together: associative and commutative, with ``ShardSummary()`` as zero."""
+    """Add the summaries of two shards: associative and commutative, with ``ShardSummary()`` as zero."""
     return ShardSummary(
         samples=left.samples + right.samples,
         annotations=left.annotations + right.annotations,
@@ -49,14 +49,14 @@ def _add(left: Mapping[str, int], right: Mapping[str, int]) -> dict[str, int]:
 
 
 class Catalog(msgspec.Struct, frozen=True):
-    """What formats may know of the whole export.
+    """Facts about the whole export that formats may use.
 
     ``classes`` are the class names in their final order: class ``i`` is YOLO's ``i`` and COCO's ``i + 1``;
     ``class_sources`` says for each whether the ``lock``, the user's ``order``, the ``project``'s configuration or only
     the data (``observed``) names it; ``names`` is what was renamed and left out. ``splits`` maps each split that has
     images to their number, in canonical order; an empty export has ``{"train": 0}``. ``masks`` is ``instance``,
     ``semantic`` or ``exclude``. ``skeletons`` are what groups of keypoints can be, in the order of their categories;
-    their classes are lists of their own. ``warnings`` are for whoever reads the dataset.
+    their classes are lists of their own. ``warnings`` are for the readers of the dataset.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Catalog(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
 
     def class_index(self, label: str) -> int | None:
-        """The position of a label's class in ``classes``, or None when the class is dropped by the user."""
+        """Return the position of a label's class in ``classes``, or None if the user drops the class."""
         return self.class_of_label.get(label)
 
 
@@ -93,7 +93,7 @@ def build_catalog(
     skeletons: tuple[Skeleton, ...] = (),
     warnings: tuple[str, ...] = (),
 ) -> Catalog:
-    """The catalog of an export whose shards add up to ``summary``.
+    """Return the catalog of an export whose shards add up to ``summary``.
 
     ``configured`` are the project's classes in configuration order. The final order is that of the ``locked`` classes,
     whether or not they occur, then the user's ``order``, then the project's, then observed labels lexically (the
@@ -127,5 +127,5 @@ def build_catalog(
 
 
 def total(summaries: Iterable[ShardSummary]) -> ShardSummary:
-    """All summaries combined."""
+    """Return all summaries combined."""
     return reduce(combine, summaries, ShardSummary())

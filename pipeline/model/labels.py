@@ -8,7 +8,7 @@ import msgspec
 
 
 class ClassNames(msgspec.Struct, frozen=True):
-    """What the user wants of class names: old names and their new ones, and names (old or new) to leave out.
+    """The user's renames (old and new name) and drops (old or new names) of classes.
 
     All names are normalised (:func:`normalise_label`); :func:`class_names` makes one from a configuration.
     """
@@ -17,24 +17,24 @@ class ClassNames(msgspec.Struct, frozen=True):
     drop: tuple[str, ...] = ()
 
     def final(self, label: str) -> str | None:
-        """The class of a label, or None when it is left out."""
+        """Return the class of a label, or None if it is dropped."""
         name = self.rename.get(label, label)
         return None if not name or label in self.drop or name in self.drop else name
 
 
 def class_names(rename: Mapping[str, str], drop: Iterable[str]) -> ClassNames:
-    """The wishes of a configuration, in an order that does not depend on how they were written down."""
+    """Return the renames and drops of a configuration, in an order that does not depend on the file's."""
     renames = {normalise_label(old): normalise_label(new) for old, new in rename.items()}
     return ClassNames(dict(sorted(renames.items())), tuple(sorted(set(map(normalise_label, drop)))))
 
 
 def normalise_label(label: str) -> str:
-    """A class name as the platform compares it: trimmed and NFC-normalised."""
+    """Return a class name as the platform compares it: trimmed and NFC-normalised."""
     return unicodedata.normalize("NFC", label.strip())
 
 
 def configured_classes(configuration: Any) -> list[str]:
-    """The classes of a project's ``configuration``, in the order of record.
+    """Return the classes of a project's ``configuration``, in their official order.
 
     For each tool in configuration order, each schema entry in order, the first occurrence wins. Both shapes are
     read, tool by tool: ``{"classification_schema": [{"code": "car"}, …]}`` and the older ``["car", …]``; entries
@@ -52,7 +52,7 @@ def configured_classes(configuration: Any) -> list[str]:
 
 
 def configured_points(configuration: Any) -> list[str]:
-    """The classes of the tool ``keypoint`` alone, in the same order."""
+    """Return the classes of the tool ``keypoint`` alone, in the same order."""
     tools = configuration.get("classification") if isinstance(configuration, dict) else None
     own = {"keypoint": tools.get("keypoint")} if isinstance(tools, dict) else {}
     return configured_classes({"classification": own})

@@ -1,4 +1,4 @@
-"""The books of an export: for everything seen, what became of it, with a reason code for all that was not written.
+"""The books of an export: what became of everything seen, with a reason code for all that was not written.
 
 Ledgers of shards add up with :func:`merge_ledgers`, in any order. A ledger balances when for each count
 ``seen = written + skipped + failed``; a run whose books do not balance is not published.
@@ -13,7 +13,7 @@ from pipeline.errors import LedgerError
 
 
 class Count(msgspec.Struct):
-    """How many of one kind were seen, and what became of them; ``lossy`` ones are among the written."""
+    """How many of one kind were seen, and what became of them; ``written`` includes the ``lossy`` ones."""
 
     seen: int = 0
     written: int = 0
@@ -23,11 +23,11 @@ class Count(msgspec.Struct):
 
     @property
     def balanced(self) -> bool:
-        """Whether nothing is missing and nothing is counted twice."""
+        """Return whether ``seen = written + skipped + failed``."""
         return self.seen == self.written + sum(self.skipped.values()) + sum(self.failed.values())
 
     def skip(self, reason: str, number: int = 1) -> None:
-        """Count ``number`` as left out by rule."""
+        """Count ``number`` as left out by a rule."""
         self.skipped[reason] = self.skipped.get(reason, 0) + number
 
     def fail(self, reason: str, number: int = 1) -> None:
@@ -64,7 +64,7 @@ class Ledger(msgspec.Struct):
     bytes: int = 0
 
     def check(self) -> None:
-        """Raise LedgerError when any count does not balance, naming it with its numbers."""
+        """Raise LedgerError if a count does not balance, naming it with its numbers."""
         counts = {"records": self.records, "annotations": self.annotations, "originals": self.originals}
         for name, books in self.formats.items():
             counts[f"{name} samples"] = books.samples
@@ -78,7 +78,7 @@ class Ledger(msgspec.Struct):
 
 
 def merge_ledgers(ledgers: Iterable[Ledger]) -> Ledger:
-    """All ledgers added up."""
+    """Return the sum of all ledgers."""
     return reduce(_add_ledgers, ledgers, Ledger())
 
 

@@ -37,7 +37,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}\.[A-Za-z0-9]{1,8}")
 
 
 def safe_leaf(name: str) -> str:
-    """One file name without folders that is safe on Windows, POSIX, S3, in tar files and in lists of names.
+    """Return one file name without folders, safe on Windows, POSIX, S3, in tar files and in lists of names.
 
     Korean, emoji and other letters are kept, in NFC. At most :data:`MAX_LEAF_BYTES` bytes of UTF-8, cut between
     characters and before the extension. ``""`` when nothing usable remains. Applying it again changes nothing.
@@ -62,7 +62,7 @@ def split_leaf(leaf: str) -> tuple[str, str]:
 
 
 def fold(stem: str) -> str:
-    """The collision key of a stem: caseless and in NFC. Folding again changes nothing."""
+    """Return the collision key of a stem: caseless and in NFC. Folding again changes nothing."""
     if stem.isascii():
         return stem.lower()
     while True:
@@ -73,20 +73,20 @@ def fold(stem: str) -> str:
 
 
 def fold_hash(stem: str) -> int:
-    """A stable 64-bit number of :func:`fold`; the same for a stem and its folded form."""
+    """Return a stable 64-bit hash of :func:`fold`; the same for a stem and its folded form."""
     digest = hashlib.blake2b(fold(stem).encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "little")
 
 
 def default_stem(record_id: int, ordinal: int, media: str) -> str:
-    """The stem of a sample that has no usable name: its record's id, and its media after the first sample."""
+    """Return the stem of a sample without a usable name: its record's id, and its media after the first sample."""
     if not ordinal:
         return str(record_id)
     return f"{record_id}_{safe_leaf(media).replace('.', '_') or ordinal}"
 
 
 def proposed_stem_and_suffix(sample: Sample, policy: Literal["original", "id"]) -> tuple[str, str]:
-    """Stem and extension (with its dot, or ``""``) that a sample asks for, before collisions are resolved.
+    """Return the stem and the extension (with its dot, or ``""``) of a sample before collisions are resolved.
 
     The extension is the original one under either policy; a sample without a file has none.
     """
@@ -98,7 +98,7 @@ def proposed_stem_and_suffix(sample: Sample, policy: Literal["original", "id"]) 
 
 
 def colliding_hashes(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """The hashes that occur more than once, each once, ascending. ``hashes`` are all of the export, in any order."""
+    """Return the hashes that occur more than once, each once, ascending. ``hashes`` are all of the export."""
     ordered = np.sort(hashes)
     return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
 
@@ -106,7 +106,7 @@ def colliding_hashes(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 def resolve_collisions(
     claims: Iterable[tuple[str, int, int]], taken: Callable[[str], bool] = lambda _folded: False
 ) -> dict[tuple[int, int], str]:
-    """The final stem for each claim ``(stem, record_id, ordinal)``, by ``(record_id, ordinal)``.
+    """Return the final stem of each claim ``(stem, record_id, ordinal)``, by ``(record_id, ordinal)``.
 
     Of claims whose folded stems are equal, the lowest ``(record_id, ordinal)`` keeps its stem; the others become
     ``stem__<record_id>``, then ``stem__<record_id>_2`` and so on, until it is neither assigned nor ``taken``.
@@ -136,7 +136,7 @@ def _is_kept(character: str) -> bool:
 
 
 def _trimmed(leaf: str) -> tuple[str, str]:
-    """Stem and extension without what Windows strips, shells read as an option, or systems hide or reserve."""
+    """Return stem and extension without what Windows strips, shells read as an option, or systems hide or reserve."""
     leaf = leaf.rstrip(". ")
     if leaf[:1] in ("-", "."):
         leaf = "_" + leaf[1:]
@@ -147,5 +147,5 @@ def _trimmed(leaf: str) -> tuple[str, str]:
 
 
 def _cut(text: str, limit: int) -> str:
-    """The longest start of ``text`` within ``limit`` bytes of UTF-8, not ending inside a character."""
+    """Return the longest start of ``text`` within ``limit`` bytes of UTF-8 that does not end inside a character."""
     return text.encode()[:limit].decode("utf-8", "ignore")

@@ -27,13 +27,13 @@ class Shard(msgspec.Struct, frozen=True):
 
 
 def pack_keys(keys: Sequence[int] | np.ndarray) -> bytes:
-    """Integers as compressed differences: about a byte each for the dense keys of a database table."""
+    """Pack integers as compressed differences: about a byte each for the dense keys of a database table."""
     array = np.asarray(keys, dtype="<i8")
     return zlib.compress(np.diff(array, prepend=np.int64(0)).tobytes(), level=6)
 
 
 def unpack_keys(packed: bytes) -> np.ndarray:
-    """The int64 array that :func:`pack_keys` packed; empty for ``b""``."""
+    """Return the int64 array that :func:`pack_keys` packed; empty for ``b""``."""
     if not packed:
         return np.empty(0, dtype="<i8")
     return np.cumsum(np.frombuffer(zlib.decompress(packed), dtype="<i8"))

@@ -1,4 +1,4 @@
-"""Skeletons: which keypoints make up an object, and how they are derived when nobody says."""
+"""Skeletons: which keypoints make up an object, and how they are derived where the user does not say."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -42,7 +42,7 @@ class Skeleton(msgspec.Struct, frozen=True):
 def make_skeleton(
     name: str, points: Sequence[str], edges: Iterable[tuple[str, str]] = (), flip: Iterable[tuple[str, str]] = ()
 ) -> Skeleton:
-    """A skeleton from names: every name in ``edges`` and ``flip`` is one of ``points``, which all differ."""
+    """Return a skeleton from names: every name in ``edges`` and ``flip`` is one of ``points``, which all differ."""
     position = {point: index for index, point in enumerate(points)}
     partner = {point: point for point in points}
     for left, right in flip:
@@ -56,7 +56,7 @@ def make_skeleton(
 
 
 def derive_skeletons(points: Iterable[str], locked: Mapping[str, Sequence[str]]) -> tuple[Skeleton, ...]:
-    """The skeletons of keypoints about which nothing is known but their names.
+    """Return the skeletons of keypoints of which only the names are known.
 
     All of COCO's person make a ``person``; the other ``points``, in their order, are one skeleton ``keypoints`` without
     lines, in which ``left_x`` and ``right_x`` are mirror images. ``locked`` skeletons, by name, keep their places and
@@ -87,7 +87,7 @@ def _derived(name: str, points: Sequence[str]) -> Skeleton:
 def keep_locked(skeletons: Sequence[Skeleton], locked: Mapping[str, Sequence[str]]) -> tuple[Skeleton, ...]:
     """``skeletons`` with the ``locked`` ones first, and the locked points of each first: all keep their numbers.
 
-    A locked skeleton that is not among them stays, with its points and nothing else known of it.
+    A locked skeleton that is not among them stays, with its points alone.
     """
     own = {skeleton.name: skeleton for skeleton in skeletons}
     kept = [_reordered(own.pop(name, Skeleton(name, ())), points) for name, points in locked.items()]

@@ -1,4 +1,4 @@
-"""What a source of records gives and takes: the project, records as they were extracted, originals and their copies."""
+"""Types that stages exchange with a source of records: project, extracted records, originals and their copies."""
 
 import msgspec
 
@@ -22,7 +22,7 @@ class Project(msgspec.Struct, frozen=True):
 
 
 class ExtractedRecord(msgspec.Struct, frozen=True):
-    """What became of one planned record.
+    """One planned record with everything that was extracted of it.
 
     ``samples`` is empty for a record that gives none; then ``failures`` says why. ``seen`` counts the annotations in
     its document, readable or not; ``bytes`` is the size of the document.
@@ -54,7 +54,7 @@ class Copied(msgspec.Struct, frozen=True):
     """An original that was copied: its size in bytes and its sha256 (hexadecimal) at the destination.
 
     ``header`` is the image header at the source, None when it was not read or the file is not an image.
-    ``source_sha256`` is set when the copy is not byte for byte the source. ``findings`` are reasons worth a report.
+    ``source_sha256`` is set when the copy is not byte for byte the source. ``findings`` are reasons to report.
     """
 
     path: str

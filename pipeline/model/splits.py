@@ -1,4 +1,4 @@
-"""The rules that put a sample into a split, from the sample alone; and the order of splits."""
+"""The rules that put a record into a split, from the record alone; and the order of splits."""
 
 import hashlib
 import re
@@ -14,13 +14,13 @@ _PLAIN_WORD = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 def order_splits(splits: Mapping[str, int]) -> dict[str, int]:
-    """The splits in canonical order: train, val, test, then the others by name."""
+    """Return the splits in canonical order: train, val, test, then the others by name."""
     known = [split for split in SPLIT_ORDER if split in splits]
     return {split: splits[split] for split in known + sorted(splits.keys() - set(SPLIT_ORDER))}
 
 
 def split_by_hash(key: str, ratios: Mapping[str, float]) -> str:
-    """The split of a key, from its hash alone: independent of order, of other records and of worker count.
+    """Return the split of a key from its hash alone: independent of order, other records and worker count.
 
     ``sha256(key)`` as a big-endian integer, modulo 100, against the cumulated ratios in per cent, as the Synapse
     SDK's Pascal VOC export does; digits beyond the modulus refine it, so that ratios need not be whole per cents.
@@ -40,18 +40,19 @@ def split_by_hash(key: str, ratios: Mapping[str, float]) -> str:
 
 
 def split_by_category(category: str) -> str:
-    """The split of a ground truth category; a record without one is ``unassigned``, never trained on by accident.
+    """Return the split of a ground truth category; a record without one is ``unassigned``, so no trainer reads it by
+    accident.
 
-    A split becomes a folder name, so a category that is not a plain word is no split either.
+    A split becomes a folder name, so a category that is not a plain word is ``unassigned``, too.
     """
     name = category.strip().lower()
     return GROUND_TRUTH_SPLITS.get(name, name) if _PLAIN_WORD.fullmatch(name) else UNASSIGNED
 
 
 def key_text(value: object) -> str:
-    """A value of ``split.key`` as text, the same from the API and from a file; ``""`` when it is no value.
+    """Return a value of ``split.key`` as text, the same from the API and from a file; ``""`` for other types.
 
-    Texts, whole numbers and truth values are; lists, objects and fractions are not.
+    Strings, integers and booleans have a text; lists, objects and fractions have none.
     """
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -1,1 +1,1 @@
-"""Everything an unfinished export keeps between its stages, below ``_staging/``."""
+"""What an unfinished export keeps between its stages, below ``_staging/``."""

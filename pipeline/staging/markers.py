@@ -1,4 +1,4 @@
-"""What stages leave for each other: the plan, the catalog, and a marker for each piece of finished work."""
+"""Documents that stages leave for each other: the plan, the catalog, a marker for each piece of finished work."""
 
 import hashlib
 from typing import Any
@@ -14,7 +14,7 @@ from pipeline.storage import Extent
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """What makes two runs the same export: the values of the configuration that decide its bytes, the API's host,
+    """The identity of an export: the values of the configuration that decide its bytes, the API's host,
     and the version of this package.
     """
 
@@ -24,7 +24,7 @@ class Identity(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> str:
-        """The digest of all of it; names the staging area."""
+        """Return the digest of all of it, which names the staging area."""
         return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()[:16]
 
 
@@ -32,8 +32,8 @@ class Given(msgspec.Struct, frozen=True):
     """What the catalog depends on besides configuration and records, as it was when the plan was made.
 
     ``classes`` are the project's, in order, and ``points`` those of its keypoints. ``lock`` is the class lock, None
-    when there is none (yet). ``split_file`` is the digest of what ``split.file`` said, and ``split_keys`` how many keys
-    that were; ``""`` and 0 without one.
+    when there is none (yet). ``split_file`` is the digest of the content of ``split.file``, and ``split_keys`` its
+    number of keys; ``""`` and 0 without one.
     """
 
     classes: tuple[str, ...] = ()
@@ -44,10 +44,10 @@ class Given(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """The frozen shard list, and what else was given. ``fingerprint`` covers the export's identity, the key of every
-    record, the class lock and the file of splits.
+    """The frozen list of shards, and the other inputs of the export.
 
-    ``counted`` is what the API's own count said when the plan was made.
+    ``fingerprint`` covers the export's identity, the key of every record, the class lock and the file of splits.
+    ``counted`` is the API's own count when the plan was made.
     """
 
     fingerprint: str
@@ -62,7 +62,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class ExtractMarker(msgspec.Struct, frozen=True):
-    """A shard's samples are staged: their digest, what they contain, and every failure.
+    """The samples of a shard are staged: their digest, what they contain, and every failure.
 
     ``sound`` are the books without the records of which something failed: what stays when those are tried again.
     """
@@ -77,7 +77,7 @@ class ExtractMarker(msgspec.Struct, frozen=True):
 
     @property
     def retryable(self) -> bool:
-        """Whether another attempt might export more of this shard."""
+        """Return whether another attempt might export more of this shard."""
         return any(failure.transient for failure in self.failures)
 
 
@@ -117,7 +117,7 @@ class ManifestMarker(msgspec.Struct, frozen=True):
 
 
 class Offset(msgspec.Struct, frozen=True, array_like=True):
-    """What comes before a shard: samples, annotations, and usable images of each split."""
+    """Counts before a shard: samples, annotations, and usable images of each split."""
 
     samples: int = 0
     annotations: int = 0
@@ -125,7 +125,7 @@ class Offset(msgspec.Struct, frozen=True, array_like=True):
 
 
 class StagedCatalog(msgspec.Struct, frozen=True):
-    """The catalog with what only the write stage needs: id offsets and, per shard, the stems that had to change.
+    """The catalog with what only the render stage needs: id offsets and, per shard, the stems that had to change.
 
     ``offsets[i]`` is what comes before shard ``i``. ``stems[i]`` maps ``"<record_id>/<ordinal>"`` to the stem a sample
     of shard ``i`` got instead of its own.

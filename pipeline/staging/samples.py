@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from pipeline.records import Record, Sample
 from pipeline.storage import Storage
 
-# Arrow's own pools keep what was freed, for the next time; workers of other shards need it more.
+# Arrow's own pools keep freed memory, which workers of other shards need.
 pa.set_memory_pool(pa.system_memory_pool())
 
 _SCHEMA = pa.schema(
@@ -65,7 +65,7 @@ class SampleFile:
 
     @property
     def size(self) -> int:
-        """Bytes of all encoded records and samples."""
+        """Return the bytes of all encoded records and samples."""
         footer = self._file.metadata
         columns = [_SCHEMA.get_field_index(name) for name in ("record", "sample")]
         groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
@@ -82,12 +82,12 @@ class SampleFile:
             del group, shared, encoded  # before the next group is there
 
     def rows(self) -> Iterator[StagedSample]:
-        """The samples as they are staged, undecoded."""
+        """Return the staged rows, undecoded."""
         for group in self._groups(_SCHEMA.names):
             yield from map(StagedSample, *(group[name].to_pylist() for name in _SCHEMA.names))
 
     def columns(self, names: list[str]) -> pa.Table:
-        """Some columns, whole."""
+        """Return whole columns."""
         return self._file.read(columns=names, use_threads=False)
 
     def _groups(self, names: list[str]) -> Iterator[pa.Table]:
@@ -98,7 +98,7 @@ class SampleFile:
 
 
 def write_samples(storage: Storage, path: str, samples: Iterable[StagedSample]) -> str:
-    """Put samples into a file, taken as they come and held by the group only; returns the file's sha256."""
+    """Write samples into a file as they come, holding one row group, and return the file's sha256."""
     groups = _tables(samples)
     first, second = next(groups, _table([])), next(groups, None)
     if second is None:
@@ -120,7 +120,7 @@ def write_samples(storage: Storage, path: str, samples: Iterable[StagedSample]) 
 
 
 def open_samples(storage: Storage, path: str, sha256: str) -> SampleFile | None:
-    """The samples in a file, or None when it is missing or is not the one with this digest."""
+    """Return the samples in a file, or None when it is missing or has another digest."""
     size = storage.size(path)
     if size is None:
         return None
@@ -135,7 +135,7 @@ def open_samples(storage: Storage, path: str, sha256: str) -> SampleFile | None:
 
 
 class _Hashed(io.RawIOBase):
-    """A file that takes bytes, and their sha256."""
+    """A file that hashes the bytes written to it."""
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__()
@@ -152,7 +152,7 @@ class _Hashed(io.RawIOBase):
 
 
 def _tables(samples: Iterable[StagedSample]) -> Iterator[pa.Table]:
-    """The samples as tables of about :data:`_GROUP_BYTES`, none of them empty."""
+    """Yield the samples as tables of about :data:`_GROUP_BYTES`, none of them empty."""
     group: list[StagedSample] = []
     size = 0
     for sample in samples:

@@ -1,4 +1,4 @@
-"""Bytes put aside in a private file of this process: what a shard produces may not fit in memory."""
+"""A private file of this process for bytes of a shard that may not fit in memory."""
 
 import tempfile
 from typing import BinaryIO, Self
@@ -12,7 +12,7 @@ HELD = 16 * 2**20
 
 
 class Spool:
-    """Takes bytes and gives them back. Nobody else can see the file, and nothing of it is left after a crash."""
+    """Stores bytes and returns them. The file has no name: other processes cannot see it, a crash leaves nothing."""
 
     def __init__(self) -> None:
         self._held: dict[int, bytes] = {}
@@ -20,7 +20,7 @@ class Spool:
         self._end = 0
 
     def put(self, data: bytes) -> Extent:
-        """Keep ``data``. Raises StorageError when the temporary folder is full."""
+        """Store ``data`` and return its place. Raises StorageError when the temporary folder is full."""
         place = Extent("", self._end, len(data))
         self._end += place.length
         if self._end <= HELD:
@@ -36,7 +36,7 @@ class Spool:
         return place
 
     def get(self, place: Extent) -> bytes:
-        """What was put there. Raises StorageError when it cannot be read."""
+        """Return the bytes at a place. Raises StorageError when they cannot be read."""
         if not place.length:
             return b""
         if self._file is None:
@@ -54,7 +54,7 @@ class Spool:
         return self._file
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Remove the file."""
         self._held.clear()
         if self._file is not None:
             self._file.close()
