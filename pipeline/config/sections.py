@@ -180,7 +180,7 @@ def _check_host(host: str) -> None:
             problem = f"{host!r} must be a host name, an address or a network, without scheme, port and path"
             raise ValueError(problem) from None
     else:
-        raise ValueError(f"{host!r} is no network, {network} is")
+        raise ValueError(f"{host!r} has bits after its prefix; write {network}")
 
 
 def _refuse_repeated(names: Iterable[str]) -> None:

@@ -165,7 +165,7 @@ def _key(cell: str, split: SplitConfig, where: str) -> str:
 def _name(cell: str, where: str) -> str:
     name = cell.strip()
     if not _SPLIT.fullmatch(name):
-        raise ConfigError(where, f"{name!r} is no name of a split: small letters, digits, - and _, a letter first")
+        raise ConfigError(where, f"{name!r} is not a split name: use small letters, digits, - and _, a letter first")
     return name
 
 

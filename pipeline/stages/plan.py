@@ -39,7 +39,7 @@ def read_given(workspace: Workspace, project: Project) -> tuple[Given, SplitFile
     if config.split.by == "file":
         data = read_side_file(config, config.split.file, folder)
         if data is None:
-            raise ConfigError("split.file", f"{config.split.file} is not there")
+            raise ConfigError("split.file", f"{config.split.file} does not exist")
         split_file = read_split_file(data, config.split)
     given = Given(
         classes=project.classes,

@@ -116,5 +116,5 @@ def enforce_failure_limit(workspace: Workspace, plan: Plan, failures: Sequence[F
     raise FailureLimitError(
         f"{failed} of {plan.records} records failed, max_failures is {workspace.config.max_failures}: nothing was "
         f"published; most often: {why}; all are listed in {workspace.storage.url}/{report}; run the same "
-        "command again to retry what may have been passing trouble, or raise max_failures to publish without them"
+        "command again to retry failures that may pass, or raise max_failures to publish without them"
     )

@@ -187,7 +187,7 @@ class SynapseClient(Transport):
                 reason = "gives no answer in time" if isinstance(error, sdk.ClientTimeoutError) else "cannot be reached"
                 problem = TransientError(self.origin, f"{reason}; is SYNAPSE_HOST right?")
             case sdk.ServerError() | sdk.RateLimitError():
-                problem = TransientError(self.origin, f"is in trouble (HTTP {error.status_code}) when asked for {what}")
+                problem = TransientError(self.origin, f"answered HTTP {error.status_code} when asked for {what}")
             case sdk.ValidationError():
                 problem = PreflightError(what, f"was refused (HTTP {error.status_code})", said)
             case _:

@@ -106,9 +106,9 @@ def test_what_spreadsheets_make_of_a_file_is_read():
         ("record_id,part\n1,train\n", BY_RECORD, "splits.csv:1: has no column 'split'"),
         ("data_unit,split\n1,train\n", BY_PATH, "splits.csv:1: has no column 'key'"),
         ("record_id,split\n1,train\n2\n", BY_RECORD, "splits.csv:3: has 1 columns, the header has 2"),
-        ("record_id,split\n1,Train\n", BY_RECORD, "splits.csv:2: 'Train' is no name of a split"),
-        ("record_id,split\n1,../up\n", BY_RECORD, "splits.csv:2: '../up' is no name of a split"),
-        ("record_id,split\n1,\n", BY_RECORD, "splits.csv:2: '' is no name of a split"),
+        ("record_id,split\n1,Train\n", BY_RECORD, "splits.csv:2: 'Train' is not a split name"),
+        ("record_id,split\n1,../up\n", BY_RECORD, "splits.csv:2: '../up' is not a split name"),
+        ("record_id,split\n1,\n", BY_RECORD, "splits.csv:2: '' is not a split name"),
         ("record_id,split\n,train\n", BY_RECORD, "splits.csv:2: the key is empty"),
         ("record_id,split\nx1,train\n", BY_RECORD, "splits.csv:2: 'x1' is not the id of a record"),
         (
@@ -234,7 +234,7 @@ def test_a_relative_file_is_beside_the_configuration(tidy, tmp_path, monkeypatch
 
 @pytest.mark.parametrize("call", [run, forecast])
 def test_a_file_that_is_not_there_is_told_before_any_work(tidy, tmp_path, monkeypatch, call):
-    with pytest.raises(ConfigError, match=r"split\.file: lost\.csv is not there"):
+    with pytest.raises(ConfigError, match=r"split\.file: lost\.csv does not exist"):
         in_this_process(tidy, monkeypatch, tmp_path, call, split={"by": "file", "file": "lost.csv"})
     assert not (tmp_path / "out/metadata").exists()
 

@@ -104,8 +104,8 @@ def test_a_dead_host_fails_in_seconds_with_one_line(connect):
         (web.json_response([1, 2]), PreflightError, "SYNAPSE_HOST"),
         (web.Response(status=302, headers={"Location": "http://127.0.0.2:1/"}), PreflightError, "redirect"),
         (web.json_response({}, status=409), BackendError, "409"),
-        (web.Response(status=429), TransientError, "in trouble"),
-        (web.Response(status=500), TransientError, "in trouble"),
+        (web.Response(status=429), TransientError, "answered HTTP 429"),
+        (web.Response(status=500), TransientError, "answered HTTP 500"),
         (web.Response(status=520, body=b"<html>" * 1000, content_type="text/html"), TransientError, "HTTP 520"),
     ],
 )

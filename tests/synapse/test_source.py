@@ -677,7 +677,7 @@ def test_a_wrong_token_is_refused(connect, tidy):
 
 
 def test_a_dead_host_is_a_failed_check_not_passing_trouble(connect, tidy):
-    with LocalApi(scripted(web.Response(status=503))) as api, pytest.raises(PreflightError, match="in trouble"):
+    with LocalApi(scripted(web.Response(status=503))) as api, pytest.raises(PreflightError, match="answered HTTP 503"):
         connect(api).check()
 
 

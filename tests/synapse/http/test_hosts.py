@@ -441,7 +441,7 @@ def test_names_addresses_and_networks_are_hosts(host, client):
         ("", "without scheme"),
         ("127.1", "without scheme"),
         ("10.0.0.300", "without scheme"),
-        ("10.20.0.5/16", "'10.20.0.5/16' is no network, 10.20.0.0/16 is"),
+        ("10.20.0.5/16", "'10.20.0.5/16' has bits after its prefix; write 10.20.0.0/16"),
         ("a/b", "without scheme"),
         ("a b", "without scheme"),
         ("-a", "without scheme"),
