@@ -18,7 +18,8 @@ from synapse_sdk.utils.converters.coco.from_dm import mask_geometry
 from synapse_sdk.utils.converters.yolo.from_dm import FromDMToYOLOConverter
 
 from pipeline.images.masks import coco_rle, runs_from_indices, runs_from_pairs
-from pipeline.images.outlines import joined, outlines
+from pipeline.images.outlines import trace_outlines
+from pipeline.images.rings import join_outlines
 
 WIDTH, HEIGHT = 1920, 1080
 # Ours is so short that one call is mostly the clock's and the cache's noise.
@@ -77,8 +78,11 @@ def compare(bitmap: Bitmap, rounds: int) -> dict[str, tuple[float, float, float]
         raise SystemExit("the encodings differ")
     conversions: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
         "COCO RLE": (lambda: coco_rle(runs(), WIDTH, HEIGHT), lambda: mask_geometry(annotation, WIDTH, HEIGHT)),
-        "outlines": (lambda: outlines(runs(), WIDTH, HEIGHT), lambda: contours(annotation, WIDTH, HEIGHT)),
-        "one ring": (lambda: joined(outlines(runs(), WIDTH, HEIGHT)), lambda: contours(annotation, WIDTH, HEIGHT)),
+        "outlines": (lambda: trace_outlines(runs(), WIDTH, HEIGHT), lambda: contours(annotation, WIDTH, HEIGHT)),
+        "one ring": (
+            lambda: join_outlines(trace_outlines(runs(), WIDTH, HEIGHT)),
+            lambda: contours(annotation, WIDTH, HEIGHT),
+        ),
     }
     found = {}
     for name, (ours, theirs) in conversions.items():

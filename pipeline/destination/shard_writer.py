@@ -10,8 +10,8 @@ from pipeline.destination.parts import ManifestParts, piece_length
 from pipeline.destination.shard_books import ShardBooks
 from pipeline.errors import FormatError
 from pipeline.formats import Entry, Format, Loss, tar
-from pipeline.images.files import as_jpeg
-from pipeline.images.orientation import is_wrong_size, resized
+from pipeline.images.files import encode_jpeg
+from pipeline.images.orientation import correct_size, is_wrong_size
 from pipeline.model.catalog import Catalog
 from pipeline.model.ledger import Ledger
 from pipeline.model.source import Copied
@@ -96,7 +96,7 @@ class ShardWriter:
             self._parts.add(metadata.LOSSES, metadata.ITEMS, metadata.original_line(source, reason))
         header = copied.header
         if header and source.width and source.height and is_wrong_size((source.width, source.height), header):
-            source = resized(source, *header.upright_size)
+            source = correct_size(source, *header.upright_size)
         return msgspec.structs.replace(sample, sample=source, original=Original(copied.size, copied.sha256))
 
     def _render(self, sample: NumberedSample, format_: Format) -> None:
@@ -117,7 +117,7 @@ class ShardWriter:
     def _with_jpeg(self, result: Entry | Loss, sample: NumberedSample) -> Entry | Loss:
         """Return the result, with the bytes of the original where a JPEG is wanted. Raises PictureError."""
         if isinstance(result, Entry) and result.as_jpeg and sample.original:
-            return Entry(result.path, as_jpeg(self._storage.read(sample.original_path)))
+            return Entry(result.path, encode_jpeg(self._storage.read(sample.original_path)))
         return result
 
     def _add_entry(self, entry: Entry, sample: NumberedSample, format_: Format) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from pipeline.formats import Loss
 from pipeline.formats.images import Size, encode_mask
 from pipeline.formats.support import KEPT, Kind, Support
-from pipeline.images.geometry import enclosing, polygon_area
+from pipeline.images.geometry import enclosing_box, polygon_area
 from pipeline.model.catalog import Catalog
 from pipeline.reasons import Reason
 from pipeline.records import Annotation, Box, Mask, NumberedSample, Opaque, Point, Polygon, Polyline, Relation, Whole
@@ -138,7 +138,7 @@ def _make_row(number: int, annotation: Annotation, catalog: Catalog, size: Size 
             row.area = shape.width * shape.height
         case Polygon() | Polyline():
             row.points = shape.points
-            row.x, row.y, row.width, row.height = enclosing(shape.points)
+            row.x, row.y, row.width, row.height = enclosing_box(shape.points)
             row.area = polygon_area(shape.points) if isinstance(shape, Polygon) else None
         case Point():
             row.x, row.y, row.visibility = shape.x, shape.y, shape.visibility

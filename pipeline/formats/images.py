@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pipeline.formats import Loss
-from pipeline.images.geometry import clip_box, corners, enclosing, polygon_area
+from pipeline.images.geometry import clip_box, corners, enclosing_box, polygon_area
 from pipeline.images.masks import MaskError, Rle, coco_rle
 from pipeline.reasons import Reason
 from pipeline.records import Box, Mask, Sample
@@ -85,7 +85,7 @@ def clip_ring(ring: Ring, size: Size) -> tuple[Ring, bool] | None:
     so the result is one ring. None when nothing is left, or a sliver no thicker than the tolerance.
     """
     width, height = size
-    left, top, across, down = enclosing(ring)
+    left, top, across, down = enclosing_box(ring)
     cut = max(-left, -top, left + across - width, top + down - height)
     if cut <= 0:
         return ring, False
@@ -94,7 +94,7 @@ def clip_ring(ring: Ring, size: Size) -> tuple[Ring, bool] | None:
         for axis, limit, sign in ((0, 0, 1), (1, 0, 1), (0, width, -1), (1, height, -1)):
             points = _cut(points, axis, limit, sign)
         ring = [number for point in points for number in point]
-        if not ring or min(enclosing(ring)[2:]) <= TOLERANCE:
+        if not ring or min(enclosing_box(ring)[2:]) <= TOLERANCE:
             return None
     inside = [0.0] * len(ring)
     inside[0::2] = [min(max(x, 0.0), width) for x in ring[0::2]]
@@ -119,7 +119,7 @@ def is_turned(box: Box) -> bool:
 
 def _enclose(box: Box) -> tuple[Rectangle, bool]:
     """Return the rectangle around a box, and whether it covers another area; after a half turn it is the box itself."""
-    rectangle = enclosing(corners(box))
+    rectangle = enclosing_box(corners(box))
     _, _, width, height = rectangle
     if abs(width - box.width) <= TOLERANCE and abs(height - box.height) <= TOLERANCE:
         return (box.x, box.y, box.width, box.height), False

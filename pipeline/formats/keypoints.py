@@ -6,7 +6,7 @@ import msgspec
 
 from pipeline.formats import Loss
 from pipeline.formats.images import Rectangle, place_box
-from pipeline.images.geometry import enclosing
+from pipeline.images.geometry import enclosing_box
 from pipeline.model.catalog import Catalog
 from pipeline.model.skeletons import Skeleton
 from pipeline.reasons import Reason
@@ -87,7 +87,7 @@ def find_rectangle(instance: Instance, width: int, height: int) -> Rectangle | N
     if placed:
         return placed[:4]
     flat = [number for x, y, visibility in instance.points if visibility for number in (x, y)]
-    left, top, across, down = enclosing(flat)
+    left, top, across, down = enclosing_box(flat)
     left, across = _widen(left, across)
     top, down = _widen(top, down)
     if not (left < width and top < height and left + across > 0 and top + down > 0):

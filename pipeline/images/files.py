@@ -1,7 +1,7 @@
-"""Pictures as files: what their headers say, and the few changes an export makes to them.
+"""Picture files: their headers, and the few changes that an export makes to them.
 
 Sizes are ``(width, height)`` in pixels. EXIF's *orientation* (CIPA DC-008, tag 0x0112) is a number from 1 (upright) to
-8; 5 to 8 swap width and height for readers that follow it.
+8; for readers that follow it, 5 to 8 swap width and height.
 """
 
 import io
@@ -20,17 +20,17 @@ _JPEG_QUALITY = 95
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 
 MAX_DECODED = 1 << 28
-"""Pixels; a picture with more (16,384 x 16,384) is refused before it is decoded."""
+"""A picture with more pixels (16,384 x 16,384) is refused before it is decoded."""
 
-Image.MAX_IMAGE_PIXELS = None  # Pillow's own guard warns, by way of a filter that threads share; ours is above
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own guard warns through a filter that threads share; ours is above
 
 
 class PictureError(ValueError):
-    """Bytes that are no picture, or none that can be decoded. The message holds nothing of their content."""
+    """Bytes that cannot be decoded or encoded as a picture. The message shows nothing of their content."""
 
 
 class Header(NamedTuple):
-    """What a picture's first bytes say: its size as stored, and how it is to be turned to be seen upright."""
+    """The header of a picture: its size as stored, and how a viewer turns it to show it upright."""
 
     width: int
     height: int
@@ -38,7 +38,7 @@ class Header(NamedTuple):
 
     @property
     def stored_size(self) -> tuple[int, int]:
-        """Width and height of the pixels as they are stored."""
+        """Width and height as stored."""
         return self.width, self.height
 
     @property
@@ -48,14 +48,14 @@ class Header(NamedTuple):
 
 
 def read_header(head: bytes) -> Header | None:
-    """The header of the picture that begins with ``head``, or None. Nothing is decoded.
+    """Return the header of the picture that begins with ``head``, or None; decode nothing.
 
-    The orientation of WebP is not found: it stands behind the pixels.
+    The orientation of WebP is not read, because it comes after the pixels.
     """
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return _webp_header(head)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of damaged metadata
+        warnings.simplefilter("ignore")  # about damaged metadata
         try:
             with Image.open(io.BytesIO(head), formats=_FORMATS) as image:
                 width, height = image.size
@@ -66,46 +66,49 @@ def read_header(head: bytes) -> Header | None:
 
 
 def is_unterminated(head: bytes, tail: bytes) -> bool:
-    """Whether it is a JPEG that does not end with its end mark.
+    """Tell whether this is a JPEG without its end marker.
 
-    Ultralytics writes such a file anew in place, which changes its digest.
+    Ultralytics rewrites such a file in place, which changes its digest.
     """
     return head.startswith(_JPEG_START) and not tail.endswith(_JPEG_END)
 
 
-def upright(data: bytes) -> bytes:
-    """The picture turned as its orientation says, encoded anew in its own format, without the orientation.
+def turn_upright(data: bytes) -> bytes:
+    """Return the picture turned as its orientation says, re-encoded in its own format, without the orientation.
 
     Raises PictureError.
     """
-    with _decoded(data) as image:
+    with _DecodedPicture(data) as image:
         turned = ImageOps.exif_transpose(image)
-        return _encoded(turned, image.format or "PNG", image, quality=_JPEG_QUALITY)
+        return _encode(turned, image.format or "PNG", image, quality=_JPEG_QUALITY)
 
 
-def without_orientation(data: bytes) -> bytes:
-    """The picture with its pixels as they are stored and no orientation; a JPEG keeps its quantisation.
+def drop_orientation(data: bytes) -> bytes:
+    """Return the picture with its pixels as stored and without the orientation; a JPEG keeps its quantisation.
 
     Raises PictureError.
     """
-    with _decoded(data) as image:
+    with _DecodedPicture(data) as image:
         image.getexif().pop(_ORIENTATION, None)
-        return _encoded(image, image.format or "PNG", image, quality="keep")
+        return _encode(image, image.format or "PNG", image, quality="keep")
 
 
-def as_jpeg(data: bytes) -> bytes:
-    """The picture as an RGB JPEG; transparency becomes white. Raises PictureError."""
-    with _decoded(data) as image:
+def encode_jpeg(data: bytes) -> bytes:
+    """Return the picture as an RGB JPEG; transparency becomes white. Raises PictureError."""
+    with _DecodedPicture(data) as image:
         if image.has_transparency_data:
             layers = image.convert("RGBA")
             opaque = Image.new("RGBA", layers.size, "white")
             opaque.alpha_composite(layers)
-            return _encoded(opaque.convert("RGB"), "JPEG", image, quality=_JPEG_QUALITY)
-        return _encoded(image.convert("RGB"), "JPEG", image, quality=_JPEG_QUALITY)
+            return _encode(opaque.convert("RGB"), "JPEG", image, quality=_JPEG_QUALITY)
+        return _encode(image.convert("RGB"), "JPEG", image, quality=_JPEG_QUALITY)
 
 
-def indexed_png(indices: npt.NDArray[np.uint8], palette: bytes) -> bytes:
-    """A PNG of palette indices, shape (height, width); ``palette`` is 768 bytes, red, green and blue of each index."""
+def encode_indexed_png(indices: npt.NDArray[np.uint8], palette: bytes) -> bytes:
+    """Return a PNG of palette indices, shape (height, width).
+
+    ``palette`` has 768 bytes: red, green and blue of each index.
+    """
     height, width = indices.shape
     image = Image.frombytes("P", (width, height), np.ascontiguousarray(indices).tobytes())
     image.putpalette(palette)
@@ -114,8 +117,8 @@ def indexed_png(indices: npt.NDArray[np.uint8], palette: bytes) -> bytes:
     return stream.getvalue()
 
 
-class _decoded:  # noqa: N801  used like a function
-    """Opens and decodes a picture; what goes wrong, also while it is used, is a PictureError."""
+class _DecodedPicture:
+    """Opens and decodes a picture; errors become PictureErrors, also those inside the ``with`` block."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -138,7 +141,7 @@ class _decoded:  # noqa: N801  used like a function
             raise PictureError(f"the picture cannot be encoded ({type(error).__name__})") from error
 
 
-def _encoded(image: Image.Image, form: str, source: Image.Image, *, quality: int | str) -> bytes:
+def _encode(image: Image.Image, form: str, source: Image.Image, *, quality: int | str) -> bytes:
     options: dict[str, Any] = {}
     if profile := source.info.get("icc_profile"):
         options["icc_profile"] = profile
@@ -146,7 +149,7 @@ def _encoded(image: Image.Image, form: str, source: Image.Image, *, quality: int
     if len(exif):
         options["exif"] = exif.tobytes()
     if form in ("JPEG", "MPO"):
-        form = "JPEG"  # several pictures in one file, as phones write them: the first is the one annotated
+        form = "JPEG"  # phones write several pictures into one file; the first is the annotated one
         options["quality"] = quality if quality != "keep" or source.format == "JPEG" else _JPEG_QUALITY
     stream = io.BytesIO()
     image.save(stream, form, **options)
@@ -154,9 +157,9 @@ def _encoded(image: Image.Image, form: str, source: Image.Image, *, quality: int
 
 
 def _orientation(image: Image.Image) -> int:
-    """The orientation in what has been read so far; a viewer takes anything it does not know for upright."""
+    """Return the orientation found in the bytes read so far; unknown values mean upright, as they do to viewers."""
     raw = image.info.get("exif")
-    if image.format == "TIFF" or not raw:  # Pillow turns a TIFF by itself, and so do its readers
+    if image.format == "TIFF" or not raw:  # Pillow itself turns a TIFF, and so do programs that read TIFF
         return _UPRIGHT
     exif = Image.Exif()
     exif.load(raw)
@@ -165,7 +168,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _webp_header(head: bytes) -> Header | None:
-    """Pillow wants the whole file; the container's first chunk (RFC 9649, section 2) is enough."""
+    """Read the container's first chunk (RFC 9649, section 2), because Pillow needs the whole file."""
     if len(head) < 30:
         return None
     match head[12:16]:

@@ -1,6 +1,6 @@
-"""Plane geometry of annotations: pure functions on pixels, y downwards, nothing rounded.
+"""Plane geometry of annotations: pure functions on pixel coordinates, y downwards, nothing rounded.
 
-Points are flat, ``(x1, y1, x2, y2, …)``, as the shapes of :mod:`pipeline.records` hold them.
+Points are flat, ``(x1, y1, x2, y2, …)``, as in the shapes of :mod:`pipeline.records`.
 """
 
 import math
@@ -8,13 +8,13 @@ from collections.abc import Sequence
 
 from pipeline.records import Box
 
-# Assumption: a rotated box turns about its centre. Neither the Synapse SDK nor DM Schema says where the pivot is;
-# (0.5, 0.5) is the centre, (0.0, 0.0) would be the top left corner, both as fractions of width and height.
+# Assumption: a rotated box turns about its centre. Neither the Synapse SDK nor DM Schema says where the pivot is. The
+# values are fractions of width and height: (0.5, 0.5) is the centre, (0.0, 0.0) would be the top left corner.
 ROTATION_PIVOT = (0.5, 0.5)
 
 
 def corners(box: Box) -> tuple[float, ...]:
-    """The four corners, 8 floats, clockwise on the screen from the corner that is top left without rotation.
+    """Return the four corners as 8 floats, clockwise on the screen from the one that is top left without rotation.
 
     A positive ``rotation`` (radians) turns clockwise on the screen, because y grows downwards; the pivot is
     :data:`ROTATION_PIVOT`.
@@ -32,21 +32,21 @@ def corners(box: Box) -> tuple[float, ...]:
     return tuple(turned)
 
 
-def enclosing(points: Sequence[float]) -> tuple[float, float, float, float]:
-    """The smallest upright ``(x, y, width, height)`` around at least one flat point."""
+def enclosing_box(points: Sequence[float]) -> tuple[float, float, float, float]:
+    """Return the smallest upright box ``(x, y, width, height)`` around one or more flat points."""
     across, down = points[0::2], points[1::2]
     left, top = min(across), min(down)
     return (left, top, max(across) - left, max(down) - top)
 
 
 def polygon_area(points: Sequence[float]) -> float:
-    """The area of a flat ring in square pixels (shoelace formula), never negative; 0.0 below three points.
+    """Return the area of a flat ring in square pixels (shoelace formula), never negative; 0.0 below three points.
 
-    A ring that crosses itself gives the absolute sum of its signed parts.
+    For a ring that crosses itself this is the absolute sum of its signed parts.
     """
     if len(points) < 6:
         return 0.0
-    # Relative to the first point: large coordinates would otherwise cancel badly.
+    # Relative to the first point, because large coordinates would cancel badly.
     origin_x, origin_y = points[0], points[1]
     twice = 0.0
     previous_x = points[-2] - origin_x
@@ -61,9 +61,9 @@ def polygon_area(points: Sequence[float]) -> float:
 def clip_box(
     x: float, y: float, box_width: float, box_height: float, width: float, height: float
 ) -> tuple[float, float, float, float] | None:
-    """The part of an upright box inside an image of ``width`` x ``height``, or None when nothing remains.
+    """Return the part of an upright box inside an image of ``width`` x ``height``, or None if nothing remains.
 
-    A box that needs no cut comes back with the very same numbers.
+    The numbers of a box that lies inside are returned unchanged.
     """
     left, top = max(x, 0.0), max(y, 0.0)
     right, bottom = x + box_width, y + box_height

@@ -1,7 +1,7 @@
-"""Masks between DM Schema's row-major runs and COCO's column-major run-length encoding, in numpy.
+"""Conversions of masks: pixel indices, DM Schema's row-major runs, COCO's column-major encoding, bitmaps; in numpy.
 
-Everything here works on the ends of runs, never on single pixels (:func:`bitmap` apart), so the cost grows with
-the length of a mask's outline and not with the size of the image.
+Except for :func:`bitmap_from_runs`, everything works on the ends of runs and not on single pixels, so the cost grows
+with the length of a mask's outline and not with the size of the image.
 """
 
 from typing import NamedTuple
@@ -12,10 +12,10 @@ from pycocotools import mask as coco_mask
 
 # An image larger than this (16,384 x 16,384) is refused before anything of its size is allocated.
 MAX_PIXELS = 1 << 28
-# More changes between rows than this (every pixel of an 8K frame) are refused: COCO's encoding would be a
-# whole worker's memory.
+# More changes between rows than this (every pixel of an 8K frame) are refused, because COCO's encoding of them would
+# take all of a worker's memory.
 MAX_TRANSITIONS = 1 << 25
-# More pieces of rows than this (140 MB while they are worked on) are refused before anything of their number exists.
+# More pieces of rows than this (140 MB while they are processed) are refused before anything of that size is allocated.
 MAX_PIECES = 1 << 20
 # Room for ``start + length`` in int64.
 _LIMIT = 1 << 62
@@ -24,14 +24,14 @@ type _Integers = npt.NDArray[np.signedinteger]
 
 
 class MaskError(ValueError):
-    """Runs or indices that are no mask of the image: not integers, negative, overlapping or outside."""
+    """Runs or indices that are not a mask of the image: not integers, negative, overlapping or outside."""
 
 
 class Rle(NamedTuple):
     """A mask as COCO writes it.
 
     ``counts`` is the compressed encoding (ASCII), ``size`` is ``(height, width)``, ``area`` the number of pixels and
-    ``bbox`` the tight ``(x, y, width, height)``, all zero for an empty mask.
+    ``bbox`` the smallest box ``(x, y, width, height)``, all zeros for an empty mask.
     """
 
     counts: bytes
@@ -41,7 +41,7 @@ class Rle(NamedTuple):
 
 
 def runs_from_indices(indices: np.ndarray) -> bytes:
-    """Runs (:class:`pipeline.records.Mask`) of pixel indices ``y * width + x``, in any order.
+    """Return the runs (:class:`pipeline.records.Mask`) of pixel indices ``y * width + x``, in any order.
 
     Raises MaskError unless they are distinct non-negative integers.
     """
@@ -59,14 +59,14 @@ def runs_from_indices(indices: np.ndarray) -> bytes:
 
 
 def runs_from_pairs(pairs: np.ndarray) -> bytes:
-    """Runs of ``(start, length)`` pairs, shape (n, 2), in any order; touching runs are merged.
+    """Return the runs of ``(start, length)`` pairs, shape (n, 2), in any order; touching runs are merged.
 
-    Raises MaskError unless they are integers, starts not negative, lengths positive, and no two overlap.
+    Raises MaskError unless they are integers, starts are not negative, lengths are positive, and no two runs overlap.
     """
     values = _integers(pairs, 2)
     starts, lengths = values[:, 0], values[:, 1]
     if lengths.size and lengths.min() == 0:
-        raise MaskError("a run has no length")
+        raise MaskError("the length of a run is 0")
     order = None
     if starts.size > 1 and (starts[1:] < starts[:-1]).any():
         order = np.argsort(starts, kind="stable")
@@ -85,7 +85,7 @@ def runs_from_pairs(pairs: np.ndarray) -> bytes:
 
 
 def check_runs(runs: bytes, width: int, height: int) -> None:
-    """Raises MaskError when the image is empty or too large (:data:`MAX_PIXELS`) or a run leaves it."""
+    """Raise MaskError if the image is empty or too large (:data:`MAX_PIXELS`) or a run lies outside it."""
     if width <= 0 or height <= 0:
         raise MaskError(f"an image of {width} x {height} has no pixels")
     if width * height > MAX_PIXELS:
@@ -97,7 +97,7 @@ def check_runs(runs: bytes, width: int, height: int) -> None:
 
 
 def coco_rle(runs: bytes, width: int, height: int) -> Rle:
-    """The mask as COCO's compressed column-major encoding: the same bytes as ``pycocotools.mask.encode``.
+    """Return the mask in COCO's compressed column-major encoding: the same bytes as ``pycocotools.mask.encode``.
 
     Raises MaskError as :func:`check_runs` does, and for a mask with more than :data:`MAX_TRANSITIONS` changes.
     """
@@ -107,16 +107,16 @@ def coco_rle(runs: bytes, width: int, height: int) -> Rle:
         return Rle(_compress(np.array([width * height], dtype=np.uint32), size), size, 0, (0.0, 0.0, 0.0, 0.0))
     starts, ends = _ends(runs)
     area = int((ends - starts).sum())
-    # A pixel differs from the one above it exactly where the mask and the mask moved down by one row differ, and
-    # the ends of that difference are the ends of both without those they share.
+    # A pixel differs from the one above it exactly where the mask differs from the mask moved down by one row. The ends
+    # of that difference are the ends of both masks, without those that they share.
     own = _unshared(np.frombuffer(runs, dtype="<i8").reshape(-1, 2).cumsum(axis=1).ravel().astype(np.int32))
     both = np.concatenate((own, own + width))
     both.sort()
     changes = _unshared(both)
     del own, both
     columns = _expand(changes[0::2], changes[1::2])
-    # Column-major: the change below the last row of a column is the one above the first row of the next. In place,
-    # because a mask of noise changes at every other pixel.
+    # Column-major: the change below the last row of a column is the one above the first row of the next column. In
+    # place, because a mask of noise changes at every other pixel.
     rows = columns // width
     columns %= width
     columns *= height
@@ -132,8 +132,11 @@ def coco_rle(runs: bytes, width: int, height: int) -> Rle:
     return Rle(_compress(np.diff(bounds, prepend=0).astype(np.uint32), size), size, area, bbox)
 
 
-def bitmap(runs: bytes, width: int, height: int) -> npt.NDArray[np.uint8]:
-    """The mask as a uint8 array of shape (height, width), 1 inside. Raises MaskError as :func:`check_runs` does."""
+def bitmap_from_runs(runs: bytes, width: int, height: int) -> npt.NDArray[np.uint8]:
+    """Return the mask as a uint8 array of shape (height, width), 1 inside.
+
+    Raises MaskError as :func:`check_runs` does.
+    """
     check_runs(runs, width, height)
     starts, ends = _ends(runs)
     # A zero run before each run and one after the last, so that the values alternate.
@@ -147,11 +150,11 @@ def bitmap(runs: bytes, width: int, height: int) -> npt.NDArray[np.uint8]:
     return np.repeat(values, lengths).reshape(height, width)
 
 
-def rebase(runs: bytes, width: int, new_width: int, new_height: int) -> bytes:
-    """The same pixels, by column and row, as runs of an image of another size; what lies outside it is cut off.
+def rebase_runs(runs: bytes, width: int, new_width: int, new_height: int) -> bytes:
+    """Return the same pixels, by column and row, as runs of an image of another size; pixels outside it are cut off.
 
-    ``width`` is that of the image the runs count by. Raises MaskError when nothing is left, and for runs over more than
-    :data:`MAX_PIECES` rows in all.
+    ``width`` is the width of the image that ``runs`` belong to. Raises MaskError if nothing is left, and for runs that
+    cover more than :data:`MAX_PIECES` rows in all.
     """
     starts, ends = _ends(runs)
     first, last = starts // width, (ends - 1) // width
@@ -164,7 +167,7 @@ def rebase(runs: bytes, width: int, new_width: int, new_height: int) -> bytes:
     right = np.minimum(np.minimum(ends[of_run] - rows * width, width), new_width)
     inside = (left < right) & (rows < new_height)
     if not inside.any():
-        raise MaskError(f"nothing of the mask lies inside {new_width} x {new_height}")
+        raise MaskError(f"no pixel of the mask is inside an image of {new_width} x {new_height}")
     left, right, rows = left[inside], right[inside], rows[inside]
     return runs_from_pairs(np.stack((rows * new_width + left, right - left), axis=1))
 
@@ -174,7 +177,7 @@ def _integers(values: np.ndarray, dimensions: int) -> npt.NDArray[np.int64]:
     if not array.size:
         return np.empty((0, 2) if dimensions == 2 else 0, dtype=np.int64)
     if array.ndim != dimensions or (dimensions == 2 and array.shape[1] != 2):
-        raise MaskError(f"expected {'pairs' if dimensions == 2 else 'a flat list'}, not shape {array.shape}")
+        raise MaskError(f"expected {'pairs' if dimensions == 2 else 'a flat list'}, got shape {array.shape}")
     if array.dtype.kind not in "iu":
         raise MaskError("pixels must be whole numbers")
     if array.min() < 0:
@@ -194,7 +197,7 @@ def _ends(runs: bytes) -> tuple[_Integers, _Integers]:
 
 
 def _unshared(ordered: _Integers) -> _Integers:
-    """Sorted values without those that occur twice (none may occur more often)."""
+    """Return sorted values without those that occur twice; no value may occur more often."""
     equal = ordered[1:] == ordered[:-1]
     if not equal.any():
         return ordered
@@ -205,7 +208,7 @@ def _unshared(ordered: _Integers) -> _Integers:
 
 
 def _expand(starts: _Integers, ends: _Integers) -> _Integers:
-    """Every integer of the half-open intervals, in order."""
+    """Return every integer of the half-open intervals, in order."""
     lengths = ends - starts
     total = int(lengths.sum(dtype=np.int64))
     if total > MAX_TRANSITIONS:

@@ -1,50 +1,50 @@
-"""Frames: which pixels an annotation's coordinates count, once the picture itself has been seen.
+"""Which pixels the coordinates of annotations refer to: those of the stored picture or of the upright one.
 
-A picture can be stored turned (EXIF), and a record can declare a size that is not its picture's. Annotations are drawn
-on what the annotator saw: a declared size that is the upright one says that this was the turned picture, one that is
-the stored one says that it was not. Where both are the same, viewers turn, so upright is what was seen.
+A picture can be stored turned (EXIF), and a record can declare a size that its picture does not have. Annotations are
+drawn on what the annotator saw. If the declared size is the upright one, that was the turned picture; if it is the
+stored one, that was the picture as stored. If both sizes are equal, it was the upright picture, because viewers turn.
 """
 
 import msgspec
 
-from pipeline.images.files import Header, upright, without_orientation
-from pipeline.images.masks import MaskError, rebase
+from pipeline.images.files import Header, drop_orientation, turn_upright
+from pipeline.images.masks import MaskError, rebase_runs
 from pipeline.records import Annotation, Mask, Sample
 
 
 def is_wrong_size(declared: tuple[int, int], header: Header) -> bool:
-    """Whether the picture has another size than declared, whichever way it is turned."""
+    """Tell whether the declared size is neither the stored nor the upright size of the picture."""
     return declared not in (header.upright_size, header.stored_size)
 
 
 def is_drawn_as_stored(declared: tuple[int, int], header: Header) -> bool:
-    """Whether annotations count the pixels as stored, although viewers turn the picture."""
+    """Tell whether annotations refer to the pixels as stored, although viewers turn the picture."""
     return declared == header.stored_size != header.upright_size
 
 
-def baked(data: bytes, declared: tuple[int, int], header: Header) -> bytes:
-    """The picture with pixels in the frame of its annotations and no orientation. Raises PictureError."""
+def bake_orientation(data: bytes, declared: tuple[int, int], header: Header) -> bytes:
+    """Return the picture without an orientation, its pixels as its annotations refer to them. Raises PictureError."""
     if is_drawn_as_stored(declared, header):
-        return without_orientation(data)
-    return upright(data)
+        return drop_orientation(data)
+    return turn_upright(data)
 
 
-def resized(sample: Sample, width: int, height: int) -> Sample:
-    """The sample as one of an image of another size than it declares.
+def correct_size(sample: Sample, width: int, height: int) -> Sample:
+    """Return the sample with the actual size of its image instead of the declared one.
 
-    Coordinates stay, they are pixels. A mask counts pixels row by row, so its rows are laid out anew; what lies outside
-    goes, and a mask of which nothing is left stays as it is, to be refused by whoever draws it.
+    Coordinates are pixels and stay. A mask counts pixels row by row, so its rows are moved and the part outside the
+    image is cut off; a mask that would be empty stays as it is, and the format that draws it refuses it.
     """
     declared = sample.width or width
-    annotations = tuple(_resized(annotation, declared, width, height) for annotation in sample.annotations)
+    annotations = tuple(_rebase_mask(annotation, declared, width, height) for annotation in sample.annotations)
     return msgspec.structs.replace(sample, width=width, height=height, annotations=annotations)
 
 
-def _resized(annotation: Annotation, declared: int, width: int, height: int) -> Annotation:
+def _rebase_mask(annotation: Annotation, declared: int, width: int, height: int) -> Annotation:
     if not isinstance(annotation.shape, Mask):
         return annotation
     try:
-        runs = rebase(annotation.shape.runs, declared, width, height)
+        runs = rebase_runs(annotation.shape.runs, declared, width, height)
     except MaskError:
         return annotation
     return msgspec.structs.replace(annotation, shape=Mask(runs))

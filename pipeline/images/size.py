@@ -1,4 +1,4 @@
-"""The size of an image from the first bytes of its file, when neither the document nor the API says it."""
+"""The size of an image from the first bytes of its file, for images whose size nothing else tells."""
 
 from collections.abc import Awaitable, Callable
 
@@ -10,10 +10,10 @@ _TIFF_MARKS = (b"II*\0", b"MM\0*")
 
 
 async def find_image_size(fetch: Callable[[int], Awaitable[bytes]]) -> tuple[int, int] | None:
-    """Width and height in pixels as a viewer shows the image, or None when they cannot be found.
+    """Return the upright width and height of an image in pixels, or None if they cannot be found.
 
-    Upright, because that is what an annotator saw. ``fetch(length)`` gives the first ``length`` bytes of the file; it
-    is called with more when those are not enough.
+    Upright, because that is what the annotator saw. ``fetch(length)`` returns the first ``length`` bytes of the file;
+    it is called with a larger length if those are not enough.
     """
     for length in (*_STEPS, _TIFF_STEP):
         head = await fetch(length)

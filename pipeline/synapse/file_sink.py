@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from pipeline.errors import BackendError, StorageError, TransientError
 from pipeline.images.files import Header, PictureError, is_unterminated, read_header
-from pipeline.images.orientation import baked, is_wrong_size
+from pipeline.images.orientation import bake_orientation, is_wrong_size
 from pipeline.model.source import Copied, Wanted
 from pipeline.reasons import Reason
 from pipeline.records import Failure
@@ -135,7 +135,7 @@ class FileSink:
         source = written = self._digest.hexdigest()
         findings = self._findings()
         if self._is_to_be_baked and self._header and self._file.pixels:
-            data = baked(data, self._file.pixels, self._header)
+            data = bake_orientation(data, self._file.pixels, self._header)
             written = hashlib.sha256(data).hexdigest()
         self._write_whole(self._file.path, data)
         changed = source if source != written else ""

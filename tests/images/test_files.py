@@ -10,12 +10,12 @@ from pipeline.images import files as pictures
 from pipeline.images.files import (
     Header,
     PictureError,
-    as_jpeg,
-    indexed_png,
+    drop_orientation,
+    encode_indexed_png,
+    encode_jpeg,
     is_unterminated,
     read_header,
-    upright,
-    without_orientation,
+    turn_upright,
 )
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -69,7 +69,7 @@ def test_a_picture_is_turned_as_viewers_turn_it(form, orientation):
     header = read_header(data)
     assert header == Header(64, 32, orientation)
     assert header.upright_size == ((32, 64) if orientation >= 5 else (64, 32))
-    turned = upright(data)
+    turned = turn_upright(data)
     assert corner_colours(turned) == SHOWN[orientation]
     assert read_header(turned) == Header(*header.upright_size)
     assert Image.open(io.BytesIO(turned)).format == form
@@ -82,7 +82,7 @@ def test_a_tiff_is_measured_as_its_decoder_turns_it():
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
 def test_only_the_orientation_goes_when_pixels_stay_as_they_are(form):
     data = encoded(quarters(), form, 6)
-    kept = without_orientation(data)
+    kept = drop_orientation(data)
     assert read_header(kept) == Header(64, 32)
     assert corner_colours(kept) == SHOWN[1]
     with Image.open(io.BytesIO(kept)) as image:
@@ -91,34 +91,34 @@ def test_only_the_orientation_goes_when_pixels_stay_as_they_are(form):
 
 def test_a_jpeg_keeps_its_quantisation_when_pixels_stay():
     data = encoded(quarters(), orientation=6, quality=37)
-    kept = Image.open(io.BytesIO(without_orientation(data)))
+    kept = Image.open(io.BytesIO(drop_orientation(data)))
     assert kept.quantization == Image.open(io.BytesIO(data)).quantization
 
 
 def test_the_colour_profile_stays():
     data = encoded(quarters(), orientation=3, icc_profile=b"profile" * 20)
-    for changed in (upright(data), without_orientation(data), as_jpeg(data)):
+    for changed in (turn_upright(data), drop_orientation(data), encode_jpeg(data)):
         assert Image.open(io.BytesIO(changed)).info["icc_profile"] == b"profile" * 20
 
 
 def test_the_same_picture_gives_the_same_bytes():
     data = encoded(quarters(), orientation=8)
-    assert upright(data) == upright(data)
-    assert as_jpeg(data) == as_jpeg(data)
+    assert turn_upright(data) == turn_upright(data)
+    assert encode_jpeg(data) == encode_jpeg(data)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "LA", "1", "CMYK"])
 def test_any_picture_becomes_an_rgb_jpeg(mode):
     form = "TIFF" if mode == "CMYK" else "PNG"
-    with Image.open(io.BytesIO(as_jpeg(encoded(quarters().convert(mode), form)))) as image:
+    with Image.open(io.BytesIO(encode_jpeg(encoded(quarters().convert(mode), form)))) as image:
         assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (64, 32))
 
 
 def test_transparency_becomes_white():
-    assert corner_colours(as_jpeg(encoded(Image.new("RGBA", (16, 16), (0, 0, 0, 0)), "PNG"))) == [WHITE] * 4
+    assert corner_colours(encode_jpeg(encoded(Image.new("RGBA", (16, 16), (0, 0, 0, 0)), "PNG"))) == [WHITE] * 4
 
 
-@pytest.mark.parametrize("change", [upright, without_orientation, as_jpeg])
+@pytest.mark.parametrize("change", [turn_upright, drop_orientation, encode_jpeg])
 @pytest.mark.parametrize("data", [b"", b"no picture", encoded(quarters())[:300], encoded(quarters(), "PNG")[:90]])
 def test_what_cannot_be_decoded_is_refused(change, data):
     with pytest.raises(PictureError, match="cannot be decoded"):
@@ -128,7 +128,7 @@ def test_what_cannot_be_decoded_is_refused(change, data):
 def test_a_picture_larger_than_the_limit_is_refused_before_it_is_decoded(monkeypatch):
     monkeypatch.setattr(pictures, "MAX_DECODED", 64 * 32 - 1)
     with pytest.raises(PictureError, match="more than"):
-        as_jpeg(encoded(quarters()))
+        encode_jpeg(encoded(quarters()))
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 77])
@@ -158,7 +158,7 @@ def test_only_a_jpeg_has_an_end_mark(head, tail, expected):
 def test_an_indexed_png_holds_indices_and_palette():
     indices = np.arange(6, dtype=np.uint8).reshape(2, 3)[:, ::-1]
     palette = bytes(range(256)) * 3
-    with Image.open(io.BytesIO(indexed_png(indices, palette))) as image:
+    with Image.open(io.BytesIO(encode_indexed_png(indices, palette))) as image:
         assert (image.mode, image.size) == ("P", (3, 2))
         assert np.asarray(image).tolist() == indices.tolist()
         assert bytes(image.getpalette()[:18]) == palette[:18]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.images.geometry import clip_box, corners, enclosing, polygon_area
+from pipeline.images.geometry import clip_box, corners, enclosing_box, polygon_area
 from pipeline.records import Box
 
 coordinate = st.floats(-1e5, 1e5)
@@ -33,8 +33,8 @@ def test_turning_keeps_the_centre_the_area_and_the_side_lengths(x, y, width, hei
 
 
 def test_the_enclosing_box_is_tight():
-    assert enclosing((3, 8, -1, 2, 5, 4)) == (-1, 2, 6, 6)
-    assert enclosing((7, 9)) == (7, 9, 0, 0)
+    assert enclosing_box((3, 8, -1, 2, 5, 4)) == (-1, 2, 6, 6)
+    assert enclosing_box((7, 9)) == (7, 9, 0, 0)
 
 
 def test_the_area_of_known_shapes():

@@ -9,7 +9,15 @@ from pycocotools import mask as coco_mask
 from synapse_sdk.utils.converters.coco.from_dm import mask_geometry
 
 from pipeline.images import masks
-from pipeline.images.masks import MaskError, bitmap, check_runs, coco_rle, rebase, runs_from_indices, runs_from_pairs
+from pipeline.images.masks import (
+    MaskError,
+    bitmap_from_runs,
+    check_runs,
+    coco_rle,
+    rebase_runs,
+    runs_from_indices,
+    runs_from_pairs,
+)
 
 pictures = st.tuples(st.integers(1, 12), st.integers(1, 12)).flatmap(
     lambda shape: arrays(np.uint8, shape, elements=st.integers(0, 1))
@@ -62,7 +70,7 @@ def test_indices_that_are_no_mask_are_refused(indices):
 )
 def test_runs_that_leave_the_image_and_absurd_images_are_refused_before_anything_is_allocated(width, height):
     runs = runs_from_pairs(np.array([[0, 2], [20, 5]]))
-    for refuse in (check_runs, coco_rle, bitmap):
+    for refuse in (check_runs, coco_rle, bitmap_from_runs):
         with pytest.raises(MaskError):
             refuse(runs, width, height)
 
@@ -108,7 +116,7 @@ def test_touching_runs_that_were_never_merged_encode_alike():
 @given(pictures)
 def test_a_bitmap_gives_its_pixels_back(picture):
     height, width = picture.shape
-    restored = bitmap(runs_of(picture), width, height)
+    restored = bitmap_from_runs(runs_of(picture), width, height)
     assert restored.dtype == np.uint8
     assert np.array_equal(restored, picture)
 
@@ -141,7 +149,10 @@ def test_rebased_runs_are_the_same_pixels_in_another_canvas(pixels, width, heigh
     canvas[: pixels.shape[0], : pixels.shape[1]] = pixels
     expected = canvas[:height, :width]
     if not expected.any():
-        with pytest.raises(MaskError, match="nothing of the mask"):
-            rebase(runs_of(pixels), pixels.shape[1], width, height)
+        with pytest.raises(MaskError, match="no pixel of the mask"):
+            rebase_runs(runs_of(pixels), pixels.shape[1], width, height)
         return
-    assert bitmap(rebase(runs_of(pixels), pixels.shape[1], width, height), width, height).tolist() == expected.tolist()
+    assert (
+        bitmap_from_runs(rebase_runs(runs_of(pixels), pixels.shape[1], width, height), width, height).tolist()
+        == expected.tolist()
+    )

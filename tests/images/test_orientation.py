@@ -7,8 +7,8 @@ import pytest
 from pipeline.formats.testing import samples
 from pipeline.formats.testing.shapes import mask, ring
 from pipeline.images.files import Header
-from pipeline.images.masks import bitmap
-from pipeline.images.orientation import is_drawn_as_stored, is_wrong_size, resized
+from pipeline.images.masks import bitmap_from_runs
+from pipeline.images.orientation import correct_size, is_drawn_as_stored, is_wrong_size
 from pipeline.records import Annotation
 
 
@@ -33,13 +33,13 @@ def test_the_declared_size_tells_what_the_annotator_saw(declared, header, wrong,
 def test_a_resized_sample_keeps_every_pixel_where_it_is(size):
     source = samples()[0].sample
     width, height = size
-    other = resized(source, width, height)
+    other = correct_size(source, width, height)
     assert (other.width, other.height) == size
     canvas = np.zeros((max(height, 50), max(width, 100)), dtype=np.uint8)
     canvas[:50, :100] = ring(100, 50)
     for before, after in zip(source.annotations, other.annotations, strict=True):
         if before.tool == "segmentation":
-            assert bitmap(after.shape.runs, width, height).tolist() == canvas[:height, :width].tolist()
+            assert bitmap_from_runs(after.shape.runs, width, height).tolist() == canvas[:height, :width].tolist()
         else:
             assert after == before
 
@@ -49,5 +49,5 @@ def test_a_mask_outside_the_new_size_stays_to_be_refused():
     far[40:, 90:] = 1
     source = samples()[0].sample
     annotation = Annotation("far", "segmentation", "road", mask(far))
-    other = resized(msgspec.structs.replace(source, annotations=(annotation,)), 50, 20)
+    other = correct_size(msgspec.structs.replace(source, annotations=(annotation,)), 50, 20)
     assert other.annotations == (annotation,)

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.images import outlines as module
+from pipeline.images import outlines as tracing
+from pipeline.images import rings as filling
 from pipeline.images.masks import MaskError, runs_from_indices, runs_from_pairs
-from pipeline.images.outlines import Outline, bridged, fill, joined, outlines, simplified
+from pipeline.images.outlines import Outline, trace_outlines
+from pipeline.images.rings import bridge_holes, fill_rings, join_outlines, simplify_ring
 
 sizes = st.integers(1, 40)
 
@@ -45,7 +47,7 @@ def runs_of(picture):
 
 def parts_of(picture):
     height, width = picture.shape
-    return outlines(runs_of(picture), width, height)
+    return trace_outlines(runs_of(picture), width, height)
 
 
 def drawn(text):
@@ -117,7 +119,7 @@ def test_each_part_alone_is_its_own_pixels(picture):
     height, width = picture.shape
     together = np.zeros((height, width), dtype=int)
     for part in parts_of(picture):
-        own = fill((part.ring, *part.holes), width, height)
+        own = fill_rings((part.ring, *part.holes), width, height)
         assert own.sum() == part.area
         together += own
     assert (together == picture).all()
@@ -142,7 +144,7 @@ def test_rings_have_only_corners_and_begin_at_the_topmost(picture):
 def test_one_ring_for_all_parts_is_the_mask(picture):
     height, width = picture.shape
     parts = parts_of(picture)
-    ring = joined(parts)
+    ring = join_outlines(parts)
     crossings, winding = windings([ring], width, height)
     assert (crossings % 2 == picture).all()
     assert (abs(winding) == picture).all()
@@ -161,29 +163,29 @@ def test_one_ring_for_a_part_is_the_part_without_its_holes(picture):
     height, width = picture.shape
     together = np.zeros((height, width), dtype=int)
     for part in parts_of(picture):
-        crossings, winding = windings([bridged(part)], width, height)
+        crossings, winding = windings([bridge_holes(part)], width, height)
         assert (crossings % 2 == abs(winding)).all()
         together += abs(winding)
     assert (together == picture).all()
 
 
 def test_one_pixel_is_a_square():
-    assert outlines(runs_from_pairs(np.array([[7, 1]])), 5, 3) == [Outline((2, 1, 3, 1, 3, 2, 2, 2), (), 1)]
+    assert trace_outlines(runs_from_pairs(np.array([[7, 1]])), 5, 3) == [Outline((2, 1, 3, 1, 3, 2, 2, 2), (), 1)]
 
 
 def test_the_whole_image_and_none_of_it():
-    assert outlines(runs_from_pairs(np.array([[0, 15]])), 5, 3) == [Outline((0, 0, 5, 0, 5, 3, 0, 3), (), 15)]
-    assert outlines(b"", 5, 3) == []
+    assert trace_outlines(runs_from_pairs(np.array([[0, 15]])), 5, 3) == [Outline((0, 0, 5, 0, 5, 3, 0, 3), (), 15)]
+    assert trace_outlines(b"", 5, 3) == []
 
 
 def test_runs_of_one_row_do_not_continue_in_the_next():
-    wrapped = outlines(runs_from_pairs(np.array([[4, 2]])), 5, 3)
+    wrapped = trace_outlines(runs_from_pairs(np.array([[4, 2]])), 5, 3)
     assert wrapped == [Outline((4, 0, 5, 0, 5, 1, 4, 1), (), 1), Outline((0, 1, 1, 1, 1, 2, 0, 2), (), 1)]
 
 
 def test_touching_runs_that_were_never_merged_are_the_same_mask():
     apart = np.array([[0, 3], [3, 4], [7, 5]], dtype="<i8").tobytes()
-    assert outlines(apart, 4, 3) == [Outline((0, 0, 4, 0, 4, 3, 0, 3), (), 12)]
+    assert trace_outlines(apart, 4, 3) == [Outline((0, 0, 4, 0, 4, 3, 0, 3), (), 12)]
 
 
 def test_a_hole_turns_the_other_way():
@@ -221,22 +223,22 @@ def test_a_gap_that_touches_the_outside_diagonally_is_no_hole():
 
 def test_a_bridge_goes_to_the_hole_and_back():
     (part,) = parts_of(drawn("##### ##### ###.# #####"))
-    assert bridged(part) == (0, 0, 5, 0, 5, 4, 4, 3, 4, 2, 3, 2, 3, 3, 4, 3, 5, 4, 0, 4)
+    assert bridge_holes(part) == (0, 0, 5, 0, 5, 4, 4, 3, 4, 2, 3, 2, 3, 3, 4, 3, 5, 4, 0, 4)
 
 
 def test_parts_are_joined_by_short_bridges():
-    ring = joined(parts_of(drawn("#....#...#")))
+    ring = join_outlines(parts_of(drawn("#....#...#")))
     across = sorted(abs(x - to_x) for (x, y), (to_x, to_y) in edges_of(ring) if y == to_y)
     assert across == [1] * 6 + [3, 3, 4, 4]
 
 
 def test_parts_that_touch_need_no_bridge():
-    assert joined(parts_of(drawn("#. .#"))) == (0, 0, 1, 0, 1, 1, 2, 1, 2, 2, 1, 2, 1, 1, 0, 1)
+    assert join_outlines(parts_of(drawn("#. .#"))) == (0, 0, 1, 0, 1, 1, 2, 1, 2, 2, 1, 2, 1, 1, 0, 1)
 
 
 def test_a_part_without_holes_is_its_own_ring():
     (part,) = parts_of(drawn("##. ###"))
-    assert bridged(part) == joined([part]) == part.ring
+    assert bridge_holes(part) == join_outlines([part]) == part.ring
 
 
 def test_bridges_are_hardly_longer_than_they_need_be():
@@ -245,7 +247,7 @@ def test_bridges_are_hardly_longer_than_they_need_be():
     for y in range(0, 40, 5):
         for x in range(0, 40, 5):
             picture[y : y + 3, x : x + 3] = 1
-    ring = joined(parts_of(picture))
+    ring = join_outlines(parts_of(picture))
     length = sum(math.dist(start, end) for start, end in edges_of(ring))
     assert length == 64 * 12 + 63 * 2 * 2
 
@@ -253,16 +255,16 @@ def test_bridges_are_hardly_longer_than_they_need_be():
 @pytest.mark.parametrize(("width", "height"), [(0, 5), (5, 4), (1 << 15, 1 << 15)])
 def test_what_is_no_mask_of_the_image_is_refused(width, height):
     with pytest.raises(MaskError):
-        outlines(runs_from_pairs(np.array([[0, 2], [20, 5]])), width, height)
+        trace_outlines(runs_from_pairs(np.array([[0, 2], [20, 5]])), width, height)
 
 
 def test_a_mask_with_too_many_corners_is_refused(monkeypatch):
     corners = runs_of(drawn("#.#.# .#.#. #.#.#"))
-    monkeypatch.setattr(module, "MAX_CORNERS", 32)
-    assert len(outlines(corners, 5, 3)) == 8
-    monkeypatch.setattr(module, "MAX_CORNERS", 31)
+    monkeypatch.setattr(tracing, "MAX_CORNERS", 32)
+    assert len(trace_outlines(corners, 5, 3)) == 8
+    monkeypatch.setattr(tracing, "MAX_CORNERS", 31)
     with pytest.raises(MaskError, match="32 corners"):
-        outlines(corners, 5, 3)
+        trace_outlines(corners, 5, 3)
 
 
 def test_noise_and_absurd_images_are_refused_before_they_take_memory():
@@ -272,9 +274,9 @@ def test_noise_and_absurd_images_are_refused_before_they_take_memory():
     tracemalloc.start()
     try:
         with pytest.raises(MaskError, match="4147200 pieces"):
-            outlines(noisy, 3840, 2160)
+            trace_outlines(noisy, 3840, 2160)
         with pytest.raises(MaskError, match="268435456 pieces"):
-            outlines(tall, 1, 1 << 28)
+            trace_outlines(tall, 1, 1 << 28)
         assert tracemalloc.get_traced_memory()[1] < 200 << 20
     finally:
         tracemalloc.stop()
@@ -282,16 +284,16 @@ def test_noise_and_absurd_images_are_refused_before_they_take_memory():
 
 @given(st.lists(st.integers(-40, 200), min_size=6, max_size=40).filter(lambda points: len(points) % 2 == 0))
 def test_a_tolerance_of_nothing_changes_nothing(points):
-    assert simplified(points, 0.0) == tuple(points)
+    assert simplify_ring(points, 0.0) == tuple(points)
 
 
 def test_points_on_a_line_go_first():
-    assert simplified((0, 0, 2, 0, 4, 0, 4, 3, 4, 6, 0, 6), 0.01) == (0, 0, 4, 0, 4, 6, 0, 6)
+    assert simplify_ring((0, 0, 2, 0, 4, 0, 4, 3, 4, 6, 0, 6), 0.01) == (0, 0, 4, 0, 4, 6, 0, 6)
 
 
 def test_a_staircase_becomes_a_slope():
     steps = [value for step in range(20) for value in (step, step, step + 1, step)]
-    assert simplified((*steps, 20, 20, 0, 20), 1.0) == (0, 0, 20, 20, 0, 20)
+    assert simplify_ring((*steps, 20, 20, 0, 20), 1.0) == (0, 0, 20, 20, 0, 20)
 
 
 @given(
@@ -300,7 +302,7 @@ def test_a_staircase_becomes_a_slope():
 )
 def test_no_vertex_is_further_from_the_simplified_ring_than_the_tolerance(points, tolerance):
     ring = tuple(float(value) for point in points for value in point)
-    left = simplified(ring, tolerance)
+    left = simplify_ring(ring, tolerance)
     assert len(left) >= 6
     kept = iter(zip(ring[0::2], ring[1::2], strict=True))
     assert all(vertex in kept for vertex in zip(left[0::2], left[1::2], strict=True)), "the order stays"
@@ -319,7 +321,7 @@ def distance_to(edge, x, y):
 
 @pytest.mark.parametrize("ring", [(5, 5) * 4, (0, 0, 9, 0, 0, 0, 9, 0), (0, 0, 1, 0, 1, 1, 0, 1)])
 def test_three_points_always_stay(ring):
-    assert len(simplified(ring, 1000.0)) == 6
+    assert len(simplify_ring(ring, 1000.0)) == 6
 
 
 quarters = st.integers(-60, 220).map(lambda value: value / 4)
@@ -330,23 +332,23 @@ polygons = st.lists(quarters, min_size=6, max_size=24).filter(lambda points: len
 @given(st.lists(polygons, max_size=3), sizes, sizes)
 def test_filling_takes_the_pixels_whose_centre_is_inside(rings, width, height):
     crossings, _ = windings(rings, width, height)
-    filled = fill(rings, width, height)
+    filled = fill_rings(rings, width, height)
     assert filled.dtype == np.uint8
     assert filled.tolist() == (crossings % 2).tolist()
 
 
 def test_neighbours_share_no_pixel_and_leave_none():
     left, right = (0.5, 0.5, 3.5, 0.5, 1.5, 4.5, 0.5, 4.5), (3.5, 0.5, 5.5, 0.5, 5.5, 4.5, 1.5, 4.5)
-    both = fill([left], 6, 5) + fill([right], 6, 5)
-    assert both.tolist() == fill([(0.5, 0.5, 5.5, 0.5, 5.5, 4.5, 0.5, 4.5)], 6, 5).tolist()
+    both = fill_rings([left], 6, 5) + fill_rings([right], 6, 5)
+    assert both.tolist() == fill_rings([(0.5, 0.5, 5.5, 0.5, 5.5, 4.5, 0.5, 4.5)], 6, 5).tolist()
     assert both.max() == 1
 
 
 def test_filling_in_portions_gives_the_same(monkeypatch):
     star = (20, 0, 31, 39, 0, 13, 39, 12, 8, 38)
-    whole = fill([star], 40, 40)
-    monkeypatch.setattr(module, "_AT_ONCE", 7)
-    assert fill([star], 40, 40).tolist() == whole.tolist()
+    whole = fill_rings([star], 40, 40)
+    monkeypatch.setattr(filling, "_AT_ONCE", 7)
+    assert fill_rings([star], 40, 40).tolist() == whole.tolist()
     assert whole.sum() > 100
 
 
@@ -354,19 +356,19 @@ def test_filling_takes_no_more_memory_for_more_edges():
     zigzag = [value for tooth in range(3000) for value in (tooth % 7, 0.0, tooth % 11, 1000.0)]
     tracemalloc.start()
     try:
-        fill([zigzag], 64, 1000)
+        fill_rings([zigzag], 64, 1000)
         assert tracemalloc.get_traced_memory()[1] < 64 << 20
     finally:
         tracemalloc.stop()
 
 
 def test_points_far_outside_are_no_trouble():
-    assert fill([(-1e308, -1e308, 1e308, -1e308, 1e308, 1e308, -1e308, 1e308)], 4, 3).all()
-    assert not fill([(50, 0, 60, 0, 60, 9)], 4, 3).any()
-    assert not fill([], 4, 3).any()
+    assert fill_rings([(-1e308, -1e308, 1e308, -1e308, 1e308, 1e308, -1e308, 1e308)], 4, 3).all()
+    assert not fill_rings([(50, 0, 60, 0, 60, 9)], 4, 3).any()
+    assert not fill_rings([], 4, 3).any()
 
 
 @pytest.mark.parametrize(("width", "height"), [(0, 5), (5, -1), (1 << 15, 1 << 15)])
 def test_filling_an_absurd_image_is_refused(width, height):
     with pytest.raises(MaskError):
-        fill([(0, 0, 1, 0, 1, 1)], width, height)
+        fill_rings([(0, 0, 1, 0, 1, 1)], width, height)

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import msgspec
 
 from pipeline.formats.images import Rectangle, Size, encode_mask, is_outside, is_turned, place_box
-from pipeline.images.geometry import corners, enclosing, polygon_area
+from pipeline.images.geometry import corners, enclosing_box, polygon_area
 from pipeline.reasons import Reason
 from pipeline.records import Box, Mask, Polygon, Shape
 
@@ -80,7 +80,7 @@ def _describe_outline(
     # itself. Only an outline that no reader could draw is left out.
     if not area > 0:
         return Reason.INVALID_POLYGON
-    bbox = enclosing(points)
+    bbox = enclosing_box(points)
     x, y, width, height = bbox
     if not (x >= 0 and y >= 0 and x + width <= size[0] and y + height <= size[1]) and is_outside(points, size):
         return Reason.OUTSIDE_IMAGE

@@ -13,7 +13,7 @@ import msgspec
 from pipeline.formats import BaseFormat, Entry, Loss, Manifest, Section
 from pipeline.formats.images import Rectangle, encode_mask, image_size, is_outside, is_turned, place_box, without_image
 from pipeline.formats.support import KEPT, Kind, Support
-from pipeline.images.geometry import corners, enclosing, polygon_area
+from pipeline.images.geometry import corners, enclosing_box, polygon_area
 from pipeline.model.catalog import Catalog
 from pipeline.reasons import Reason
 from pipeline.records import Annotation, Box, Mask, NumberedSample, Polygon, Whole
@@ -121,7 +121,7 @@ def _add(
         if is_turned(shape):
             segmentation, area = [corners(shape)], shape.width * shape.height
     elif isinstance(shape, Polygon):
-        box, area, segmentation = Box(*enclosing(shape.points)), polygon_area(shape.points), [shape.points]
+        box, area, segmentation = Box(*enclosing_box(shape.points)), polygon_area(shape.points), [shape.points]
         if not area > 0:
             return [Loss(annotation.id, "skipped", Reason.INVALID_POLYGON)]
         if is_outside(shape.points, size):

@@ -13,7 +13,7 @@ from pipeline.formats.voc.image import VocImage
 from pipeline.formats.voc.image_sets import group_splits, make_label_map, name_class_lists
 from pipeline.formats.voc.planes import PALETTE
 from pipeline.formats.voc.xml import make_document
-from pipeline.images.files import indexed_png
+from pipeline.images.files import encode_indexed_png
 from pipeline.model.catalog import Catalog
 from pipeline.model.naming import split_leaf
 from pipeline.reasons import Reason
@@ -100,7 +100,7 @@ class Voc(BaseFormat):
         planes = {"SegmentationClass": image.canvas.class_plane(), "SegmentationObject": image.canvas.object_plane()}
         for folder, plane in planes.items():
             if plane is not None:
-                results.append(Entry(self._path(f"{folder}/{sample.stem}.png"), indexed_png(plane, PALETTE)))
+                results.append(Entry(self._path(f"{folder}/{sample.stem}.png"), encode_indexed_png(plane, PALETTE)))
         if sample.original is not None:
             as_jpeg = self.images == "transcode" and not _is_jpeg(sample.file_name)
             results.append(Entry(self._path(f"JPEGImages/{file_name}"), original=True, as_jpeg=as_jpeg))

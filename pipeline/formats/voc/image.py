@@ -9,7 +9,7 @@ from pipeline.formats.images import place_box
 from pipeline.formats.voc.image_sets import name_classes
 from pipeline.formats.voc.planes import MAX_INDEX, VOID, Canvas, Region, mask_region, polygon_region
 from pipeline.formats.voc.xml import Pixels, VocObject, cover_pixels, read_attributes
-from pipeline.images.geometry import enclosing, polygon_area
+from pipeline.images.geometry import enclosing_box, polygon_area
 from pipeline.images.masks import MaskError
 from pipeline.model.catalog import Catalog
 from pipeline.reasons import Reason
@@ -163,7 +163,7 @@ class VocImage:
 def _polygon(polygon: Polygon, size: tuple[int, int]) -> _Outlined | Reason:
     if not polygon_area(polygon.points) > 0:
         return Reason.INVALID_POLYGON
-    placed = place_box(Box(*enclosing(polygon.points)), *size)
+    placed = place_box(Box(*enclosing_box(polygon.points)), *size)
     if placed is None:
         return Reason.OUTSIDE_IMAGE
     x, y, width, height, changes = placed

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.formats.voc.xml import Pixels
-from pipeline.images.masks import MAX_PIXELS, bitmap, check_runs
-from pipeline.images.outlines import fill
+from pipeline.images.masks import MAX_PIXELS, bitmap_from_runs, check_runs
+from pipeline.images.rings import fill_rings
 
 MAX_INDEX = 254
 """The highest index of a class or an object."""
@@ -67,7 +67,7 @@ def mask_region(runs: bytes, width: int, height: int) -> Region | None:
     if not pairs.size:
         return None
     top, bottom = int(pairs[0, 0]) // width, (int(pairs[-1].sum()) - 1) // width + 1
-    return Region(0, top, bitmap((pairs - (top * width, 0)).tobytes(), width, bottom - top).view(np.bool_))
+    return Region(0, top, bitmap_from_runs((pairs - (top * width, 0)).tobytes(), width, bottom - top).view(np.bool_))
 
 
 def polygon_region(points: tuple[float, ...], width: int, height: int) -> Region | None:
@@ -80,7 +80,7 @@ def polygon_region(points: tuple[float, ...], width: int, height: int) -> Region
     if left >= right or top >= bottom:
         return None
     moved = np.array(points) - np.tile((left, top), len(across))
-    inside = fill([moved.tolist()], right - left, bottom - top).view(np.bool_)
+    inside = fill_rings([moved.tolist()], right - left, bottom - top).view(np.bool_)
     return Region(left, top, inside) if inside.any() else None
 
 

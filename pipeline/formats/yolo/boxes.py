@@ -5,7 +5,7 @@ import math
 from pipeline.formats import Loss
 from pipeline.formats.images import Ring, Size, clip_ring, place_box
 from pipeline.formats.yolo.rows import LAST_DECIMAL, Rows, format_ring, place_ring, report_changes
-from pipeline.images.geometry import corners, enclosing
+from pipeline.images.geometry import corners, enclosing_box
 from pipeline.model.catalog import Catalog
 from pipeline.reasons import Reason
 from pipeline.records import Box, Sample
@@ -86,7 +86,7 @@ def _place_corners(box: Box, size: Size) -> tuple[Ring, tuple[Reason, ...]] | Re
     sine, cosine = math.sin(box.rotation), math.cos(box.rotation)
     pairs = list(zip(inside[0::2], inside[1::2], strict=True))
     upright = [number for x, y in pairs for number in (x * cosine + y * sine, y * cosine - x * sine)]
-    left, top, across, down = enclosing(upright)
+    left, top, across, down = enclosing_box(upright)
     tight: list[float] = []
     for x, y in ((left, top), (left + across, top), (left + across, top + down), (left, top + down)):
         tight.append(min(max(x * cosine - y * sine, 0.0), size[0]))

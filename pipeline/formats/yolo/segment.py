@@ -9,7 +9,8 @@ from pipeline.formats.images import Ring, Size, clip_ring
 from pipeline.formats.yolo.rows import Rows, format_ring, place_ring, report_changes
 from pipeline.images.geometry import corners
 from pipeline.images.masks import MaskError, check_runs
-from pipeline.images.outlines import Outline, joined, outlines, simplified
+from pipeline.images.outlines import Outline, trace_outlines
+from pipeline.images.rings import join_outlines, simplify_ring
 from pipeline.model.catalog import Catalog
 from pipeline.reasons import Reason
 from pipeline.records import Box, Mask, Polygon, Sample
@@ -88,7 +89,7 @@ def _refuse_mask(mask: Mask, size: Size, catalog: Catalog) -> Reason | None:
 
 def _mask_rows(index: int, mask: Mask, size: Size, mode: Outlines, tolerance: float) -> _Found:
     try:
-        parts = outlines(mask.runs, *size)
+        parts = trace_outlines(mask.runs, *size)
     except MaskError:  # the runs are valid, so the mask is noise with more corners than an outline may have
         return Reason.MASK_CONTOUR_UNREPRESENTABLE
     has_several, has_holes = len(parts) > 1, any(part.holes for part in parts)
@@ -111,7 +112,7 @@ def _mask_rows(index: int, mask: Mask, size: Size, mode: Outlines, tolerance: fl
         if smooth != parts:
             changes.append(Reason.MASK_SIMPLIFIED)
         parts = smooth
-    rings = [joined(parts)] if mode == "bridge" else [part.ring for part in parts]
+    rings = [join_outlines(parts)] if mode == "bridge" else [part.ring for part in parts]
     rows = [row for ring in rings if (row := format_ring(index, ring, size))]
     if len(rows) < len(rings):
         changes.append(Reason.MASK_PARTS_DROPPED)
@@ -119,5 +120,5 @@ def _mask_rows(index: int, mask: Mask, size: Size, mode: Outlines, tolerance: fl
 
 
 def _simplify(part: Outline, tolerance: float) -> Outline:
-    holes = tuple(simplified(hole, tolerance) for hole in part.holes)
-    return part._replace(ring=simplified(part.ring, tolerance), holes=holes)
+    holes = tuple(simplify_ring(hole, tolerance) for hole in part.holes)
+    return part._replace(ring=simplify_ring(part.ring, tolerance), holes=holes)
