@@ -27,7 +27,7 @@ from pipeline.synapse.documents.samples import build_samples, with_size
 from pipeline.synapse.http.byte_budget import ByteBudget
 from pipeline.synapse.http.event_loop import gather
 from pipeline.synapse.http.transport import PAYLOAD, REISSUED
-from pipeline.synapse.listing.listing import LARGEST_PAGE, Batch, Listing
+from pipeline.synapse.listing.listing import Batch, Listing
 from pipeline.synapse.listing.row_files import files_json, originals_of
 from pipeline.synapse.listing.rows import Row
 from pipeline.synapse.listing.wrappers import Wrapper, unwrapped, wrapper_of
@@ -67,7 +67,7 @@ class Extractor[T]:
         self._split_key = split_key
         self._budget = ByteBudget(HELD_BYTES)
         self._found: dict[int, T] = {}
-        self._rows_at_once = LARGEST_PAGE
+        self._rows_at_once = listing.limits.page
         self._pages = _Trouble()
         self._payloads = _Trouble()
 

@@ -18,16 +18,12 @@ from pipeline.model.source import Copied, Wanted
 from pipeline.reasons import Reason
 from pipeline.records import Failure
 from pipeline.synapse.http.byte_budget import Lease
+from pipeline.synapse.limits import SourceLimits
 
-SMALL_FILE = 8 * 2**20
-"""Largest file, in bytes, that is written whole."""
-LARGEST_BAKED = 256 * 2**20
-"""Largest picture, in bytes, that is turned upright."""
 _CHECKSUMS = {32: "md5", 40: "sha1", 64: "sha256"}
 """Algorithms by the hexadecimal digits of what they give: the API does not say which one a checksum is of."""
 _HEX = re.compile(r"[0-9a-f]+")
 _HEADER = 2**20  # a header with a colour profile and a preview is smaller
-_STREAM_CHUNK = 2**20
 
 
 class FileSink:
@@ -40,7 +36,9 @@ class FileSink:
         open_stream: Callable[[str], AbstractContextManager[BinaryIO]],
         writers: concurrent.futures.ThreadPoolExecutor,
         lease: Lease,
+        limits: SourceLimits,
     ) -> None:
+        self._limits = limits
         self.received = 0
         self.etag = ""
         self._file = file
@@ -80,7 +78,7 @@ class FileSink:
         self._check = self._digest
         if self._algorithm not in ("", "sha256"):
             self._check = hashlib.new(self._algorithm, usedforsecurity=False)
-        await self._lease.hold(min(size or _STREAM_CHUNK, SMALL_FILE))
+        await self._lease.hold(min(size or self._limits.stream_chunk, self._limits.whole_file))
 
     async def write(self, chunk: bytes) -> None:
         """Take the next bytes; they reach storage a megabyte at a time."""
@@ -88,11 +86,13 @@ class FileSink:
             raise OtherSizeError("", self._other_size(self.received))
         self._parts.append(chunk)
         self._held += len(chunk)
-        limit = _STREAM_CHUNK if self._stream else SMALL_FILE
-        if self._held > limit or (self._held >= _STREAM_CHUNK and (self._announced or 0) > SMALL_FILE):
+        limit = self._limits.stream_chunk if self._stream else self._limits.whole_file
+        if self._held > limit or (
+            self._held >= self._limits.stream_chunk and (self._announced or 0) > self._limits.whole_file
+        ):
             if self._stream is None:
                 self._look(b"".join(self._parts)[:_HEADER])
-            if self._is_to_be_baked and self._held <= LARGEST_BAKED:
+            if self._is_to_be_baked and self._held <= self._limits.baked_picture:
                 self._lease.grow(self._held)
             else:
                 await self._flush()
@@ -118,7 +118,9 @@ class FileSink:
         if self._is_page:
             return self.another_file("a web page came instead of the picture")
         if self._is_to_be_baked:
-            return copy_failure(self._file, f"a picture of more than {LARGEST_BAKED:,} bytes is not turned upright")
+            return copy_failure(
+                self._file, f"a picture of more than {self._limits.baked_picture:,} bytes is not turned upright"
+            )
         await self._flush()
         if self._is_another_file():
             return self.another_file(self._other_digest)

@@ -76,7 +76,7 @@ class OriginalCopier:
 
     async def _copy(self, batch: Batch, row: Row, file: Wanted, writers: concurrent.futures.ThreadPoolExecutor) -> None:
         async with self._budget.lease() as lease:
-            sink = FileSink(file, self._write, self._open_stream, writers, lease)
+            sink = FileSink(file, self._write, self._open_stream, writers, lease, self._listing.limits)
 
             async def fetch(row: Row, rank: int) -> Copied | Failure:
                 found = (own for own in originals_of(row, self._listing.target) if own.file.spec == file.spec)

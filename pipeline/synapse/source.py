@@ -11,6 +11,7 @@ from pipeline.model.source import Copied, ExtractedRecord, Project, Wanted
 from pipeline.records import Failure
 from pipeline.synapse.client import SynapseClient
 from pipeline.synapse.extractor import Extractor
+from pipeline.synapse.limits import DEFAULT_LIMITS, SourceLimits
 from pipeline.synapse.listing.filters import check_filter
 from pipeline.synapse.listing.listing import Listing
 from pipeline.synapse.listing.planner import Planner, PlanReport
@@ -33,12 +34,13 @@ class Source:
         *,
         page_size: int = 100,
         split_key: str = "record",
+        limits: SourceLimits = DEFAULT_LIMITS,
     ) -> None:
         self._client = client
         self._target = target
         self._split_key = split_key
         expand = "data_unit" if split_key.startswith("data_unit.") else ""
-        self._listing = Listing(client, target, check_filter(target, filter), page_size, expand)
+        self._listing = Listing(client, target, check_filter(target, filter), page_size, expand, limits)
         self._counted: int | None = None
         self._dataset: int | None = None
         self.plan_report = PlanReport()

@@ -24,9 +24,9 @@ from pipeline.reasons import Reason
 from pipeline.records import Failure
 from pipeline.sandbox import Fault, Sandbox, SandboxOptions
 from pipeline.storage import open_storage
-from pipeline.synapse import file_sink
 from pipeline.synapse.client import SynapseClient
 from pipeline.synapse.http.tries import RequestLimits
+from pipeline.synapse.limits import DEFAULT_LIMITS, SourceLimits
 from pipeline.synapse.source import Source
 from synapse.local_api import QUICK, TOKEN, LocalApi, TinyList, scripted, task
 
@@ -63,12 +63,12 @@ class Memory:
 def connect(monkeypatch):
     opened = []
 
-    def make(server, target="task", *, page_size=7, requests=8, limits=QUICK):
+    def make(server, target="task", *, page_size=7, requests=8, limits=QUICK, sizes=DEFAULT_LIMITS):
         monkeypatch.setenv("SYNAPSE_HOST", server.url)
         monkeypatch.setenv("SYNAPSE_ACCESS_TOKEN", getattr(server, "token", TOKEN))
         opened.append(SynapseClient.from_environment(requests=requests, limits=limits))
         chosen = {"ground_truth_dataset_version": 99} if target == "ground_truth" else {"project": 12}
-        return Source(opened[-1], target, chosen, page_size=page_size)
+        return Source(opened[-1], target, chosen, page_size=page_size, limits=sizes)
 
     yield make
     for client in opened:
@@ -158,8 +158,8 @@ def test_only_what_is_wanted_is_listed(connect, tidy):
     assert copied(source, shard, [])[0] == []
 
 
-def test_a_real_storage_takes_small_and_large_files(connect, tmp_path, monkeypatch):
-    monkeypatch.setattr(file_sink, "SMALL_FILE", 20_000)
+def test_a_real_storage_takes_small_and_large_files(connect, tmp_path):
+    connect = partial(connect, sizes=SourceLimits(whole_file=20_000))
     with Sandbox(SandboxOptions(records=6)) as sandbox:
         source = connect(sandbox)
         (shard,) = source.plan(10, lambda _: None)
@@ -218,9 +218,8 @@ def ranged(data, *, etag='"v1"', cut_after=0, seen=None):
 
 
 @pytest.mark.parametrize("small", [2**30, 100_000], ids=["collected", "streamed"])
-def test_a_cut_download_goes_on_where_it_stopped(connect, monkeypatch, small):
-    monkeypatch.setattr(file_sink, "SMALL_FILE", small)
-    monkeypatch.setattr(file_sink, "_STREAM_CHUNK", 50_000)
+def test_a_cut_download_goes_on_where_it_stopped(connect, small):
+    connect = partial(connect, sizes=SourceLimits(whole_file=small, stream_chunk=50_000))
     seen = []
     result, storage, _ = one_file(ranged(PICTURE, cut_after=400_000, seen=seen), connect, limits=STUBBORN)
     assert result == Copied("images/a.jpg", len(PICTURE), hashlib.sha256(PICTURE).hexdigest())
@@ -233,9 +232,8 @@ def test_a_cut_download_goes_on_where_it_stopped(connect, monkeypatch, small):
 
 
 @pytest.mark.parametrize("small", [2**30, 100_000], ids=["collected", "streamed"])
-def test_a_file_that_changed_meanwhile_starts_anew(connect, monkeypatch, small):
-    monkeypatch.setattr(file_sink, "SMALL_FILE", small)
-    monkeypatch.setattr(file_sink, "_STREAM_CHUNK", 50_000)
+def test_a_file_that_changed_meanwhile_starts_anew(connect, small):
+    connect = partial(connect, sizes=SourceLimits(whole_file=small, stream_chunk=50_000))
     tags = iter(['"v1"'])
     result, storage, _ = one_file(
         ranged(PICTURE, etag=lambda: next(tags, '"v2"'), cut_after=600_000), connect, limits=STUBBORN
@@ -262,15 +260,15 @@ def test_without_a_strong_etag_a_cut_download_starts_anew(connect, etag):
     assert [header for header, _ in seen] == ["", ""]
 
 
-def test_a_large_file_is_never_whole_in_memory_and_appears_at_the_end(connect, monkeypatch):
-    monkeypatch.setattr(file_sink, "SMALL_FILE", 100_000)
+def test_a_large_file_is_never_whole_in_memory_and_appears_at_the_end(connect):
+    connect = partial(connect, sizes=SourceLimits(whole_file=100_000))
     result, storage, _ = one_file(ranged(PICTURE), connect)
     assert storage.streamed == ["images/a.jpg"]
     assert result.size == len(PICTURE)
 
 
-def test_a_size_that_nobody_announced_is_counted(connect, monkeypatch):
-    monkeypatch.setattr(file_sink, "SMALL_FILE", 100_000)
+def test_a_size_that_nobody_announced_is_counted(connect):
+    connect = partial(connect, sizes=SourceLimits(whole_file=100_000))
 
     async def chunked(request):
         response = web.StreamResponse()
@@ -286,9 +284,8 @@ def test_a_size_that_nobody_announced_is_counted(connect, monkeypatch):
 
 
 @pytest.mark.parametrize("small", [2**30, 100_000], ids=["collected", "streamed"])
-def test_a_file_whose_url_runs_out_halfway_goes_on_behind_the_new_one(connect, monkeypatch, small):
-    monkeypatch.setattr(file_sink, "SMALL_FILE", small)
-    monkeypatch.setattr(file_sink, "_STREAM_CHUNK", 50_000)
+def test_a_file_whose_url_runs_out_halfway_goes_on_behind_the_new_one(connect, small):
+    connect = partial(connect, sizes=SourceLimits(whole_file=small, stream_chunk=50_000))
     seen = []
     serve = ranged(PICTURE, cut_after=600_000, seen=seen)
 
@@ -333,8 +330,8 @@ def checksum(algorithm, data=PICTURE):
         5,
     ],
 )
-def test_a_checksum_that_is_right_or_of_no_known_kind_lets_a_file_pass(connect, monkeypatch, small, given):
-    monkeypatch.setattr(file_sink, "SMALL_FILE", small)
+def test_a_checksum_that_is_right_or_of_no_known_kind_lets_a_file_pass(connect, small, given):
+    connect = partial(connect, sizes=SourceLimits(whole_file=small))
     result, storage, _ = one_file(ranged(PICTURE), connect, info={"checksum": given})
     assert result == Copied("images/a.jpg", len(PICTURE), checksum("sha256"))
     assert storage.files == {"images/a.jpg": PICTURE}
@@ -342,10 +339,8 @@ def test_a_checksum_that_is_right_or_of_no_known_kind_lets_a_file_pass(connect, 
 
 @pytest.mark.parametrize("small", [2**30, 100_000], ids=["collected", "streamed"])
 @pytest.mark.parametrize(("algorithm", "name"), [("md5", "MD5"), ("sha1", "SHA-1"), ("sha256", "SHA-256")])
-def test_another_file_than_the_one_whose_checksum_the_api_gives_is_not_taken(
-    connect, monkeypatch, small, algorithm, name
-):
-    monkeypatch.setattr(file_sink, "SMALL_FILE", small)
+def test_another_file_than_the_one_whose_checksum_the_api_gives_is_not_taken(connect, small, algorithm, name):
+    connect = partial(connect, sizes=SourceLimits(whole_file=small))
     seen = []
     info = {"checksum": checksum(algorithm, b"another")}
     result, storage, _ = one_file(ranged(PICTURE, seen=seen), connect, info=info)
@@ -355,8 +350,8 @@ def test_another_file_than_the_one_whose_checksum_the_api_gives_is_not_taken(
 
 
 @pytest.mark.parametrize("small", [2**30, 100_000], ids=["collected", "streamed"])
-def test_a_file_that_was_damaged_on_its_way_is_fetched_once_more(connect, monkeypatch, small):
-    monkeypatch.setattr(file_sink, "SMALL_FILE", small)
+def test_a_file_that_was_damaged_on_its_way_is_fetched_once_more(connect, small):
+    connect = partial(connect, sizes=SourceLimits(whole_file=small))
     bodies = iter([PICTURE[:-1] + b"?", PICTURE])
 
     async def answer(request):
@@ -438,11 +433,8 @@ def test_memory_does_not_grow_with_the_size_of_a_file(connect):
     ],
     ids=["gone", "redirect", "trouble", "expired", "empty", "other size", "always cut"],
 )
-def test_what_cannot_be_copied_is_a_failure_and_leaves_nothing(
-    connect, monkeypatch, answer, size, words, transient, small
-):
-    monkeypatch.setattr(file_sink, "SMALL_FILE", small)
-    monkeypatch.setattr(file_sink, "_STREAM_CHUNK", 50_000)
+def test_what_cannot_be_copied_is_a_failure_and_leaves_nothing(connect, answer, size, words, transient, small):
+    connect = partial(connect, sizes=SourceLimits(whole_file=small, stream_chunk=50_000))
     result, storage, _ = one_file(scripted(answer) if isinstance(answer, web.Response) else answer, connect, size)
     assert_failed(result, storage, words, transient=transient)
     assert (result.record_id, result.media) == (5, "image_1")
@@ -467,9 +459,8 @@ def test_files_that_the_api_no_longer_lists_are_failures(connect):
     "error",
     [OSError(28, "No space left on device"), StorageError("s3://b", "denied"), TransientError("s3://b", "denied: 503")],
 )
-def test_a_storage_that_fails_ends_the_work_and_is_not_taken_for_the_network(connect, monkeypatch, error, small):
-    monkeypatch.setattr(file_sink, "SMALL_FILE", small)
-    monkeypatch.setattr(file_sink, "_STREAM_CHUNK", 50_000)
+def test_a_storage_that_fails_ends_the_work_and_is_not_taken_for_the_network(connect, error, small):
+    connect = partial(connect, sizes=SourceLimits(whole_file=small, stream_chunk=50_000))
 
     class Full(Memory):
         def write(self, path, data):
@@ -575,9 +566,8 @@ def test_a_huge_picture_is_measured_or_refused_but_never_unpacked(size):
 
 
 @pytest.mark.parametrize("small", [2**30, 100_000], ids=["collected", "streamed"])
-def test_a_turned_picture_is_copied_upright_when_asked(connect, monkeypatch, small):
-    monkeypatch.setattr(file_sink, "SMALL_FILE", small)
-    monkeypatch.setattr(file_sink, "_STREAM_CHUNK", 50_000)
+def test_a_turned_picture_is_copied_upright_when_asked(connect, small):
+    connect = partial(connect, sizes=SourceLimits(whole_file=small, stream_chunk=50_000))
     exif = Image.Exif()
     exif[0x0112] = 6
     data = picture("JPEG", (640, 480), exif=exif, quality=98)
@@ -595,10 +585,8 @@ def test_a_turned_picture_is_copied_upright_when_asked(connect, monkeypatch, sma
     assert read_header(written) == Header(480, 640)
 
 
-def test_a_turned_picture_too_large_to_hold_fails_instead_of_being_copied_unturned(connect, monkeypatch):
-    monkeypatch.setattr(file_sink, "SMALL_FILE", 50_000)
-    monkeypatch.setattr(file_sink, "LARGEST_BAKED", 100_000)
-    monkeypatch.setattr(file_sink, "_STREAM_CHUNK", 50_000)
+def test_a_turned_picture_too_large_to_hold_fails_instead_of_being_copied_unturned(connect):
+    connect = partial(connect, sizes=SourceLimits(whole_file=50_000, baked_picture=100_000, stream_chunk=50_000))
     exif = Image.Exif()
     exif[0x0112] = 6
     data = picture("JPEG", (640, 480), exif=exif, quality=98)
@@ -608,9 +596,8 @@ def test_a_turned_picture_too_large_to_hold_fails_instead_of_being_copied_unturn
 
 @pytest.mark.parametrize("small", [2**30, 100_000], ids=["collected", "streamed"])
 @pytest.mark.parametrize(("tail", "findings"), [(b"", ()), (b"\0\0", (Reason.IMAGE_UNTERMINATED,))])
-def test_the_end_of_a_jpeg_is_looked_at(connect, monkeypatch, small, tail, findings):
-    monkeypatch.setattr(file_sink, "SMALL_FILE", small)
-    monkeypatch.setattr(file_sink, "_STREAM_CHUNK", 50_000)
+def test_the_end_of_a_jpeg_is_looked_at(connect, small, tail, findings):
+    connect = partial(connect, sizes=SourceLimits(whole_file=small, stream_chunk=50_000))
     data = picture("JPEG", (640, 480), quality=98) + tail
     result, storage, _ = one_file(ranged(data), connect, wanted={"pixels": (640, 480)})
     assert storage.files == {"images/a.jpg": data}

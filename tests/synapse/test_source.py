@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import msgspec
 import pytest
@@ -18,7 +19,7 @@ from pipeline.synapse import extractor
 from pipeline.synapse.client import SynapseClient
 from pipeline.synapse.http.transport import Transport
 from pipeline.synapse.http.tries import RequestLimits
-from pipeline.synapse.listing import listing, planner
+from pipeline.synapse.limits import DEFAULT_LIMITS, SourceLimits
 from pipeline.synapse.source import Source
 from synapse.local_api import QUICK, TOKEN, LocalApi, TinyList, document, scripted, task
 
@@ -39,11 +40,13 @@ def filter_of(target):
 def connect(monkeypatch):
     opened = []
 
-    def make(server, target="task", *, token=TOKEN, page_size=7, requests=8, limits=QUICK, **more):
+    def make(
+        server, target="task", *, token=TOKEN, page_size=7, requests=8, limits=QUICK, sizes=DEFAULT_LIMITS, **more
+    ):
         monkeypatch.setenv("SYNAPSE_HOST", server.url)
         monkeypatch.setenv("SYNAPSE_ACCESS_TOKEN", getattr(server, "token", token))
         opened.append(SynapseClient.from_environment(requests=requests, limits=limits))
-        source = Source(opened[-1], target, {**filter_of(target), **more}, page_size=page_size)
+        source = Source(opened[-1], target, {**filter_of(target), **more}, page_size=page_size, limits=sizes)
         source.client = opened[-1]
         return source
 
@@ -167,9 +170,8 @@ def test_nothing_to_export_is_no_shards(connect, tidy):
 
 
 @pytest.mark.parametrize("pagination", ["cursor", "page"])
-def test_a_long_list_is_walked_in_stretches(connect, monkeypatch, pagination):
-    monkeypatch.setattr(planner, "LARGEST_PAGE", 10)
-    monkeypatch.setattr(planner, "_ROWS_PER_WALK", 20)
+def test_a_long_list_is_walked_in_stretches(connect, pagination):
+    connect = partial(connect, sizes=SourceLimits(page=10, rows_per_walk=20))
     with Sandbox(SandboxOptions(records=150, pagination=pagination)) as sandbox:
         source = connect(sandbox, id__gte=1010, id__lt=1300)
         expected = [told.key for told in sandbox.truth("task") if 1010 <= told.key < 1300]
@@ -211,8 +213,8 @@ def test_rows_that_come_twice_are_planned_once(connect):
         assert source.plan_report.duplicates == 1
 
 
-def test_a_backend_that_ignores_ranges_is_found_out(connect, monkeypatch):
-    monkeypatch.setattr(planner, "LARGEST_PAGE", 5)
+def test_a_backend_that_ignores_ranges_is_found_out(connect):
+    connect = partial(connect, sizes=SourceLimits(page=5))
     rows = [task(number) for number in range(1, 40)]
     with tasks(rows, has_ranges=False) as api, pytest.raises(BackendError, match="ignores id__lt"):
         planned(connect(api))
@@ -259,8 +261,8 @@ def test_ground_truth_is_asked_in_whatever_way_the_backend_understands(connect, 
         assert all(record.record.category == "train" for record in records)
 
 
-def test_shards_of_several_pages_know_which_record_is_on_which(connect, monkeypatch):
-    monkeypatch.setattr(planner, "LARGEST_PAGE", 10)
+def test_shards_of_several_pages_know_which_record_is_on_which(connect):
+    connect = partial(connect, sizes=SourceLimits(page=10))
     with LocalApi(TinyList(events(), key="pgh_id", ids_select=None, has_ranges=False)) as api:
         source = connect(api, "ground_truth", page_size=3)
         shards = planned(source, 15)
@@ -299,8 +301,8 @@ def test_ground_truth_by_cursors_survives_new_and_lost_rows(connect):
     assert [record.record.id for record in records if not record.samples] == [keys[20], keys[-1]]
 
 
-def test_ground_truth_that_changes_while_page_numbers_are_walked_is_walked_again(connect, monkeypatch):
-    monkeypatch.setattr(planner, "LARGEST_PAGE", 5)
+def test_ground_truth_that_changes_while_page_numbers_are_walked_is_walked_again(connect):
+    connect = partial(connect, sizes=SourceLimits(page=5))
     rows = TinyList(events(), key="pgh_id", ids_select="pgh_id", has_cursor=False, has_ranges=False)
 
     def vanish(page, request):
@@ -386,8 +388,8 @@ def test_a_foreign_link_is_not_followed_for_documents_either(connect):
         assert other.seen == []
 
 
-def test_a_foreign_link_ends_the_plan(connect, monkeypatch):
-    monkeypatch.setattr(planner, "LARGEST_PAGE", 10)
+def test_a_foreign_link_ends_the_plan(connect):
+    connect = partial(connect, sizes=SourceLimits(page=10))
     with Sandbox(SandboxOptions(records=30, faults=(Fault(route="pages", kind="foreign_next"),))) as sandbox:
         port = int(sandbox.url.rpartition(":")[2])
         with LocalApi(scripted(web.json_response({})), host="127.0.0.2", port=port) as other:
@@ -517,12 +519,11 @@ def test_a_page_that_is_too_large_is_asked_for_in_halves(connect):
     assert (failure.reason, failure.transient) == (Reason.PAYLOAD_UNAVAILABLE, False)
 
 
-def test_where_rows_are_large_fewer_are_asked_for_at_a_time(connect, monkeypatch):
+def test_where_rows_are_large_fewer_are_asked_for_at_a_time(connect):
     rows = [task(number, data={**document("a"), "more": "x" * 10_000}) for number in range(1, 61)]
     with tasks(rows) as api:
-        source = connect(api, page_size=20, requests=1)
+        source = connect(api, page_size=20, requests=1, sizes=SourceLimits(shared_page=60_000))
         shards = planned(source, 100)
-        monkeypatch.setattr(listing, "LARGEST_SHARED_PAGE", 60_000)
         asked = len(api.seen)
         records = extracted(source, shards)
         assert all(record.samples for record in records)

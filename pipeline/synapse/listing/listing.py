@@ -16,13 +16,8 @@ from pipeline.errors import BackendError
 from pipeline.model.shards import Shard, unpack_keys
 from pipeline.synapse.http.byte_budget import Lease
 from pipeline.synapse.http.transport import PAGE, Transport
+from pipeline.synapse.limits import DEFAULT_LIMITS, SourceLimits
 from pipeline.synapse.listing.rows import Row, decode_page
-
-LARGEST_PAGE = 1000
-"""Most rows that the API returns in one page."""
-
-LARGEST_SHARED_PAGE = 128 * 2**20
-"""Largest page of several rows, in bytes; if rows are larger, fewer are requested at a time."""
 
 # Ids in one request: at seven digits and an encoded comma each, half of what a query may hold.
 _MOST_IDS = 500
@@ -80,7 +75,9 @@ class Listing:
         filter: Mapping[str, str],  # noqa: A002  the configuration's word
         page_size: int,
         expand: str = "",
+        limits: SourceLimits = DEFAULT_LIMITS,
     ) -> None:
+        self.limits = limits
         self.client = client
         self.target = target
         self.endpoint = ENDPOINTS[target]
@@ -181,7 +178,7 @@ class Listing:
         Ends when nothing is pending or the list is at its end. Rows that were not planned are left out.
         """
         address, params = self.request(batch, fields)
-        limit = LARGEST_SHARED_PAGE if batch.rows > 1 else None
+        limit = self.limits.shared_page if batch.rows > 1 else None
         while True:
             page = await self.client.fetch_page(address, params, decode_page, lease, rank=rank, limit=limit)
             following, rows = page.next, [row for row in page.results if row.key in pending]

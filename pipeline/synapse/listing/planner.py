@@ -13,10 +13,9 @@ from pipeline.errors import BackendError
 from pipeline.model.shards import Shard, pack_keys
 from pipeline.synapse.http.event_loop import gather
 from pipeline.synapse.listing.chunks import Chunk, cut_chunks, group_pages
-from pipeline.synapse.listing.listing import LARGEST_PAGE, Listing
+from pipeline.synapse.listing.listing import Listing
 
 _PARALLEL_WALKS = 8
-_ROWS_PER_WALK = 2 * LARGEST_PAGE
 _MOST_WALKS = 64
 _LISTINGS = 3  # of a list by page numbers whose count changes meanwhile
 _REPEATED_PAGES = 3
@@ -71,6 +70,7 @@ class Planner:
         self._shard_size = shard_size
         self._on_progress = on_progress
         self._counted = counted
+        self._limits = listing.limits
         self._is_ground_truth = not listing.has_range
         self._announced = 0
 
@@ -78,7 +78,7 @@ class Planner:
         """All shards, in ascending key order. Raises BackendError for a list that cannot be divided."""
         if self._is_ground_truth:
             return await self._plan_ground_truth()
-        params = self._listing.walk_params(LARGEST_PAGE)
+        params = self._listing.walk_params(self._limits.page)
         first = await self._page(self._listing.endpoint.path, params)
         keys = _keys(first)
         if first.next is None or not keys:
@@ -89,7 +89,7 @@ class Planner:
 
     async def sample(self, number: int) -> Shard:
         """The newest records, ``number`` at most, as a shard of their own: to look at, not to export."""
-        params = self._listing.walk_params(min(number, LARGEST_PAGE))
+        params = self._listing.walk_params(min(number, self._limits.page))
         page = await self._page(self._listing.endpoint.path, params)
         chunk = self._chunk(page, self._start(self._listing.endpoint.path, params), None)
         if not self._is_ground_truth or not chunk.count:
@@ -114,7 +114,7 @@ class Planner:
 
     async def _stretches(self, high: int, params: Mapping[str, str]) -> list[tuple[int | None, int]]:
         """Key ranges below ``high`` for about as many records each, if keys are evenly dense; highest first."""
-        number = min(_MOST_WALKS, (self._counted or 0) // _ROWS_PER_WALK)
+        number = min(_MOST_WALKS, (self._counted or 0) // self._limits.rows_per_walk)
         if number < 2:
             return [(None, high)]
         lowest = await self._page(
@@ -169,8 +169,8 @@ class Planner:
                 "this backend has neither cursors nor an ids filter for ground truth; it cannot be exported safely"
             )
             raise BackendError(path, problem)
-        pages = -(-self._shard_size // LARGEST_PAGE)
-        size = LARGEST_PAGE if asked else -(-self._shard_size // pages)
+        pages = -(-self._shard_size // self._limits.page)
+        size = self._limits.page if asked else -(-self._shard_size // pages)
         for attempt in range(_LISTINGS):
             try:
                 chunks = await self._walk(self._listing.walk_params(size), None, None)
@@ -198,7 +198,7 @@ class Planner:
         return None
 
     async def _listed_by_ids(self, ids: Iterable[int | None]) -> list[_Key]:
-        params = {**self._listing.walk_params(LARGEST_PAGE), "ids": ",".join(map(str, ids))}
+        params = {**self._listing.walk_params(self._limits.page), "ids": ",".join(map(str, ids))}
         return (await self._page(self._listing.endpoint.path, params)).results
 
     async def _page(self, address: str, params: Mapping[str, str]) -> _KeyPage:
