@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import yaml
 
-from pipeline.commands.verify import tree_digest
+from digests import tree_digest
 from pipeline.commands.verify import verify as verify_storage
 from pipeline.config.loading import parse_config
 from pipeline.run import run

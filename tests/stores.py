@@ -32,7 +32,7 @@ import requests
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from pipeline.commands.verify import tree_digest
+from digests import tree_digest
 from pipeline.config.variables import expand_variables
 from pipeline.storage import Storage, open_storage
 

@@ -42,14 +42,14 @@ def fuzzed_names(number):
 def test_no_name_leads_out_of_the_export(tmp_path, monkeypatch):
     """Sixty hostile names as the server may send them, exported in formats that name files after images."""
     names = fuzzed_names(60)
-    real = World._build
+    real = World.build_record
 
     def build(world, index):
         record = real(world, index)
         record.original.info["file_name_original"] = names[index % len(names)]
         return record
 
-    monkeypatch.setattr(World, "_build", build)
+    monkeypatch.setattr(World, "build_record", build)
     root = tmp_path / "a/b/c"
     root.mkdir(parents=True)
     with Sandbox(SandboxOptions(profile="tidy", records=60)) as sandbox:

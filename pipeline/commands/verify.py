@@ -73,21 +73,3 @@ def _sha256(storage: Storage, path: str) -> str:
     for chunk in storage.chunks(path):
         digest.update(chunk)
     return digest.hexdigest()
-
-
-def tree_digest(storage: Storage) -> str:
-    """The sha256 of all that must be the same for the same data and configuration, computed from the files.
-
-    Two exports are byte-identical when theirs are equal: everything counts but the staging area, the files that
-    hold times (:data:`pipeline.destination.metadata.VOLATILE`) and their lines in ``SHA256SUMS``.
-    """
-    lines = []
-    for path, _ in storage.files():
-        if path.startswith(f"{STAGING}/") or path in metadata.VOLATILE:
-            continue
-        if path == metadata.CHECKSUMS:
-            kept = [line for line in storage.read(path).splitlines() if not line.decode().endswith(metadata.VOLATILE)]
-            lines.append(f"{metadata.digest(b'\n'.join(kept))}  {path}")
-        else:
-            lines.append(f"{_sha256(storage, path)}  {path}")
-    return metadata.digest("\n".join(sorted(lines)).encode())

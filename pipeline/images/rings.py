@@ -16,7 +16,7 @@ from pipeline.images.outlines import Outline
 # total than the shortest possible; with the first four, 4 to 21 %.
 _SWEEPS = ((0, 1), (1, 0), (1, 1), (1, -1), (1, 2), (1, -2), (2, 1), (2, -1))
 # How many crossings of edges and rows, or possible bridges, are processed at once.
-_AT_ONCE = 1 << 18
+AT_ONCE = 1 << 18
 # Coordinates further out than this are moved here, so that no difference of two overflows.
 _FAR = 2.0**60
 
@@ -136,8 +136,8 @@ def _bridges(points: _Floats, ring_of: _Integers) -> list[tuple[int, int]]:
 
 def _listed(pairs: _Integers) -> Iterator[list[int]]:
     """Yield the rows as Python integers, converted in batches because those take four times the memory."""
-    for begin in range(0, len(pairs), _AT_ONCE):
-        yield from pairs[begin : begin + _AT_ONCE].tolist()
+    for begin in range(0, len(pairs), AT_ONCE):
+        yield from pairs[begin : begin + AT_ONCE].tolist()
 
 
 def _leader(leaders: list[int], member: int) -> int:
@@ -176,14 +176,14 @@ def _edges(rings: Sequence[Sequence[float]]) -> _Floats:
 def _crossings(edges: _Floats, width: int, height: int) -> Iterator[tuple[_Integers, _Integers]]:
     """Yield rows whose centre line an edge crosses, and the first column whose centre is not left of the crossing.
 
-    Columns are 0 to ``width``. Each batch has at most :data:`_AT_ONCE` crossings.
+    Columns are 0 to ``width``. Each batch has at most :data:`AT_ONCE` crossings.
     """
     first = np.ceil(np.clip(edges[:, 1] - 0.5, 0, height)).astype(np.int64)
     last = np.ceil(np.clip(edges[:, 3] - 0.5, 0, height)).astype(np.int64)
     ends = np.cumsum(last - first)
     total = int(ends[-1]) if ends.size else 0
-    for begin in range(0, total, _AT_ONCE):
-        index = np.arange(begin, min(begin + _AT_ONCE, total))
+    for begin in range(0, total, AT_ONCE):
+        index = np.arange(begin, min(begin + AT_ONCE, total))
         edge = np.searchsorted(ends, index, side="right")
         rows = index - ends[edge] + last[edge]
         x, y, lower_x, lower_y = edges[edge].T

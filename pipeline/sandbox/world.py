@@ -121,13 +121,14 @@ class World:
         if found is None:
             if len(self._records) >= _CACHED_RECORDS:
                 self._records.clear()
-            found = self._records[index] = self._build(index)
+            found = self._records[index] = self.build_record(index)
             if self.options.file_urls == "media":
                 for file in found.files or ():
                     file.url = "media" if file.url == "signed" else file.url
         return found
 
-    def _build(self, index: int) -> Record:
+    def build_record(self, index: int) -> Record:
+        """Return the record of a row: a scene of the profile, or one of its malformations."""
         options = self.options
         if options.profile == "bench":
             scene = Scene("image_1", *IMAGE_SIZE)

@@ -15,7 +15,10 @@ from exporting import ROOT, command, digest, environment, export, settings, summ
 from heads import LOCAL
 from pipeline.errors import ExportError, FailureLimitError, TransientError
 from pipeline.executors.base import CAREFUL_LOSSES, PLAIN_LOSSES, RETRIES, SerialExecutor
+from pipeline.model.shards import unpack_keys
 from pipeline.sandbox import Sandbox, SandboxOptions
+from pipeline.synapse import extractor
+from pipeline.synapse.source import Source
 from stores import environment_of
 from tests.stages.test_preflight import raylets
 
@@ -235,17 +238,20 @@ def test_a_record_that_always_kills_its_worker_fails_alone(sandbox, victim, tmp_
 
 def out_of_memory(monkeypatch, victim, times):
     """Converting one record's document runs out of memory so many times; a list of when."""
-    from pipeline.synapse.extractor import Extractor  # noqa: PLC0415
+    extract, build, seen, at_once = Source.extract_each, extractor.build_samples, [], []
 
-    real, seen = Extractor._convert, []
+    def extract_each(source, shard, *arguments, **options):
+        at_once.append(len(unpack_keys(shard.keys)))
+        return extract(source, shard, *arguments, **options)
 
-    def convert(self, batch, row, data):
-        if row.key == victim and len(seen) < times:
-            seen.append(len(self._listing.batches(self._shard)[0].keys))
+    def build_samples(record_id, *arguments):
+        if record_id == victim and len(seen) < times:
+            seen.append(at_once[-1])
             raise MemoryError
-        return real(self, batch, row, data)
+        return build(record_id, *arguments)
 
-    monkeypatch.setattr(Extractor, "_convert", convert)
+    monkeypatch.setattr(Source, "extract_each", extract_each)
+    monkeypatch.setattr(extractor, "build_samples", build_samples)
     return seen
 
 

@@ -347,7 +347,7 @@ def test_neighbours_share_no_pixel_and_leave_none():
 def test_filling_in_portions_gives_the_same(monkeypatch):
     star = (20, 0, 31, 39, 0, 13, 39, 12, 8, 38)
     whole = fill_rings([star], 40, 40)
-    monkeypatch.setattr(filling, "_AT_ONCE", 7)
+    monkeypatch.setattr(filling, "AT_ONCE", 7)
     assert fill_rings([star], 40, 40).tolist() == whole.tolist()
     assert whole.sum() > 100
 

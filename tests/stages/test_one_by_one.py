@@ -26,7 +26,7 @@ def poisoned():
     """A thousand records, one of each malformation among them; and the kind of each by its key."""
     positions = poisoned_positions()
     assert max(positions) < RECORDS
-    real = World._build
+    real = World.build_record
 
     def build(world, index):
         kind = positions.get(index)
@@ -37,7 +37,7 @@ def poisoned():
         return nasty_record(rng, index, 1, world.keys["assignment"][index], options.image_size, (kind,))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(World, "_build", build)
+        patch.setattr(World, "build_record", build)
         with Sandbox(SandboxOptions(profile="tidy", records=RECORDS)) as sandbox:
             kinds = {truth.key: truth.kind for truth in sandbox.truth("task") if truth.kind in NASTY_KINDS}
             yield sandbox, kinds

@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.commands.verify import tree_digest, verify
+from digests import tree_digest
+from pipeline.commands.verify import verify
 from pipeline.config.loading import parse_config
 from pipeline.errors import FailureLimitError
 from pipeline.model.naming import MAX_LEAF_BYTES, fold
