@@ -95,7 +95,7 @@ class Sandbox:
             self._ready.set()
             await self._stopping.wait()
             await site.stop()
-            await asyncio.sleep(0)  # those that were just accepted get their transport
+            await asyncio.sleep(0.01)  # those that were just accepted get their transport, after several turns
         finally:
             server = runner.server
             open_ones = [handler.transport for handler in server.connections] if server else []
@@ -104,7 +104,7 @@ class Sandbox:
             for transport in open_ones:
                 if transport is not None:
                     transport.abort()
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.01)
 
     def _call[T](self, function: Callable[[], T]) -> T:
         async def call() -> T:
