@@ -14,7 +14,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 sys.path[:0] = [os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))]
 
 from store_proxy import StoreProxy  # noqa: E402 - found since the line above
-from stores import GCSFS_PLAIN, STORES, GcsServer, S3Server, SftpServer, empty_place, started  # noqa: E402
+from stores import GCSFS_PLAIN, STORES, GcsServer, S3Server, SftpServer, close_storages, empty_place, started  # noqa: E402
 
 os.environ.update(GCSFS_PLAIN)
 
@@ -34,6 +34,12 @@ def pytest_collection_modifyitems(items):
         if named != item.nodeid:
             item._id = type(item.id).parse(named)
     return result
+
+
+@pytest.fixture(autouse=True)
+def _storages_are_closed():
+    yield
+    close_storages()
 
 
 @pytest.fixture(scope="session")

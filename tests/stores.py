@@ -81,6 +81,15 @@ SHORT = tuple(Key(f"k{number:03}", f"canary-secret-k{number:03}") for number in 
 """Pairs to hand out one after the other as short-lived credentials; their lifetime is the proxy's business."""
 
 
+_opened: list[Storage] = []
+
+
+def close_storages() -> None:
+    """Close every storage that :meth:`Place.storage` has opened, before the garbage collector ends it in any loop."""
+    while _opened:
+        _opened.pop().close()
+
+
 @dataclass(frozen=True)
 class Place:
     """Where an export can go: ``path`` and ``storage_options`` of a configuration, and what the environment needs.
@@ -109,9 +118,11 @@ class Place:
             yield self
 
     def storage(self) -> Storage:
-        """The storage there, opened anew."""
+        """The storage there, opened anew; :func:`close_storages` closes it."""
         with self.active():
-            return open_storage(self.url, expand_variables(dict(self.options), "storage_options"))
+            storage = open_storage(self.url, expand_variables(dict(self.options), "storage_options"))
+        _opened.append(storage)
+        return storage
 
     def child(self, name: str) -> "Place":
         """A place below this one."""

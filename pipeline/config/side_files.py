@@ -4,6 +4,7 @@ Only the driver reads and writes them; what a run needs of them is frozen with i
 """
 
 import posixpath
+from contextlib import closing
 from pathlib import Path
 
 from pipeline.config.export import ExportConfig
@@ -16,14 +17,16 @@ def read_side_file(config: ExportConfig, path: str, folder: str) -> bytes | None
     StorageError when it cannot be read.
     """
     storage, name = _locate(config, path, folder)
-    return storage.find(name)
+    with closing(storage):
+        return storage.find(name)
 
 
 def write_side_file(config: ExportConfig, path: str, folder: str, data: bytes) -> None:
     """Write the file atomically."""
     storage, name = _locate(config, path, folder)
-    storage.write(name, data, durable=True)
-    storage.delete([f"{STAGING}/side-file"])  # is never there, but its folder is: a disk is written through it
+    with closing(storage):
+        storage.write(name, data, durable=True)
+        storage.delete([f"{STAGING}/side-file"])  # is never there, but its folder is: a disk is written through it
 
 
 def _locate(config: ExportConfig, path: str, folder: str) -> tuple[Storage, str]:

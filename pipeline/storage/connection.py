@@ -90,6 +90,14 @@ class Connection:
             while len(self._retired) > _KEPT:
                 _close(self._retired.popleft())
 
+    def close(self) -> None:
+        """Close the clients of the file system, in their own loop. A later use connects again."""
+        with self._lock:
+            while self._retired:
+                _close(self._retired.popleft())
+            _close(self._filesystem)
+            self._renew_at = 0.0
+
     def _open(self, access: Access) -> str:
         try:
             # An instance in the cache of fsspec would keep its credentials.
@@ -111,9 +119,14 @@ class Connection:
 
 
 def _close(filesystem: Any) -> None:
-    """Close the client of an asynchronous file system in its own loop; otherwise it would end in any running loop."""
-    for name in ("_s3creator", "_session"):  # s3fs, gcsfs
-        client = getattr(filesystem, name, None)
-        if client is not None:
+    """Close the clients of an asynchronous file system in its own loop.
+
+    Otherwise its finalizer closes them in whatever loop is running then, where the last answers never arrive.
+    """
+    for name, end in (("_s3creator", "__aexit__"), ("_session", "__aexit__"), ("_pool", "close"), ("_stack", "aclose")):
+        client = getattr(filesystem, name, None)  # s3fs, gcsfs, and both of sshfs
+        close = getattr(client, end, None)
+        if close is not None:
+            arguments = (None, None, None) if end == "__aexit__" else ()
             with contextlib.suppress(Exception):  # it is no longer used, so its errors do not matter
-                sync(filesystem.loop, client.__aexit__, None, None, None, timeout=_CLOSE_SECONDS)
+                sync(filesystem.loop, close, *arguments, timeout=_CLOSE_SECONDS)

@@ -303,6 +303,7 @@ class RemoteStorage(Storage):
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
+        self._connection.close()
 
 
 def _split_long(pieces: Iterable[Piece]) -> Iterator[Piece]:

@@ -1,5 +1,7 @@
 """What SFTP has of its own: a connection, which can be lost. The suites of storage and of exports run there, too."""
 
+import asyncio
+import gc
 import threading
 
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from exporting import command, digest, environment, export, settings, undisturbed, write_config
 from pipeline.errors import DestinationError
 from pipeline.sandbox import Sandbox, SandboxOptions
-from stores import SftpServer
+from stores import SftpServer, close_storages
 
 
 @pytest.fixture
@@ -31,6 +33,27 @@ def test_a_lost_connection_is_made_anew(server):
         server.cut()
         assert work() == answer
     assert storage.read("a") == b"2"
+
+
+def test_a_closed_storage_leaves_nothing_for_other_event_loops(server):
+    storage = server.place().storage()
+    storage.write("a", b"1")
+    close_storages()
+    del storage
+
+    async def collect() -> int:
+        gc.collect()  # the finalizer of sshfs uses whatever loop runs now
+        await asyncio.wait_for(asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()})), 10)
+        return len(asyncio.all_tasks())
+
+    assert asyncio.run(collect()) == 1
+
+
+def test_a_closed_storage_can_be_used_again(server):
+    storage = server.place().storage()
+    storage.write("a", b"1")
+    storage.close()
+    assert storage.read("a") == b"1"
 
 
 @pytest.mark.slow

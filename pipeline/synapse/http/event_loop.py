@@ -18,6 +18,8 @@ from pipeline.synapse.http.hosts import CheckedResolver, FileHosts
 CHUNK = 2**18
 """Bytes read from a connection at a time."""
 
+_END_SECONDS = 2.0
+
 
 class ClientLoop:
     """The event loop of one client; any thread may run it, one at a time."""
@@ -83,6 +85,7 @@ class ClientLoop:
         if self._resolver is not None:
             self.run(self._resolver.close())
             self._resolver = None
+        self.run(_end_other_tasks())
         self._in_turn(self._runner.close)
 
 
@@ -92,6 +95,21 @@ def _is_running_here() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+async def _end_other_tasks() -> None:
+    """Cancel what else runs in this loop, and leave behind what does not end.
+
+    Finalizers of other libraries put tasks into any loop that runs (sshfs does). Such a task may wait for an answer
+    that only another loop receives, and ``Runner.close`` would wait for it for ever.
+    """
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    if others:
+        _, stuck = await asyncio.wait(others, timeout=_END_SECONDS)
+        for task in stuck:  # docs.python.org/3/library/asyncio-extending.html, "task lifetime support"
+            asyncio._unregister_task(task)  # noqa: SLF001
 
 
 @functools.cache
