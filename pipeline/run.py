@@ -10,7 +10,7 @@ from pipeline.commands.estimate import check_space
 from pipeline.commands.session import Result, Session, make_executor, open_session
 from pipeline.config.export import ExportConfig
 from pipeline.destination.existing import State, examine, remove_export
-from pipeline.destination.lock import Lock, hold
+from pipeline.destination.lock import Lock, hold_lock
 from pipeline.errors import StorageError
 from pipeline.progress import Listener, Reporter
 from pipeline.stages.patch import install_patch
@@ -46,7 +46,7 @@ def run(
             check_destination(session.workspace, executor)
             if executor.description:
                 session.reporter.message(executor.description)
-            with hold(storage, session.run_id, break_lock=break_lock) as lock:
+            with hold_lock(storage, session.run_id, break_lock=break_lock) as lock:
                 # Again: until the path was ours, another run may have changed what is there.
                 state = examine(storage, export, session.config.on_existing)
                 if state is State.FINISHED:
@@ -59,7 +59,7 @@ def run(
 def _prepare(session: Session, state: State, lock: Lock) -> Plan:
     """Make room for this export and make its plan, or find the plan of the export that is continued."""
     workspace, reporter = session.workspace, session.reporter
-    if not lock.excludes():
+    if not lock.is_exclusive():
         reporter.message(
             f"{workspace.storage.url} lets a file be created twice: two runs at once would not notice each other there"
         )

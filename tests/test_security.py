@@ -14,7 +14,7 @@ import pytest
 from exporting import ROOT, command, digest, environment, export, settings, verify, write_config
 from pipeline.errors import ConfigError
 from pipeline.sandbox import Fault, Sandbox, SandboxOptions
-from pipeline.sandbox.world import World
+from pipeline.sandbox.data import SandboxData
 
 CANARY = "canary-5f2c9-of-the-storage"
 # Put before all else that a process imports: the folder of Ray's session is removed at its end, and here looked at.
@@ -42,14 +42,14 @@ def fuzzed_names(number):
 def test_no_name_leads_out_of_the_export(tmp_path, monkeypatch):
     """Sixty hostile names as the server may send them, exported in formats that name files after images."""
     names = fuzzed_names(60)
-    real = World.build_record
+    real = SandboxData.build_record
 
-    def build(world, index):
-        record = real(world, index)
+    def build(data, index):
+        record = real(data, index)
         record.original.info["file_name_original"] = names[index % len(names)]
         return record
 
-    monkeypatch.setattr(World, "build_record", build)
+    monkeypatch.setattr(SandboxData, "build_record", build)
     root = tmp_path / "a/b/c"
     root.mkdir(parents=True)
     with Sandbox(SandboxOptions(profile="tidy", records=60)) as sandbox:

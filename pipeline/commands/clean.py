@@ -5,7 +5,7 @@ import uuid
 import msgspec
 
 from pipeline.destination.existing import read_success, remove_export
-from pipeline.destination.lock import clear_staging, hold, staged_folders
+from pipeline.destination.lock import clear_staging, hold_lock, staged_folders
 from pipeline.storage import TEMPORARY, Storage
 
 
@@ -26,7 +26,7 @@ def clean(storage: Storage, *, break_lock: bool = False) -> Cleaned:
 
     Raises DestinationError when a run may still be at work there, unless ``break_lock`` says that it is dead.
     """
-    with hold(storage, f"clean-{uuid.uuid4().hex[:12]}", break_lock=break_lock):
+    with hold_lock(storage, f"clean-{uuid.uuid4().hex[:12]}", break_lock=break_lock):
         finished = read_success(storage) is not None
         work = any(folder != TEMPORARY for folder in staged_folders(storage))
         files = remove_export(storage) if work and not finished else 0

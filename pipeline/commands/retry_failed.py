@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from pipeline.commands.session import Result, make_executor, open_session
 from pipeline.config.export import ExportConfig
-from pipeline.destination.existing import Success, differing, read_success
-from pipeline.destination.lock import Lock, hold
+from pipeline.destination.existing import Success, difference_error, read_success
+from pipeline.destination.lock import Lock, hold_lock
 from pipeline.errors import DestinationError, FailureLimitError
 from pipeline.executors.base import Executor
 from pipeline.progress import Listener, Reporter
@@ -41,7 +41,7 @@ def retry_failed(
             return session.finished()
         with make_executor(session.config) as executor:
             check_destination(workspace, executor)
-            with hold(workspace.storage, session.run_id, break_lock=break_lock) as lock:
+            with hold_lock(workspace.storage, session.run_id, break_lock=break_lock) as lock:
                 success = _retry(workspace, lock, executor, session.reporter)
             return session.result(success, already_finished=success.run_id != session.run_id)
 
@@ -58,7 +58,7 @@ def _nothing_failed(workspace: Workspace) -> bool:
             raise DestinationError(storage.url, "holds no finished export to patch; finish it with `run` first")
         return False
     if success.export.key != export.key:
-        raise differing(storage, "a finished export", success.export, export)
+        raise difference_error(storage, "a finished export", success.export, export)
     return not success.ledger.failed_records
 
 

@@ -12,7 +12,7 @@ from pipeline.config.class_lock import LOCK
 from pipeline.config.export import ExportConfig
 from pipeline.destination import metadata
 from pipeline.destination.existing import Success, read_success
-from pipeline.destination.lock import hold
+from pipeline.destination.lock import hold_lock
 from pipeline.errors import DestinationError, PreflightError
 from pipeline.executors.base import Executor, SerialExecutor
 from pipeline.model.source import Project
@@ -67,7 +67,7 @@ class Session:
         kept = workspace.config.run.keep_staging or success.ledger.failed_records
         if read_patch(workspace.staging) or (not kept and workspace.storage.entries(STAGING)):
             # When another run holds the path, that one tidies up itself.
-            with contextlib.suppress(DestinationError), hold(workspace.storage, self.run_id):
+            with contextlib.suppress(DestinationError), hold_lock(workspace.storage, self.run_id):
                 tidy_up(workspace, success)
         if (document := workspace.storage.find(LOCK)) is not None:
             update_class_lock(workspace, document, self.reporter, again=True)

@@ -74,7 +74,7 @@ def save_lock(config: ExportConfig, folder: str, document: bytes, *, again: bool
     return f"{config.classes.lock} holds the numbers of {len(made.classes)} classes"
 
 
-def lock_of(catalog: Catalog) -> ClassLock:
+def make_lock(catalog: Catalog) -> ClassLock:
     """Return the lock that gives another export the ids of this one."""
     return ClassLock(
         classes=catalog.classes,
@@ -86,7 +86,7 @@ def lock_of(catalog: Catalog) -> ClassLock:
 
 def lock_document(catalog: Catalog) -> bytes:
     """Return the lock file of a catalog."""
-    return encode_lock(lock_of(catalog))
+    return encode_lock(make_lock(catalog))
 
 
 def encode_lock(lock: ClassLock) -> bytes:

@@ -101,7 +101,7 @@ def examine(storage: Storage, export: Identity, on_existing: str) -> State:
     Raises DestinationError when ``on_existing`` forbids going on, naming what differs, or when nothing can be read.
     """
     try:
-        content, theirs = look(storage, export)
+        content, theirs = find_content(storage, export)
         decision = DECISIONS[content][on_existing]
         if decision is None:
             raise _refusal(storage, content, theirs, export, on_existing)
@@ -110,7 +110,7 @@ def examine(storage: Storage, export: Identity, on_existing: str) -> State:
     return decision
 
 
-def look(storage: Storage, export: Identity) -> tuple[Content, Identity | None]:
+def find_content(storage: Storage, export: Identity) -> tuple[Content, Identity | None]:
     """Return what is at the destination of ``export``, and the identity of another export that is there."""
     success = read_success(storage)
     if success:
@@ -153,13 +153,13 @@ def _refusal(
             problem = "holds an unfinished export whose plan is damaged; use another path or on_existing: overwrite"
         case Content.ANOTHER_FINISHED | Content.ANOTHER_UNFINISHED if theirs and on_existing != "fail":
             what = "a finished export" if content is Content.ANOTHER_FINISHED else "an unfinished export"
-            return differing(storage, what, theirs, export)
+            return difference_error(storage, what, theirs, export)
         case _:
             problem = "holds an export already and on_existing is 'fail'; use another path, or resume or overwrite"
     return DestinationError(storage.url, problem)
 
 
-def differing(storage: Storage, what: str, theirs: Identity, ours: Identity) -> DestinationError:
+def difference_error(storage: Storage, what: str, theirs: Identity, ours: Identity) -> DestinationError:
     """Return the error that names what differs between the export that is there and ours."""
     names = sorted(theirs.values.keys() | ours.values.keys())
     different = [name for name in names if theirs.values.get(name) != ours.values.get(name)]

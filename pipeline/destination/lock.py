@@ -129,7 +129,7 @@ class Lock:
             by = chain[-1][1] if chain else "another run"
             raise StorageError(self._storage.url, f"the lock of this run was broken by {by}; this run gives up")
 
-    def excludes(self) -> bool:
+    def is_exclusive(self) -> bool:
         """Return whether the store refuses to create a file twice. Where it does not, two runs do not notice each
         other.
         """
@@ -165,7 +165,7 @@ def held(storage: Storage, holder: Holder | None) -> DestinationError:
 
 
 @contextlib.contextmanager
-def hold(storage: Storage, run_id: str, *, break_lock: bool = False) -> Iterator[Lock]:
+def hold_lock(storage: Storage, run_id: str, *, break_lock: bool = False) -> Iterator[Lock]:
     """Hold the path within the block. Raises DestinationError naming the run that holds it."""
     lock = Lock(storage, run_id)
     lock.acquire(break_lock=break_lock)

@@ -50,7 +50,9 @@ class Executor(Protocol):
         ``function`` must be a module's own function, and safe to run twice, also at the same time.
         """
 
-    def everywhere[S, O](self, function: Callable[[S, int], O], shared: S) -> Iterator[tuple[str, O | ExportError]]:
+    def run_on_machines[S, O](
+        self, function: Callable[[S, int], O], shared: S
+    ) -> Iterator[tuple[str, O | ExportError]]:
         """Run ``function(shared, number)`` once on every machine that may be given work, numbered from 0.
 
         Yield the name of each machine, and its answer or the error that it raised, in the order of the numbers.
@@ -84,7 +86,9 @@ class SerialExecutor:
         for item in inputs:
             yield _with_retries(function, shared, item, careful)
 
-    def everywhere[S, O](self, function: Callable[[S, int], O], shared: S) -> Iterator[tuple[str, O | ExportError]]:
+    def run_on_machines[S, O](
+        self, function: Callable[[S, int], O], shared: S
+    ) -> Iterator[tuple[str, O | ExportError]]:
         """Yield nothing: this process has proven itself by getting here."""
         del function, shared
         return iter(())
@@ -113,7 +117,7 @@ class Trial[I]:
         """Return whether the next attempt has to find the record that kills workers."""
         return self._can_be_careful and self._losses >= PLAIN_LOSSES
 
-    def failed(self, error: TransientError) -> float:
+    def count_failure(self, error: TransientError) -> float:
         """Return the seconds to wait before the next attempt. Raises the error if there is none."""
         self._failures += 1
         if RETRIES.is_last(self._failures):
@@ -121,7 +125,7 @@ class Trial[I]:
         log.warning("trying again (%d of %d): %s", self._failures + 1, RETRIES.attempts, error)
         return RETRIES.wait(self._failures)
 
-    def lost(self, reason: str) -> None:
+    def count_loss(self, reason: str) -> None:
         """Count a lost worker. Raises TransientError if there is no further attempt."""
         self._losses += 1
         most = CAREFUL_LOSSES if self._can_be_careful else RETRIES.attempts - 1
@@ -136,6 +140,6 @@ def _with_retries[S, I, O](function: Callable[[S, I], O], shared: S, item: I, ca
         try:
             return function(careful if careful is not None and trial.is_careful else shared, item)
         except TransientError as error:
-            time.sleep(trial.failed(error))
+            time.sleep(trial.count_failure(error))
         except MemoryError:
-            trial.lost("out of memory")
+            trial.count_loss("out of memory")

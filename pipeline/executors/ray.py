@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pipeline.errors import ConfigError, ExportError, PreflightError
 
 if TYPE_CHECKING:
-    from pipeline.executors.ray_cluster import Connection
+    from pipeline.executors.ray_cluster import RayConnection
 
 # A Ray that we start ourselves listens on the loopback interface only, sends no statistics, and does not
 # hide devices from the tasks. Set before Ray is imported, because it reads some of them then.
@@ -54,7 +54,7 @@ class RayExecutor:
         from pipeline.executors import ray_cluster  # noqa: PLC0415  imports Ray
 
         self._ray: Any = ray  # its own annotations are partial
-        self._connection: Connection | None = ray_cluster.connection
+        self._connection: RayConnection | None = ray_cluster.connection
         self._connection.join(address, workers)
         self._memory = memory_mb * _MB
         self._shard_timeout = shard_timeout
@@ -107,8 +107,10 @@ class RayExecutor:
             tasks.cancel()
             raise
 
-    def everywhere[S, O](self, function: Callable[[S, int], O], shared: S) -> Iterator[tuple[str, O | ExportError]]:
-        """See :meth:`pipeline.executors.base.Executor.everywhere`; takes no CPU, so that busy machines answer too."""
+    def run_on_machines[S, O](
+        self, function: Callable[[S, int], O], shared: S
+    ) -> Iterator[tuple[str, O | ExportError]]:
+        """See :meth:`pipeline.executors.base.Executor.run_on_machines`. It takes no CPU: busy machines answer too."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: PLC0415  imports Ray
 
         from pipeline.executors.ray_cluster import error_line  # noqa: PLC0415  imports Ray

@@ -23,7 +23,7 @@ _OBJECT_STORE_BYTES = 100 * 2**20
 _QUIET: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
 
 
-class Connection:
+class RayConnection:
     """The connection of this process to Ray, shared by all runs that are at work in its threads."""
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ class Connection:
             self._folder = None
 
 
-connection = Connection()
+connection = RayConnection()
 """The one connection of this process."""
 
 

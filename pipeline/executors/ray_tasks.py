@@ -94,9 +94,9 @@ class Tasks[S, I, O]:
             yield ray.get(task)
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, TransientError):
-                self._again(trial, trial.failed(error.cause))
+                self._again(trial, trial.count_failure(error.cause))
             elif isinstance(error.cause, MemoryError):
-                trial.lost("out of memory")
+                trial.count_loss("out of memory")
                 self._again(trial)
             elif isinstance(error.cause, ExportError):
                 raise error.cause from None
@@ -105,7 +105,7 @@ class Tasks[S, I, O]:
         except ray.exceptions.LocalRayletDiedError as error:
             raise self._head.lost_error() from error
         except ray.exceptions.RayError as error:
-            trial.lost(error_line(error))
+            trial.count_loss(error_line(error))
             self._again(trial)
 
     def _give_up_late_ones(self) -> None:
@@ -117,5 +117,5 @@ class Tasks[S, I, O]:
                 del self._running[task]
                 self._cancel(task)
                 self._stuck.add(task)
-                trial.lost(f"it took more than {self._timeout:g} seconds (run.shard_timeout)")
+                trial.count_loss(f"it took more than {self._timeout:g} seconds (run.shard_timeout)")
                 self._again(trial)

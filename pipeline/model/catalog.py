@@ -1,6 +1,6 @@
 """Facts about the whole export that every shard needs: classes, splits, id offsets.
 
-Shards report a :class:`ShardSummary`; :func:`combine` adds summaries up in any order and any grouping, and
+Shards report a :class:`ShardSummary`; :func:`combine_summaries` adds summaries up in any order and any grouping, and
 :func:`build_catalog` turns the sum into a :class:`Catalog`. Everything global is decided here and nowhere else,
 so no result can depend on the number of workers, the shard size or the order of arrival.
 """
@@ -31,7 +31,7 @@ class ShardSummary(msgspec.Struct):
     listed: int = 0
 
 
-def combine(left: ShardSummary, right: ShardSummary) -> ShardSummary:
+def combine_summaries(left: ShardSummary, right: ShardSummary) -> ShardSummary:
     """Add the summaries of two shards: associative and commutative, with ``ShardSummary()`` as zero."""
     return ShardSummary(
         samples=left.samples + right.samples,
@@ -126,6 +126,6 @@ def build_catalog(
     )
 
 
-def total(summaries: Iterable[ShardSummary]) -> ShardSummary:
+def total_summary(summaries: Iterable[ShardSummary]) -> ShardSummary:
     """Return all summaries combined."""
-    return reduce(combine, summaries, ShardSummary())
+    return reduce(combine_summaries, summaries, ShardSummary())

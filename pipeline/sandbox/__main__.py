@@ -1,4 +1,4 @@
-"""``python -m pipeline.sandbox``: a sandbox as a process of its own."""
+"""``python -m pipeline.sandbox``: run a sandbox as a process of its own."""
 
 import sys
 

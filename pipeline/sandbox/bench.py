@@ -1,4 +1,4 @@
-"""The record of the performance figures: 8 boxes, 2 polygons of 30 points, a person in 28 %; about 8 KB of JSON."""
+"""The record that speed is measured with: 8 boxes, 2 polygons of 30 points, a person in 28 %; about 8 KB of JSON."""
 
 import math
 import random
@@ -26,22 +26,22 @@ class BenchDocument:
 
 @cache
 def bench_pool(seed: int) -> tuple[BenchDocument, ...]:
-    """The documents that bench records share in turn."""
+    """Return the documents that bench records share in turn."""
     return tuple(_document(random.Random(f"{seed}/bench/{number}"), number) for number in range(POOL_SIZE))
 
 
 def bench_inline(seed: int, index: int, assignment_id: int) -> tuple[bytes, bytes]:
-    """The inline document of a record, in two pieces so that nothing of its size is copied."""
+    """Return the inline document of a record in two pieces, so that the document is not copied."""
     return b'{"assignmentId":%d,' % assignment_id, bench_pool(seed)[index % POOL_SIZE].inline
 
 
 def bench_blob(seed: int, index: int, assignment_id: int) -> bytes:
-    """The document of a record as the object store has it."""
+    """Return the document of a record as the object store holds it."""
     return b'{"assignmentId": %d, ' % assignment_id + bench_pool(seed)[index % POOL_SIZE].blob
 
 
 def bench_scene(seed: int, index: int) -> Scene:
-    """What the document of a record says."""
+    """Return the scene that the document of a record describes."""
     return bench_pool(seed)[index % POOL_SIZE].scene
 
 

@@ -7,10 +7,10 @@ from collections import OrderedDict
 
 from aiohttp import web
 
+from pipeline.sandbox.data import SandboxData
 from pipeline.sandbox.options import SandboxOptions
 from pipeline.sandbox.pictures import bench_picture, picture_bytes
 from pipeline.sandbox.rows import Signer
-from pipeline.sandbox.world import World
 
 _CACHED_BYTES = 16 * 2**20
 _PAYLOAD = re.compile(r"payloads/(\d{8})\.json")
@@ -22,15 +22,15 @@ _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 class Blobs:
     """Serves payloads and originals. Pictures are drawn when asked for; the last few stay in memory."""
 
-    def __init__(self, options: SandboxOptions, world: World, signer: Signer) -> None:
+    def __init__(self, options: SandboxOptions, data: SandboxData, signer: Signer) -> None:
         self._options = options
-        self._world = world
+        self._data = data
         self._signer = signer
         self._cache: OrderedDict[str, bytes] = OrderedDict()
         self._cached = 0
 
     async def signed(self, request: web.Request) -> web.StreamResponse:
-        """An object behind a presigned URL: 403 with S3's XML when the signature is wrong or has expired."""
+        """Answer for an object behind a presigned URL: 403 with S3's XML if the signature is wrong or has expired."""
         key = request.match_info["key"]
         code = self._signer.verdict(key, request.query.get("X-Exp", ""), request.query.get("X-Sig", ""))
         if code:
@@ -38,24 +38,24 @@ class Blobs:
         return await self._serve(request, key)
 
     async def media(self, request: web.Request) -> web.StreamResponse:
-        """An original behind a path of the API's own host, without signature or token."""
+        """Answer for an original behind a path of the API's own host, without signature or token."""
         return await self._serve(request, request.match_info["key"])
 
     async def content(self, key: str) -> bytes | None:
-        """The bytes of an object, or None when there is no such object."""
+        """Return the bytes of an object, or None if it does not exist."""
         if payload := _PAYLOAD.fullmatch(key):
             index = int(payload[1])
-            if index >= len(self._world) or self._world.record(index).payload_fault == "gone":
+            if index >= len(self._data) or self._data.record(index).payload_fault == "gone":
                 return None
-            return self._world.blob(index)
-        if not (match := _FILE.fullmatch(key)) or int(match[1]) >= len(self._world):
+            return self._data.blob(index)
+        if not (match := _FILE.fullmatch(key)) or int(match[1]) >= len(self._data):
             return None
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
         if self._options.profile == "bench":
             return bench_picture()
-        files = self._world.record(int(match[1])).files or ()
+        files = self._data.record(int(match[1])).files or ()
         file = next((file for file in files if (file.spec, file.extension) == (match[2], match[3])), None)
         if file is None:
             return None

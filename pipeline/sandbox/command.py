@@ -16,7 +16,7 @@ from pipeline.sandbox.options import SandboxOptions
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options on ``parser``; their defaults are those of :class:`SandboxOptions`."""
+    """Add the command's options to ``parser``; their defaults are those of :class:`SandboxOptions`."""
     hints = get_type_hints(SandboxOptions)
     default = SandboxOptions()
 
@@ -53,7 +53,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def serve(arguments: Sequence[str], program: str = "python -m pipeline.sandbox") -> int:
-    """Read the command's options and serve until SIGTERM or SIGINT; returns the exit code."""
+    """Parse the command's options and serve until SIGTERM or SIGINT; return the exit code."""
     parser = argparse.ArgumentParser(
         prog=program, description="Serve a local Synapse API with made-up data, for trying things out."
     )

@@ -1,4 +1,4 @@
-"""Scenes written as annotation documents, in the dialects found on the platform (contract, section 6)."""
+"""Write scenes as annotation documents, in the dialects of the platform (contract, section 6)."""
 
 import json
 import random
@@ -14,7 +14,7 @@ _FLAT_TYPES = {"bounding_box": "bbox"}
 
 
 def document_v1(rng: random.Random, scenes: Sequence[Scene], assignment_id: int | None) -> Json:
-    """DM Schema v1: ``annotations`` and ``annotationsData`` joined by id, not by position."""
+    """Return a DM Schema v1 document: ``annotations`` and ``annotationsData`` are joined by id, not by position."""
     document: Json = {} if assignment_id is None else {"assignmentId": assignment_id}
     document["extra"] = {scene.media: {"width": scene.width, "height": scene.height} for scene in scenes}
     document["annotations"] = {scene.media: [annotation_v1(thing) for thing in scene.things] for scene in scenes}
@@ -30,7 +30,7 @@ def document_v1(rng: random.Random, scenes: Sequence[Scene], assignment_id: int 
 
 
 def annotation_v1(thing: Thing) -> Json:
-    """The entry of ``annotations[media]``."""
+    """Return the entry of ``annotations[media]``."""
     classification: Json = {"class": thing.label, **thing.attributes}
     if thing.tool == "keypoint":
         classification["visibility"] = VISIBILITY[thing.geometry[2]]
@@ -48,7 +48,7 @@ def annotation_v1(thing: Thing) -> Json:
 
 
 def geometry_v1(rng: random.Random, thing: Thing) -> Json:
-    """The entry of ``annotationsData[media]`` without its id."""
+    """Return the entry of ``annotationsData[media]`` without its id."""
     match thing.tool:
         case "bounding_box":
             x, y, width, height, rotation = thing.geometry
@@ -67,7 +67,7 @@ def geometry_v1(rng: random.Random, thing: Thing) -> Json:
 
 
 def groups(things: Sequence[Thing]) -> list[Json]:
-    """``annotationGroups[media]``: one entry per group, with the ids of its members."""
+    """Return ``annotationGroups[media]``: one entry per group, with the ids of its members."""
     members: dict[str, list[str]] = {}
     for thing in things:
         if thing.group:
@@ -76,12 +76,12 @@ def groups(things: Sequence[Thing]) -> list[Json]:
 
 
 def runs(thing: Thing) -> list[list[int]]:
-    """The runs of a mask as JSON lists."""
+    """Return the runs of a mask as JSON lists."""
     return [[start, length] for start, length in thing.geometry]
 
 
 def document_v2(scenes: Sequence[Scene], *, bare: bool = False) -> Json:
-    """DM Schema v2; ``bare`` leaves out the class list, as documents of older projects do."""
+    """Return a DM Schema v2 document; ``bare`` leaves out the class list, as documents of older projects do."""
     classes: dict[str, list[str]] = {}
     images: list[Json] = []
     for scene in scenes:
@@ -115,13 +115,13 @@ def _item_v2(thing: Thing) -> Json:
 
 
 def flat_annotation(thing: Thing) -> Json:
-    """The ``type``/``data``/``classification`` shape, with the geometry on the annotation itself."""
+    """Return an annotation in the flat form (``type``, ``data``, ``classification``), with its geometry in it."""
     kind = _FLAT_TYPES.get(thing.tool, thing.tool)
     return {"id": thing.id, "type": kind, "data": flat_geometry(thing), "classification": thing.label}
 
 
 def flat_geometry(thing: Thing) -> list[Any] | Json:
-    """Geometry as the flat shape keeps it: plain lists, no rotation, no masks."""
+    """Return geometry in the flat form: plain lists, no rotation, no masks."""
     match thing.tool:
         case "bounding_box":
             return list(thing.geometry[:4])
@@ -134,7 +134,7 @@ def flat_geometry(thing: Thing) -> list[Any] | Json:
 
 
 def document_flat(scenes: Sequence[Scene]) -> Json:
-    """A whole document in the flat shape."""
+    """Return a document in the flat form."""
     return {
         "annotations": {scene.media: [flat_annotation(thing) for thing in scene.things] for scene in scenes},
         "annotationsData": {
@@ -145,13 +145,13 @@ def document_flat(scenes: Sequence[Scene]) -> Json:
 
 
 def inline_json(document: Any, literals: dict[str, str]) -> bytes:
-    """A document as the API embeds it in a row: compact UTF-8. ``literals`` replace strings by raw JSON text."""
+    """Return a document as the API embeds it in a row: compact UTF-8. ``literals`` replace strings by raw JSON."""
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
     return _with_literals(text, literals)
 
 
 def blob_json(document: Any, literals: dict[str, str]) -> bytes:
-    """The same document as the object store keeps it: same keys in the same order, spaced and escaped differently."""
+    """Return the document as the object store holds it: the same keys in order, other spaces and escapes."""
     return _with_literals(json.dumps(document), literals)
 
 

@@ -1,4 +1,4 @@
-"""Failures on demand: which request fails, and how; the same options and seed fail the same requests."""
+"""Decide which request fails, and how. The same options and seed fail the same requests."""
 
 import hashlib
 from collections import Counter
@@ -64,7 +64,7 @@ class Fault:
 
 
 def parse_fault(text: str) -> Fault:
-    """Read the command line form ``route:kind[:key=value…]``, e.g. ``pages:503:every=7`` or ``api:401:at=3,4``."""
+    """Parse the command line form ``route:kind[:key=value…]``, e.g. ``pages:503:every=7`` or ``api:401:at=3,4``."""
     route, _, rest = text.partition(":")
     kind, *settings = rest.split(":")
     fault = Fault(route=route, kind=kind)  # type: ignore[arg-type]  # checked by Fault itself
@@ -95,7 +95,7 @@ def parse_fault(text: str) -> Fault:
 
 @dataclass(slots=True)
 class FaultInjector:
-    """Decides for each request whether it fails; counts requests and hits."""
+    """Decides for each request whether it fails, and counts requests and hits."""
 
     seed: int
     faults: Sequence[Fault] = ()
@@ -103,13 +103,13 @@ class FaultInjector:
     _hits: Counter[tuple[int, str]] = field(default_factory=Counter)
 
     def replace(self, faults: Sequence[Fault]) -> None:
-        """Use other rules from now on; all counting starts again."""
+        """Replace the rules, and count from the beginning."""
         self.faults = tuple(faults)
         self._seen.clear()
         self._hits.clear()
 
     def pick(self, route: Route, url: str) -> Fault | None:
-        """The fault this request suffers, or None. ``url`` is path and query without signatures."""
+        """Return the fault for this request, or None. ``url`` is path and query without signatures."""
         chosen = None
         for number, fault in enumerate(self.faults):
             if fault.route not in (route, "any") or fault.match not in url:

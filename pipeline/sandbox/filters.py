@@ -1,12 +1,12 @@
-"""Which query keys each list endpoint understands, and which rows they leave (contract, section 4)."""
+"""The query keys that each list endpoint understands, and the rows they select (contract, section 4)."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from pipeline.sandbox.data import FOREIGN_ROWS, PROJECT, VERSION, Facts, SandboxData
 from pipeline.sandbox.options import Target
-from pipeline.sandbox.world import FOREIGN_ROWS, PROJECT, VERSION, Facts, World
 
 _COMPARISONS = ("gt", "gte", "lt", "lte")
 _ASSIGNMENT_DATES = (
@@ -56,12 +56,12 @@ _MAIN_ROWS = {
 
 
 class BadFilterError(Exception):
-    """A value that cannot be read; becomes 400 with the field's name, as Django REST framework answers."""
+    """A value that cannot be read. It becomes 400 with the name of the field, as Django REST framework answers."""
 
 
 @dataclass(slots=True)
 class Selection:
-    """Rows that pass a filter: positions in the table, ascending, and their keys."""
+    """The rows that pass a filter: their positions in the table, ascending, and their keys."""
 
     positions: Sequence[int]
     keys: Sequence[int]
@@ -71,7 +71,7 @@ class Selection:
 def split_query(
     target: Target, query: Mapping[str, str], *, ids_filter_ground_truth: bool
 ) -> tuple[dict[str, str], list[str]]:
-    """The filters in a query that are understood and not empty, and the keys that are ignored."""
+    """Return the filters of a query that are understood and not empty, and the keys that are ignored."""
     filters: dict[str, str] = {}
     ignored: list[str] = []
     for key, value in query.items():
@@ -86,10 +86,10 @@ def split_query(
     return filters, ignored
 
 
-def select(world: World, target: Target, deleted: set[int], filters: Mapping[str, str]) -> Selection:
-    """The rows that pass all ``filters``. Raises :class:`BadFilterError`."""
-    keys = world.keys[target]
-    positions: Sequence[int] = range(len(world))
+def select(data: SandboxData, target: Target, deleted: set[int], filters: Mapping[str, str]) -> Selection:
+    """Return the rows that pass all ``filters``. Raises :class:`BadFilterError`."""
+    keys = data.keys[target]
+    positions: Sequence[int] = range(len(data))
     lowest, highest, wanted = 0, len(keys), None
     tests: list[Callable[[int, Facts], bool]] = []
     for name, value in filters.items():
@@ -108,7 +108,7 @@ def select(world: World, target: Target, deleted: set[int], filters: Mapping[str
             case _ if (name, value) in _MAIN_ROWS:
                 lowest = max(lowest, FOREIGN_ROWS)
             case _:
-                tests.append(_test(world, name, value))
+                tests.append(_test(data, name, value))
     if wanted is not None:
         places = ((bisect_left(keys, key), key) for key in sorted(wanted))
         positions = [i for i, key in places if lowest <= i < highest and i < len(keys) and keys[i] == key]
@@ -117,7 +117,7 @@ def select(world: World, target: Target, deleted: set[int], filters: Mapping[str
     if deleted:
         positions = [i for i in positions if keys[i] not in deleted]
     if tests:
-        positions = [i for i in positions if (facts := world.facts(i)) and all(test(i, facts) for test in tests)]
+        positions = [i for i in positions if (facts := data.facts(i)) and all(test(i, facts) for test in tests)]
     if isinstance(positions, range):
         return Selection(positions, keys[positions.start : positions.stop])
     return Selection(positions, [keys[i] for i in positions])
@@ -130,9 +130,9 @@ def _integers(name: str, value: str) -> list[int]:
         raise BadFilterError(name, "Enter a number.") from error
 
 
-def _test(world: World, name: str, value: str) -> Callable[[int, Facts], bool]:
+def _test(data: SandboxData, name: str, value: str) -> Callable[[int, Facts], bool]:
     if name in _NUMBERS:
-        return _number_test(world, name, set(_integers(name, value)))
+        return _number_test(data, name, set(_integers(name, value)))
     column, _, comparison = name.partition("__")
     if comparison in _COMPARISONS:
         return _date_test(name, column, comparison, value)
@@ -154,18 +154,18 @@ def _test(world: World, name: str, value: str) -> Callable[[int, Facts], bool]:
         case "has_assignment":
             return lambda _, __: flag
         case "schema":
-            return lambda i, _: world.record(i).schema in words
+            return lambda i, _: data.record(i).schema in words
         case "classes":
-            return lambda i, _: any(thing.label in words for scene in world.record(i).scenes for thing in scene.things)
+            return lambda i, _: any(thing.label in words for scene in data.record(i).scenes for thing in scene.things)
         case "search":
             return lambda i, _: any(
-                value in str(file.info.get("file_name_original", "")) for file in world.record(i).files or ()
+                value in str(file.info.get("file_name_original", "")) for file in data.record(i).files or ()
             )
         case _:  # discarded_filter: accepted; what it narrows is not documented
             return lambda _, __: True
 
 
-def _number_test(world: World, name: str, numbers: set[int]) -> Callable[[int, Facts], bool]:
+def _number_test(data: SandboxData, name: str, numbers: set[int]) -> Callable[[int, Facts], bool]:
     match name:
         case "project":
             return lambda _, facts: facts.project in numbers
@@ -188,9 +188,9 @@ def _number_test(world: World, name: str, numbers: set[int]) -> Callable[[int, F
         case "ground_truth":
             return lambda _, facts: facts.ground_truth_id in numbers
         case "assignments":
-            return lambda i, _: world.keys["assignment"][i] in numbers
+            return lambda i, _: data.keys["assignment"][i] in numbers
         case _:
-            return lambda i, _: world.keys["task"][i] in numbers
+            return lambda i, _: data.keys["task"][i] in numbers
 
 
 def _date_test(name: str, column: str, comparison: str, value: str) -> Callable[[int, Facts], bool]:

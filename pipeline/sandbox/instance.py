@@ -1,4 +1,4 @@
-"""A running sandbox, seen from a test or a script."""
+"""A running sandbox, for tests and scripts."""
 
 import asyncio
 import contextlib
@@ -13,11 +13,11 @@ from typing import Any, Self
 from aiohttp import web
 
 from pipeline.errors import ExportError
+from pipeline.sandbox.data import FOREIGN_ROWS, OLDER_VERSION, PROJECT, VERSION, RecordTruth
 from pipeline.sandbox.faults import Fault, parse_fault
 from pipeline.sandbox.options import SandboxOptions, Target
 from pipeline.sandbox.resources import STORAGE
 from pipeline.sandbox.server import TENANT, Server, shown
-from pipeline.sandbox.world import FOREIGN_ROWS, OLDER_VERSION, PROJECT, VERSION, RecordTruth
 
 _START_SECONDS = 60.0
 _WARMED_ROWS = 20_000
@@ -56,7 +56,7 @@ class Sandbox:
         self.stop()
 
     def start(self) -> Self:
-        """Listen. Raises :class:`~pipeline.errors.ExportError` when the port cannot be had."""
+        """Listen. Raises :class:`~pipeline.errors.ExportError` if the port is not available."""
         Path(self._location).mkdir(parents=True, exist_ok=True)
         self._thread.start()
         self._ready.wait(_START_SECONDS)
@@ -95,7 +95,7 @@ class Sandbox:
             self._ready.set()
             await self._stopping.wait()
             await site.stop()
-            await asyncio.sleep(0.01)  # those that were just accepted get their transport, after several turns
+            await asyncio.sleep(0.01)  # new connections get their transport later
         finally:
             server = runner.server
             open_ones = [handler.transport for handler in server.connections] if server else []
@@ -137,7 +137,7 @@ class Sandbox:
         return {"SYNAPSE_HOST": self.url, "SYNAPSE_ACCESS_TOKEN": self.token}
 
     def description(self) -> dict[str, Any]:
-        """What ``--ready-file`` contains."""
+        """Return what ``--ready-file`` contains."""
         return {
             "url": self.url,
             "token": self.token,
@@ -163,12 +163,12 @@ class Sandbox:
         return self._call(lambda: list(self._server.job_logs))
 
     def set_faults(self, faults: Sequence[Fault | str]) -> None:
-        """Use these faults from now on; all counting starts again. Text is read by :func:`parse_fault`."""
+        """Replace the faults, and count from the beginning. Text is parsed by :func:`parse_fault`."""
         rules = [parse_fault(fault) if isinstance(fault, str) else fault for fault in faults]
         self._call(lambda: self._server.injector.replace(rules))
 
     def set_storage(self, describe: Callable[[], Mapping[str, Any]]) -> None:
-        """What the storage is from now on, instead of a directory.
+        """Use another storage instead of a directory.
 
         ``describe`` is called in the sandbox's thread for each answer about the storage, and gives ``provider`` and
         ``configuration`` as the platform has them, and when a session with them ends (``expires_at``, ISO 8601; the
@@ -177,19 +177,19 @@ class Sandbox:
         self._server.describe_storage = describe
 
     def delete_records(self, target: Target, ids: Iterable[int]) -> None:
-        """Make rows vanish, by unique key (``pgh_id`` for ground truth)."""
+        """Delete rows by unique key (``pgh_id`` for ground truth)."""
         keys = list(ids)
         self._call(lambda: self._server.delete(target, keys))
 
     def change_records(self, target: Target, ids: Iterable[int]) -> None:
-        """Label rows anew (of a tidy sandbox): their documents have one annotation less from now on."""
+        """Label rows of a tidy sandbox again: their documents have one annotation less afterwards."""
         keys = list(ids)
         self._call(lambda: self._server.change(target, keys))
 
     def add_records(self, target: Target, count: int) -> list[int]:
-        """Add rows behind the existing ones (a record exists under all targets); returns the target's new keys."""
+        """Add rows after the existing ones (a record exists under all targets); return the new keys of the target."""
         self._call(lambda: self._server.add(count))
-        return self._server.world.keys[target][-count:] if count else []
+        return self._server.data.keys[target][-count:] if count else []
 
     def revoke_token(self) -> None:
         """Answer 401 to every API request from now on."""
@@ -200,7 +200,7 @@ class Sandbox:
         self._server.revoked = False
 
     def truth(self, target: Target) -> list[RecordTruth]:
-        """What an export of the project (or of the newest version) should contain, in ascending key order."""
-        world, deleted = self._server.world, self._server.listing.deleted[target]
-        positions = range(FOREIGN_ROWS, len(world))
-        return [world.truth(target, i) for i in positions if world.keys[target][i] not in deleted]
+        """Return what an export of the project (or of the newest version) should contain, in ascending key order."""
+        data, deleted = self._server.data, self._server.listing.deleted[target]
+        positions = range(FOREIGN_ROWS, len(data))
+        return [data.truth(target, i) for i in positions if data.keys[target][i] not in deleted]

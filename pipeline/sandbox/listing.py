@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from pipeline.sandbox.data import SandboxData
 from pipeline.sandbox.filters import Selection, select, split_query
 from pipeline.sandbox.options import SandboxOptions, Target
 from pipeline.sandbox.rows import Rows
-from pipeline.sandbox.world import World
 
 LARGEST_PAGE = 1000
 _DEFAULT_PAGE = 100
@@ -20,7 +20,7 @@ _CACHED_SELECTIONS = 64
 
 
 class InvalidPageError(Exception):
-    """A page past the end, or a cursor that is none: 404."""
+    """A page after the last one, or an invalid cursor: 404."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,30 +45,30 @@ class ListAnswer:
 
 
 class Listing:
-    """Answers list requests over a world whose rows can vanish and grow between requests."""
+    """Answers list requests over rows that can be deleted and added between requests."""
 
-    def __init__(self, options: SandboxOptions, world: World, rows: Rows) -> None:
+    def __init__(self, options: SandboxOptions, data: SandboxData, rows: Rows) -> None:
         self.deleted: dict[Target, set[int]] = {"task": set(), "assignment": set(), "ground_truth": set()}
         self._options = options
-        self._world = world
+        self._data = data
         self._rows = rows
         self._selections: dict[tuple[Target, frozenset[tuple[str, str]]], Selection] = {}
 
     def forget(self) -> None:
-        """Drop what was computed before rows were added or deleted."""
+        """Discard what was computed before rows were added or deleted."""
         self._selections.clear()
 
     def selection(self, target: Target, filters: Mapping[str, str]) -> Selection:
-        """The rows that pass ``filters``, computed once per filter. Raises ``BadFilterError``."""
+        """Return the rows that pass ``filters``, computed once per filter. Raises ``BadFilterError``."""
         address = (target, frozenset(filters.items()))
         if address not in self._selections:
             if len(self._selections) >= _CACHED_SELECTIONS:
                 self._selections.clear()
-            self._selections[address] = select(self._world, target, self.deleted[target], filters)
+            self._selections[address] = select(self._data, target, self.deleted[target], filters)
         return self._selections[address]
 
     def answer(self, request: ListRequest) -> ListAnswer:
-        """One page. Raises ``BadFilterError`` (400) and :class:`InvalidPageError` (404)."""
+        """Return one page. Raises ``BadFilterError`` (400) and :class:`InvalidPageError` (404)."""
         filters, ignored = split_query(
             request.target, request.query, ids_filter_ground_truth=self._options.ids_filter_ground_truth
         )
@@ -95,24 +95,24 @@ class Listing:
         return ListAnswer(self._body(request, head, indexes), ignored, start)
 
     def _ordered(self, selection: Selection, ordering: str) -> Sequence[int]:
-        """All positions in order; rows of one ``created`` keep their key order."""
+        """Return all positions in order; rows of one ``created`` stay in the order of their keys."""
         if ordering in {"id", "pgh_id", "created"}:
             return selection.positions
         if ordering != "-created":
             return selection.positions[::-1]
         if ordering not in selection.orders:
-            created = {position: self._world.tie(position) for position in selection.positions}
+            created = {position: self._data.tie(position) for position in selection.positions}
             selection.orders[ordering] = sorted(selection.positions, key=lambda position: -created[position])
         return selection.orders[ordering]
 
     def _cursor_page(
         self, selection: Selection, ordering: str, cursor: str, size: int
     ) -> tuple[Sequence[int], str | None]:
-        """A page by value, never by offset; over ``created`` the rest of a tie is lost at a page's end."""
+        """Return a page by value, not by offset; by ``created``, the rest of a tie is lost at the end of a page."""
         descending = ordering.startswith("-")
         positions: Sequence[int] = selection.positions
         if ordering.removeprefix("-") == "created":
-            values: Sequence[int] = [self._world.tie(position) for position in selection.positions]
+            values: Sequence[int] = [self._data.tie(position) for position in selection.positions]
         else:
             values = selection.keys
         if descending:
@@ -163,10 +163,10 @@ class Listing:
         return parts
 
     def _key_row(self, target: Target, index: int, wanted: Sequence[str]) -> bytes:
-        key = self._world.keys[target][index]
+        key = self._data.keys[target][index]
         if target != "ground_truth":
             return b'{"id":%d}' % key if "id" in wanted else b"{}"
-        fields = {"id": self._world.facts(index).ground_truth_id} if "id" in wanted else {}
+        fields = {"id": self._data.facts(index).ground_truth_id} if "id" in wanted else {}
         fields |= {"pgh_id": key} if "pgh_id" in wanted else {}
         return json.dumps(fields, separators=(",", ":")).encode()
 

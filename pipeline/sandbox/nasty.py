@@ -1,6 +1,6 @@
 """The ``nasty`` profile: every known malformation, one per record, between clean records.
 
-Records with an even number are clean apart from file trouble (every other one of them), so each malformed document has
+Records with an even number are clean, except that every other one has a damaged file, so each malformed document has
 clean neighbours. With ``kinds`` given, odd numbers take those in turn and even numbers are clean.
 """
 
@@ -31,7 +31,7 @@ def check_kinds(kinds: Sequence[str]) -> None:
 def nasty_record(
     rng: random.Random, index: int, number: int, assignment_id: int, size: tuple[int, int], kinds: Sequence[str]
 ) -> Record:
-    """The record at row ``index``; ``number`` counts the project's own records from 0."""
+    """Return the record at row ``index``; ``number`` counts the project's own records from 0."""
     kind = _kind(number, kinds)
     record = tidy_record(rng, index, assignment_id, size, busy=bool(kind))
     if kind:

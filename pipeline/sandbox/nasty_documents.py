@@ -1,4 +1,4 @@
-"""Malformed and unusual documents; each function turns a clean record into one kind of trouble."""
+"""Malformed and unusual documents: each function turns a clean record into one malformation."""
 
 import random
 import unicodedata
@@ -46,12 +46,12 @@ def twist(function: Twist) -> Twist:
 
 
 def spot(scene: Scene, rng: random.Random, number: int = 0, label: str = "car") -> Thing:
-    """A small box in the gap between two columns of the grid, where nothing else is."""
+    """Return a small box in the empty gap between two columns of the grid."""
     return Thing(new_id(rng), "bounding_box", label, (scene.width // 4 - 4, 8 + 20 * number, 9, 14, 0.0))
 
 
 def put(record: Record, rng: random.Random, thing: Thing, *, expected: bool = True) -> tuple[Json, Json]:
-    """Add a thing to the v1 document; returns its two entries, to be spoiled. ``expected`` adds it to the truth."""
+    """Add a thing to the v1 document and return its two entries. ``expected`` adds it to the truth."""
     annotation, data = annotation_v1(thing), {"id": thing.id, **geometry_v1(rng, thing)}
     record.document["annotations"][record.scene.media].append(annotation)
     record.document["annotationsData"][record.scene.media].append(data)
@@ -61,17 +61,17 @@ def put(record: Record, rng: random.Random, thing: Thing, *, expected: bool = Tr
 
 
 def spoil(record: Record, thing: Thing, reason: Reason) -> None:
-    """Note that a thing cannot be read, and why."""
+    """Record that a thing cannot be read, and why."""
     record.scene.faulty[thing.id] = reason.value
 
 
 def rewrite(record: Record, rng: random.Random) -> None:
-    """Make the v1 document anew from the scenes."""
+    """Make the v1 document again from the scenes."""
     record.document = document_v1(rng, record.scenes, record.document.get("assignmentId"))
 
 
 def more_images(record: Record, rng: random.Random) -> None:
-    """Give the record image_2 and image_10 besides image_1, the last one first in the files."""
+    """Add image_2 and image_10 to the record; the files list image_10 first."""
     for media in ("image_2", "image_10"):
         record.scenes.append(draw_scene(rng, media, (record.scene.width, record.scene.height), busy=True))
     stem = f"dashcam_{record.index:06d}"
@@ -126,7 +126,7 @@ def _v2_envelope(record: Record, _: random.Random) -> None:
 
 
 def flatten(things: list[Thing]) -> list[Thing]:
-    """What the flat shape can keep: plain geometry and a class."""
+    """Return what the flat form can hold: plain geometry and a class."""
     return [
         replace(t, attributes={}, group="", geometry=(*t.geometry[:2], 2) if t.tool == "keypoint" else t.geometry)
         for t in things
@@ -215,7 +215,7 @@ def _annotation_without_id(record: Record, rng: random.Random) -> None:
 
 @twist
 def _unknown_tool(record: Record, rng: random.Random) -> None:
-    """A tool from the future: nobody can draw it, but it is an annotation, and its neighbours must survive."""
+    """A tool that does not exist yet: no format draws it, but it is an annotation, and its neighbours must stay."""
     thing = replace(spot(record.scene, rng), tool="bezier_surface", geometry={"control": [[1, 2], [3, 4]]})
     put(record, rng, thing)
 
@@ -260,7 +260,7 @@ DOCUMENT_TWISTS |= {f"class:{name}": _bad_class(label) for name, label in _BAD_C
 
 @twist
 def _odd_attributes(record: Record, rng: random.Random) -> None:
-    """Lists, numbers, nesting, null, and an attribute named rotation that is none."""
+    """Lists, numbers, nesting, null, and an attribute named rotation that is not a rotation."""
     attributes = {"d": ["a", "b"], "speed": 12.5, "parts": {"wheels": 4}, "note": None, "rotation": "left"}
     put(record, rng, replace(spot(record.scene, rng), attributes=attributes))
 
@@ -275,7 +275,7 @@ def _relation_annotation(record: Record, rng: random.Random) -> None:
 
 @twist
 def _keypoint_groups_annotation_list(record: Record, rng: random.Random) -> None:
-    """Groups in the older shape, ``annotationList`` with children."""
+    """Groups in the older form, ``annotationList`` with children."""
     group = new_id(rng)
     for number, name in enumerate(PERSON_POINTS):
         point = (record.scene.width // 2 - 4, 8 + 6 * number, 2)

@@ -1,4 +1,4 @@
-"""File trouble: missing, damaged or badly described originals, and names no disk should see."""
+"""Missing, damaged or wrongly described originals, and file names that are unsafe on a disk."""
 
 import random
 import unicodedata
@@ -45,7 +45,7 @@ _NAMES = {
 
 
 def twist(function: Twist) -> Twist:
-    """Register a trouble under its function's name."""
+    """Register a malformation under its function's name."""
     FILE_TWISTS[function.__name__.removeprefix("_")] = function
     return function
 
@@ -137,7 +137,7 @@ def _size_in_meta_only(record: Record, _: random.Random) -> None:
 
 @twist
 def _size_in_header_only(record: Record, _: random.Random) -> None:
-    """Neither document nor file say the size; the picture has to be looked at."""
+    """Neither the document nor the file says the size: the header of the picture has it."""
     record.document["extra"] = {"image_1": {}}
     record.original.info["meta"] = {}
 
@@ -155,14 +155,14 @@ def _empty_image(record: Record, _: random.Random) -> None:
 
 @twist
 def _exif_rotated(record: Record, _: random.Random) -> None:
-    """A JPEG to be shown turned; annotations and sizes are those of the stored pixels."""
+    """A JPEG with an orientation; annotations and sizes are those of the stored pixels."""
     record.files = [image_file(record.scene, f"dashcam_{record.index:06d}.jpg", "jpg")]
     record.original.style = "exif"
 
 
 @twist
 def _exif_upright(record: Record, _: random.Random) -> None:
-    """A JPEG to be shown turned; annotations and sizes are those of the picture as it is shown."""
+    """A JPEG with an orientation; annotations and sizes are those of the upright picture."""
     record.files = [image_file(record.scene, f"dashcam_{record.index:06d}.jpg", "jpg")]
     record.original.style = "exif_upright"
 

@@ -60,7 +60,7 @@ GEOMETRY_TWISTS |= {f"polygon:{name}": _bad("polygon", *case) for name, case in 
 
 @twist
 def _out_of_bounds(record: Record, rng: random.Random) -> None:
-    """Well-formed shapes that reach over the border or lie beyond it: kept by readers, clipped by formats."""
+    """Well-formed shapes across the border or outside it: readers keep them, formats cut them."""
     width, height = record.scene.width, record.scene.height
     for box in ((-20, 40, 26, 30, 0.0), (width - 4.25, height - 3.5, 50, 40, 0.0), (width + 50, 10, 30, 30, 0.0)):
         put(record, rng, Thing(new_id(rng), "bounding_box", "car", box))
@@ -70,7 +70,7 @@ def _out_of_bounds(record: Record, rng: random.Random) -> None:
 
 @twist
 def _rotated_boxes(record: Record, rng: random.Random) -> None:
-    """Every box smaller and turned about its centre, in radians."""
+    """Every box is smaller and turned about its centre, in radians."""
     for position, thing in enumerate(record.scene.things):
         if thing.tool == "bounding_box":
             record.scene.things[position] = _turned(thing, round(rng.uniform(0.2, 1.2), 4))

@@ -1,4 +1,4 @@
-"""Documents that are no annotation documents, cannot be parsed, or cannot be fetched; and media that are no images."""
+"""Documents that are not annotation documents, cannot be parsed or cannot be fetched, and media that are not images."""
 
 import random
 from dataclasses import replace
@@ -24,7 +24,7 @@ def twist(function: Twist) -> Twist:
 
 
 def unreadable(record: Record, document: Any) -> None:
-    """Use a document that holds no annotations that could be read."""
+    """Use a document without readable annotations."""
     record.document, record.readable = document, False
     for scene in record.scenes:
         scene.things.clear()
@@ -58,7 +58,7 @@ def _schema_any(record: Record, _: random.Random) -> None:
 
 @twist
 def _deep_json(record: Record, _: random.Random) -> None:
-    """Nested deeper than parsers recurse: the document, and inline the page it is on, cannot be decoded whole."""
+    """Nested deeper than parsers recurse: neither the document nor a page with it can be decoded whole."""
     unreadable(record, {"annotations": {}, "deep": "@deep@"})
     record.literals["@deep@"] = "[" * _DEPTH + "]" * _DEPTH
 
@@ -72,7 +72,7 @@ def _huge_integer(record: Record, _: random.Random) -> None:
 
 @twist
 def _lone_surrogate(record: Record, rng: random.Random) -> None:
-    """Half a character in an attribute: JSON escapes allow it, UTF-8 does not, and strict parsers refuse the text."""
+    """Half a character in an attribute: JSON escapes allow it, UTF-8 does not, and strict parsers refuse it."""
     annotation, _ = put(record, rng, spot(record.scene, rng))
     annotation["classification"]["note"] = "@surrogate@"
     unreadable(record, record.document)

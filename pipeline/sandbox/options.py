@@ -1,4 +1,4 @@
-"""What a sandbox can be asked to do."""
+"""The options of a sandbox."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Pictures on which every annotated object is drawn where its annotation says, in the colour of its class."""
+"""Draw pictures that show every annotated object where its annotation is, in the colour of its class."""
 
 import io
 import math
@@ -19,7 +19,7 @@ _GLOSS = {"가로수": "street tree"}  # the built-in font has Latin letters onl
 
 
 def picture_bytes(file: OriginalFile) -> bytes:
-    """The bytes of an original: a PNG or JPEG of its scene, damaged where its style says so."""
+    """Return the bytes of an original: a PNG or JPEG of its scene, damaged if its style says so."""
     if file.scene is None or file.style == "empty":
         return file.content
     image = draw(file.scene)
@@ -29,7 +29,7 @@ def picture_bytes(file: OriginalFile) -> bytes:
     else:
         exif = Image.Exif()
         if file.style in ("exif", "exif_upright"):
-            exif[0x0112] = 6  # orientation: show turned by a quarter to the right
+            exif[0x0112] = 6  # orientation: turned by a quarter to the right
         if file.style == "exif_upright":
             image = image.transpose(Image.Transpose.ROTATE_90)
         image.save(buffer, "JPEG", quality=92, subsampling=0, exif=exif)
@@ -41,7 +41,7 @@ def picture_bytes(file: OriginalFile) -> bytes:
 
 @lru_cache(maxsize=1)
 def bench_picture() -> bytes:
-    """One JPEG of about 200 KB for every record of the ``bench`` profile."""
+    """Return a JPEG of about 200 KB, the same for every record of the ``bench`` profile."""
     noise = np.random.default_rng(1).integers(0, 256, (135, 240, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(noise).resize((1920, 1080)).save(buffer, "JPEG", quality=62)
@@ -49,7 +49,7 @@ def bench_picture() -> bytes:
 
 
 def draw(scene: Scene) -> Image.Image:
-    """The scene as an RGB image of its width and height."""
+    """Draw the scene as an RGB image of its width and height."""
     image = _street(scene.width, scene.height)
     canvas = ImageDraw.Draw(image)
     for thing in scene.things:
@@ -111,7 +111,7 @@ def _draw_thing(image: Image.Image, canvas: ImageDraw.ImageDraw, thing: Thing) -
 
 
 def box_corners(box: tuple[float, ...]) -> list[tuple[float, float]]:
-    """The corners of ``(x, y, width, height, rotation)``, turned about the centre, clockwise from the top left."""
+    """Return corners of ``(x, y, width, height, rotation)``, turned about the centre, clockwise from the top left."""
     x, y, width, height, rotation = box
     middle_x, middle_y = x + width / 2, y + height / 2
     cosine, sine = math.cos(rotation), math.sin(rotation)

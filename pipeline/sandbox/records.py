@@ -1,4 +1,4 @@
-"""Records of a sandbox: a scene, its document, its original files; built one by one from the seed."""
+"""Build the records of a sandbox one by one from its seed: a scene, its document, its original files."""
 
 import dataclasses
 import random
@@ -15,7 +15,7 @@ type PayloadFault = Literal["", "wrong_digest", "wrong_size", "gone", "truncated
 
 @dataclass(slots=True)
 class OriginalFile:
-    """A file of the data unit: what the API says of it (``info``, without URL) and what its bytes are.
+    """A file of the data unit: what the API says of it (``info``, without URL), and its bytes.
 
     The bytes are a picture of ``scene`` in ``style``, or ``content`` when there is no scene.
     """
@@ -65,12 +65,12 @@ type Twist = Callable[[Record, random.Random], None]
 
 
 def record_rng(seed: int, index: int) -> random.Random:
-    """The source of chance of one record: independent of all others and of PYTHONHASHSEED."""
+    """Return the random numbers of one record, independent of all other records and of PYTHONHASHSEED."""
     return random.Random(f"{seed}/{index}")
 
 
 def image_file(scene: Scene, name: str, extension: str) -> OriginalFile:
-    """The original of an image, described completely and correctly."""
+    """Return the original of an image, described completely and correctly."""
     info = {
         "file_name_original": name,
         "file_type": "image",
@@ -82,7 +82,7 @@ def image_file(scene: Scene, name: str, extension: str) -> OriginalFile:
 
 
 def relabelled(record: Record, rng: random.Random, assignment_id: int) -> Record:
-    """A clean record after somebody labelled it anew: the last annotation is gone, the picture is the same."""
+    """Return a clean record after it was labelled again: without the last annotation, with the same picture."""
     scenes = [dataclasses.replace(scene, things=scene.things[:-1]) for scene in record.scenes]
     return dataclasses.replace(record, scenes=scenes, document=document_v1(rng, scenes, assignment_id))
 
@@ -90,7 +90,7 @@ def relabelled(record: Record, rng: random.Random, assignment_id: int) -> Record
 def tidy_record(
     rng: random.Random, index: int, assignment_id: int, size: tuple[int, int], *, busy: bool = False
 ) -> Record:
-    """A clean record: one picture, one v1 document, everything said and everything right."""
+    """Return a clean record: one picture and one v1 document, complete and correct."""
     scene = draw_scene(rng, "image_1", size, busy=busy)
     extension = "png" if index % 3 == 2 else "jpg"
     name = f"dashcam_{index:06d}.{extension}"

@@ -4,9 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipeline.model.skeletons import PERSON_POINTS
-from pipeline.sandbox.options import SandboxOptions
-from pipeline.sandbox.scenes import COLOURS, UNCONFIGURED_CLASS
-from pipeline.sandbox.world import (
+from pipeline.sandbox.data import (
     DATASET,
     FORBIDDEN_PROJECT,
     OLDER_VERSION,
@@ -17,6 +15,8 @@ from pipeline.sandbox.world import (
     VERSION,
     utc_in,
 )
+from pipeline.sandbox.options import SandboxOptions
+from pipeline.sandbox.scenes import COLOURS, UNCONFIGURED_CLASS
 
 STORAGE = 11
 COLLECTION = 5
@@ -34,16 +34,16 @@ _TITLES = {PROJECT: "Dashcam 2026", OTHER_PROJECT: "Night 2026"}
 
 
 class RefusedError(Exception):
-    """An answer other than 200. Arguments: status and the JSON body."""
+    """An answer other than 200. Arguments: the status and the JSON body."""
 
 
 def envelope(results: list[Any]) -> dict[str, Any]:
-    """A v1 page that holds everything."""
+    """Return a v1 page that holds all results."""
     return {"count": len(results), "next": None, "previous": None, "results": results}
 
 
 def envelope_v2(data: Any) -> dict[str, Any]:
-    """A v2 answer."""
+    """Return a v2 answer."""
     meta: dict[str, Any] = {"request_id": "req_sandbox"}
     if isinstance(data, list):
         meta["pagination"] = {"next_cursor": None, "previous_cursor": None, "per_page": 50}
@@ -51,12 +51,12 @@ def envelope_v2(data: Any) -> dict[str, Any]:
 
 
 def not_found() -> RefusedError:
-    """404 as Django REST framework says it."""
+    """Return the 404 of Django REST framework."""
     return RefusedError(404, {"detail": "Not found."})
 
 
 def configuration() -> dict[str, Any]:
-    """The class configuration of the project; one class that occurs in the data is not in it."""
+    """Return the class configuration of the project; one class that occurs in the data is missing from it."""
     assert all(UNCONFIGURED_CLASS not in codes for codes in _CLASSES.values())
     tools = {}
     for tool, codes in _CLASSES.items():
@@ -71,12 +71,12 @@ def configuration() -> dict[str, Any]:
 
 
 def projects() -> list[dict[str, Any]]:
-    """The projects the token's member can see."""
+    """Return the projects that the member of the token can see."""
     return [project(number) for number in _TITLES]
 
 
 def project(number: int) -> dict[str, Any]:
-    """One project. Raises :class:`RefusedError` with 403 for the one without a role and 404 for unknown ones."""
+    """Return one project. Raises :class:`RefusedError` with 403 for the one without a role and 404 for unknown ones."""
     if number == FORBIDDEN_PROJECT:
         raise RefusedError(403, {"detail": "You do not have permission to perform this action."})
     if number not in _TITLES:
@@ -96,7 +96,7 @@ def project(number: int) -> dict[str, Any]:
 
 
 def projects_v2(records: int) -> list[dict[str, Any]]:
-    """The projects as the v2 API lists them."""
+    """Return the projects as the v2 API lists them."""
     return [
         {"id": number, "title": title, "category": "image", "category_display": "이미지", "created": _CREATED}
         | {"is_archived": False, "task_count": records if number == PROJECT else 0}
@@ -105,7 +105,7 @@ def projects_v2(records: int) -> list[dict[str, Any]]:
 
 
 def version(number: int) -> dict[str, Any]:
-    """One version of a ground truth dataset. Raises :class:`RefusedError` with 404."""
+    """Return one version of a ground truth dataset. Raises :class:`RefusedError` with 404."""
     if number not in VERSIONS:
         raise not_found()
     dataset, name = VERSIONS[number]
@@ -114,7 +114,7 @@ def version(number: int) -> dict[str, Any]:
 
 
 def dataset_v2(number: int) -> dict[str, Any]:
-    """A ground truth dataset with its project, as the v2 API gives it. Raises :class:`RefusedError` with 404."""
+    """Return a ground truth dataset with its project, as the v2 API gives it. Raises :class:`RefusedError` with 404."""
     owners = {DATASET: PROJECT, OTHER_DATASET: OTHER_PROJECT}
     if number not in owners:
         raise RefusedError(404, {"error": {"code": "NOT_FOUND", "message": "Not found.", "details": []}})
@@ -122,7 +122,7 @@ def dataset_v2(number: int) -> dict[str, Any]:
 
 
 def collection() -> dict[str, Any]:
-    """The data collection with its file specifications."""
+    """Return the data collection with its file specifications."""
     specification = {"name": "image_1", "file_type": "image", "is_required": True, "is_primary": True}
     sidecar = {"name": "data_meta_1", "file_type": "data", "is_required": False, "is_primary": False}
     return {
@@ -137,28 +137,28 @@ def collection() -> dict[str, Any]:
 
 
 def agent() -> dict[str, Any]:
-    """The only agent."""
+    """Return the only agent."""
     names = {"id": 3, "name": "sandbox-agent", "url": "http://127.0.0.1:8000", "token": None}
     return {**names, "status": "connected", "node_install_script": ""}
 
 
 def user_v2() -> dict[str, Any]:
-    """The member the token belongs to."""
+    """Return the member of the token."""
     return {"id": 7, "email": "sandbox@example.com", "name": "Sandbox", "is_synapse_admin": False}
 
 
 def tags() -> list[dict[str, Any]]:
-    """The task tags of the project."""
+    """Return the task tags of the project."""
     return [{"id": number, "name": f"tag-{number}", "project": PROJECT} for number in (1, 2, 3, 4)]
 
 
 def file_system(location: str) -> dict[str, Any]:
-    """What is special about a storage that is a directory of this machine."""
+    """Return the provider and configuration of a storage that is a directory of this machine."""
     return {"provider": "file_system", "configuration": {"location": location}}
 
 
 def storage(number: int, described: Mapping[str, Any], *, configured: bool) -> dict[str, Any]:
-    """The storage, of which ``provider`` and ``configuration`` are ``described``, the latter shown when asked for.
+    """Return the storage with the ``described`` provider and, if asked for, configuration.
 
     Raises :class:`RefusedError` with 404.
     """
@@ -170,7 +170,7 @@ def storage(number: int, described: Mapping[str, Any], *, configured: bool) -> d
 
 
 def session(number: int, describe: Callable[[], Mapping[str, Any]], options: SandboxOptions) -> dict[str, Any]:
-    """A storage session, which ends when the description says so (``expires_at``), else as the options have it.
+    """Return a storage session. It ends when the description says so (``expires_at``), else as the options say.
 
     Raises :class:`RefusedError`: 404 on an old backend, 400 when the option says rejected; nothing is described then.
     """
@@ -187,6 +187,6 @@ def session(number: int, describe: Callable[[], Mapping[str, Any]], options: San
 
 
 def job(number: str) -> dict[str, Any]:
-    """A job that was just created."""
+    """Return a job that was just created."""
     row: dict[str, Any] = {"id": number, "status": "RUNNING", "action": "export", "params": {}, "progress_record": {}}
     return {**row, "metrics_record": {}, "result": None, "meta": {}, "created": _CREATED, "completed": None}

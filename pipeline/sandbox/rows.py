@@ -1,4 +1,4 @@
-"""Rows as bytes: rendered once, split where signed URLs go, so that a page is a join."""
+"""Render rows as bytes, once, split where signed URLs go, so that a page is a join."""
 
 import hashlib
 import hmac
@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from pipeline.sandbox.data import DATASET, OTHER_DATASET, OTHER_PROJECT, Facts, SandboxData
 from pipeline.sandbox.options import Target
 from pipeline.sandbox.records import OriginalFile, Record
-from pipeline.sandbox.world import DATASET, OTHER_DATASET, OTHER_PROJECT, Facts, World
 
 _DATA = "@sandbox-data@"
 _SPLIT = re.compile(r'"@sandbox-data@"|@sandbox-url:([^@]+)@')
@@ -19,7 +19,7 @@ _CACHED_ROWS = 200_000
 
 
 class UrlSlot(NamedTuple):
-    """Where the signed URL of an object goes."""
+    """The place of the signed URL of an object."""
 
     key: str
 
@@ -29,44 +29,44 @@ type Piece = bytes | UrlSlot
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Presigned URLs of the sandbox's object store; they outlive a restart with the same seed."""
+    """Makes and checks presigned URLs of the object store; they stay valid after a restart with the same seed."""
 
     secret: bytes
 
     def url(self, origin: str, key: str, expires: int) -> str:
-        """The URL of ``key``, valid until ``expires`` (milliseconds since 1970)."""
+        """Return the URL of ``key``, valid until ``expires`` (milliseconds since 1970)."""
         return f"{origin}/blobs/{key}?X-Exp={expires}&X-Sig={self.signature(key, expires)}"
 
     def signature(self, key: str, expires: int) -> str:
-        """HMAC-SHA256 over key and expiry, hexadecimal."""
+        """Return the HMAC-SHA256 of key and expiry in hexadecimal."""
         return hmac.digest(self.secret, f"{key}\n{expires}".encode(), "sha256").hex()
 
     def verdict(self, key: str, expires: str, signature: str) -> str:
-        """Why the store refuses the URL (an S3 error code), or ``""`` when it serves it."""
+        """Return why the store refuses the URL (an S3 error code), or ``""`` if it serves it."""
         if not expires.isdigit() or not hmac.compare_digest(self.signature(key, int(expires)), signature):
             return "SignatureDoesNotMatch"
         return "AccessDenied" if time.time() * 1000 > int(expires) else ""
 
 
 class Rows:
-    """Renders the rows of a world."""
+    """Renders the rows of a sandbox."""
 
-    def __init__(self, world: World, signer: Signer) -> None:
-        self._world = world
+    def __init__(self, data: SandboxData, signer: Signer) -> None:
+        self._data = data
         self._signer = signer
         self._pieces: dict[tuple[Target, int, bool, bool], tuple[Piece, ...]] = {}
         self._digests: dict[int, tuple[int, str]] = {}
 
     def forget(self) -> None:
-        """Drop what was rendered before documents changed."""
+        """Discard what was rendered before documents changed."""
         self._pieces.clear()
         self._digests.clear()
 
     def page(
         self, target: Target, indexes: Iterable[int], *, origin: str, expanded: bool, presigned: bool
     ) -> list[bytes]:
-        """The bytes of whole rows, one after another with commas, to be joined. URLs are signed now."""
-        expires = round((time.time() + self._world.options.url_ttl) * 1000)
+        """Return the bytes of rows, separated by commas, to be joined. URLs are signed now."""
+        expires = round((time.time() + self._data.options.url_ttl) * 1000)
         signed: dict[str, bytes] = {}
         parts: list[bytes] = []
         for index in indexes:
@@ -83,16 +83,16 @@ class Rows:
         return parts
 
     def signed(self, pieces: Iterable[Piece], origin: str) -> list[bytes]:
-        """Pieces with their URLs signed now."""
-        expires = round((time.time() + self._world.options.url_ttl) * 1000)
+        """Return the pieces with their URLs signed now."""
+        expires = round((time.time() + self._data.options.url_ttl) * 1000)
         return [
             piece if isinstance(piece, bytes) else self._signer.url(origin, piece.key, expires).encode()
             for piece in pieces
         ]
 
     def pieces(self, target: Target, index: int, *, expanded: bool, presigned: bool) -> tuple[Piece, ...]:
-        """One row, rendered at the first call."""
-        presigned = presigned and self._world.options.payload != "raw"
+        """Return one row, rendered at the first call."""
+        presigned = presigned and self._data.options.payload != "raw"
         address = (target, index, expanded, presigned)
         found = self._pieces.get(address)
         if found is None:
@@ -103,7 +103,7 @@ class Rows:
         return found
 
     def render(self, index: int, row: dict[str, Any], *, presigned: bool) -> tuple[Piece, ...]:
-        """Any JSON object of a row as pieces: its document and its URLs in place of their markers."""
+        """Return a JSON object of a row as pieces, its document and URLs in place of their markers."""
         if row.get("data") == _DATA and (wrapper := self._wrapper(index, presigned=presigned)) is not None:
             row = {**row, "data": wrapper}
         text = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
@@ -114,14 +114,14 @@ class Rows:
             if match[1]:
                 pieces.append(UrlSlot(match[1]))
             else:
-                pieces.extend(self._world.inline(index))
+                pieces.extend(self._data.inline(index))
             position = match.end()
         pieces.append(text[position:].encode())
         return tuple(pieces)
 
     def _wrapper(self, index: int, *, presigned: bool) -> dict[str, Any] | None:
-        mode = self._world.options.payload
-        record = self._world.record(index)
+        mode = self._data.options.payload
+        record = self._data.record(index)
         if mode == "raw" or not presigned or record.document in (None, {}):
             return None
         form = (
@@ -144,16 +144,16 @@ class Rows:
         return {"mode": "presigned", "presigned_url": url, "size": size, "data_digest": digest}
 
     def digest(self, index: int) -> tuple[int, str]:
-        """Size in bytes and SHA-256 of a document as the object store has it."""
+        """Return the size in bytes and the SHA-256 of a document as the object store holds it."""
         if index not in self._digests:
-            blob = self._world.blob(index)
+            blob = self._data.blob(index)
             self._digests[index] = len(blob), hashlib.sha256(blob).hexdigest()
         return self._digests[index]
 
     def row(self, target: Target, index: int, *, expanded: bool) -> dict[str, Any]:
-        """A row as a JSON object, with markers for its document and URLs."""
-        record, facts = self._world.record(index), self._world.facts(index)
-        key, unit = self._world.keys[target][index], 5000 + index
+        """Return a row as a JSON object, with markers for its document and URLs."""
+        record, facts = self._data.record(index), self._data.facts(index)
+        key, unit = self._data.keys[target][index], 5000 + index
         stem = record.files[0].info.get("file_name_original", "") if record.files else ""
         meta = {
             "origin_file_stem": str(stem).rpartition(".")[0],
@@ -184,7 +184,7 @@ class Rows:
                     "pgh_label": "insert",
                     "category": facts.category,
                     "ground_truth_dataset": OTHER_DATASET if facts.project == OTHER_PROJECT else DATASET,
-                    "task": self._world.keys["task"][index],
+                    "task": self._data.keys["task"][index],
                     "data": _DATA,
                     "data_unit": {"id": unit, **files},
                     **files,
@@ -194,7 +194,7 @@ class Rows:
         paths = {file.spec: {"path_original": file.info.get("path_original")} for file in record.files or ()}
         row = {
             "id": key,
-            "task": {"id": self._world.keys["task"][record.index], "tags": list(facts.task_tags)},
+            "task": {"id": self._data.keys["task"][record.index], "tags": list(facts.task_tags)},
             "project": facts.project,
             "user": facts.user,
             "reviewer": facts.reviewer,
@@ -213,7 +213,7 @@ class Rows:
         return row
 
     def slim(self, target: Target, index: int, variant: str) -> dict[str, Any]:
-        """A row of the ``data/`` or ``files/`` variant; ground truth lists its files, the others name them."""
+        """Return a row of the ``data/`` or ``files/`` variant; ground truth lists its files, the others name them."""
         row = self.row(target, index, expanded=True)
         if variant == "data":
             return {"id": row["id"], "data": row["data"]}
@@ -235,7 +235,7 @@ def _files_field(record: Record) -> dict[str, Any]:
 
 
 def primary_file(record: Record) -> dict[str, Any] | None:
-    """The flat file of an assignment: the first primary one, else the first, or None."""
+    """Return the only file of an assignment: the first primary one, else the first, or None."""
     files: Sequence[OriginalFile] = record.files or ()
     chosen = next((file for file in files if file.info.get("is_primary")), files[0] if files else None)
     return _file_info(record, chosen) if chosen else None

@@ -1,4 +1,4 @@
-"""Scenes: what is on a picture, before it becomes a document, a row or pixels."""
+"""Scenes: the content of a picture, before it becomes a document, a row or pixels."""
 
 import math
 import random
@@ -57,9 +57,9 @@ class Thing:
 
 @dataclass(slots=True)
 class Scene:
-    """One media: its name in the document, its true size in pixels and what is on it.
+    """One media: its name in the document, its true size in pixels and the things on it.
 
-    ``faulty`` maps the ids of annotations that cannot be read as they are to the reason code we would give.
+    ``faulty`` maps the ids of unreadable annotations to the expected reason code.
     """
 
     media: str
@@ -70,7 +70,7 @@ class Scene:
 
 
 def colour_of(label: str) -> tuple[int, int, int]:
-    """The fill colour of a class, red, green, blue; classes without one of their own get a stable bright colour."""
+    """Return the fill colour of a class (red, green, blue); classes without one get a stable bright colour."""
     if label in COLOURS:
         return COLOURS[label]
     value = zlib.crc32(label.encode("utf-8", "surrogatepass"))
@@ -78,12 +78,12 @@ def colour_of(label: str) -> tuple[int, int, int]:
 
 
 def new_id(rng: random.Random) -> str:
-    """An annotation id as the platform makes them: ten characters of ``A-Za-z0-9_-``."""
+    """Return an annotation id as the platform makes them: ten characters of ``A-Za-z0-9_-``."""
     return "".join(rng.choices(_ID_LETTERS, k=10))
 
 
 def draw_scene(rng: random.Random, media: str, size: tuple[int, int], *, busy: bool = False) -> Scene:
-    """A street with objects, each in its own cell of a grid so that none hides another.
+    """Return a street with objects, each in its own cell of a grid so that none hides another.
 
     ``busy`` asks for at least three objects; otherwise one picture in twelve is a background without any.
     """
@@ -159,7 +159,7 @@ def _pose(rng: random.Random, cell: tuple[float, ...]) -> list[Thing]:
 def ellipse_runs(
     centre: tuple[float, float], radii: tuple[float, float], size: tuple[int, int], *, hole: bool
 ) -> tuple[tuple[int, int], ...]:
-    """Row-major runs ``(start, length)`` of an ellipse inside an image of ``size``, optionally with a hole."""
+    """Return row-major runs ``(start, length)`` of an ellipse in an image of ``size``, optionally with a hole."""
     left, right = max(0, int(centre[0] - radii[0])), min(size[0], int(centre[0] + radii[0]) + 2)
     top, bottom = max(0, int(centre[1] - radii[1])), min(size[1], int(centre[1] + radii[1]) + 2)
     rows, columns = np.mgrid[top:bottom, left:right]

@@ -13,15 +13,15 @@ from aiohttp import web
 
 from pipeline.sandbox import resources
 from pipeline.sandbox.blobs import Blobs
+from pipeline.sandbox.data import SandboxData
+from pipeline.sandbox.fault_effects import after_answer, before_answer
 from pipeline.sandbox.faults import Fault, FaultInjector, Route, parse_fault
 from pipeline.sandbox.filters import BadFilterError
 from pipeline.sandbox.listing import InvalidPageError, Listing, ListRequest
-from pipeline.sandbox.misbehave import after_answer, before_answer
 from pipeline.sandbox.nasty import check_kinds
 from pipeline.sandbox.options import SandboxOptions, Target
 from pipeline.sandbox.resources import RefusedError, envelope, envelope_v2
 from pipeline.sandbox.rows import Rows, Signer
-from pipeline.sandbox.world import World
 
 type Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -54,12 +54,12 @@ class Server:
     def __init__(self, options: SandboxOptions, storage_location: str) -> None:
         check_kinds(options.kinds)
         self.options = options
-        self.world = World(options)
+        self.data = SandboxData(options)
         signer = Signer(hashlib.sha256(f"sandbox signing key {options.seed}".encode()).digest())
-        self.rows = Rows(self.world, signer)
-        self.listing = Listing(options, self.world, self.rows)
+        self.rows = Rows(self.data, signer)
+        self.listing = Listing(options, self.data, self.rows)
         self.injector = FaultInjector(options.seed, options.faults)
-        self.blobs = Blobs(options, self.world, signer)
+        self.blobs = Blobs(options, self.data, signer)
         self.log: deque[LogEntry] = deque(maxlen=_LOGGED_REQUESTS)
         self.jobs: dict[str, dict[str, Any]] = {}
         self.job_logs: list[dict[str, Any]] = []
@@ -72,7 +72,7 @@ class Server:
         self._slots = asyncio.Semaphore(options.page_slots) if options.page_slots else None
 
     def application(self) -> web.Application:
-        """The aiohttp application with all routes."""
+        """Return the aiohttp application with all routes."""
         app = web.Application(middlewares=[self._gate], client_max_size=64 * 2**20)
         app.add_routes(
             [
@@ -86,7 +86,7 @@ class Server:
                 web.get("/ground_truth_dataset_versions/", self._json(_versions)),
                 web.get(r"/ground_truth_dataset_versions/{id:\d+}/", self._json(lambda r: resources.version(_id(r)))),
                 web.get("/v2/users/me/", self._json(lambda _: envelope_v2(resources.user_v2()))),
-                web.get("/v2/projects/", self._json(lambda _: envelope_v2(resources.projects_v2(len(self.world))))),
+                web.get("/v2/projects/", self._json(lambda _: envelope_v2(resources.projects_v2(len(self.data))))),
                 web.get(
                     r"/v2/ground-truth-datasets/{id:\d+}/",
                     self._json(lambda r: envelope_v2(resources.dataset_v2(_id(r)))),
@@ -203,7 +203,7 @@ class Server:
         return web.Response(body=answer.body, content_type="application/json")
 
     def _one(self, target: Target, request: web.Request) -> Any:
-        keys = self.world.keys[target]
+        keys = self.data.keys[target]
         key = _id(request)
         if key not in keys or key in self.listing.deleted[target]:
             raise resources.not_found()
@@ -266,30 +266,30 @@ class Server:
         return web.json_response({"ok": True})
 
     def warm(self) -> None:
-        """Render the rows of all targets, so that no request pays for it."""
-        for target in self.world.keys:
-            for index in range(len(self.world)):
+        """Render the rows of all targets before the first request."""
+        for target in self.data.keys:
+            for index in range(len(self.data)):
                 self.rows.pieces(target, index, expanded=True, presigned=self.options.payload != "raw")
 
     def delete(self, target: Target, keys: list[int]) -> None:
-        """Make rows vanish from every later answer."""
+        """Leave rows out of every later answer."""
         self.listing.deleted[target] |= set(keys)
         self.listing.forget()
 
     def change(self, target: Target, keys: list[int]) -> None:
-        """Label records anew: from the next answer on their documents are others."""
+        """Label records again: their documents are different from the next answer on."""
         wanted = set(keys)
-        self.world.change(index for index, key in enumerate(self.world.keys[target]) if key in wanted)
+        self.data.change(index for index, key in enumerate(self.data.keys[target]) if key in wanted)
         self.rows.forget()
 
     def add(self, count: int) -> None:
-        """Add rows with higher keys, to all targets, since a record exists under each of them."""
-        self.world.grow(count)
+        """Add rows with higher keys to all targets, because a record exists under each of them."""
+        self.data.grow(count)
         self.listing.forget()
 
 
 def shown(entry: LogEntry) -> dict[str, Any]:
-    """A log entry as plain JSON values."""
+    """Return a log entry as plain JSON values."""
     return {name: getattr(entry, name) for name in LogEntry.__slots__}
 
 

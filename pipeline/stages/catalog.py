@@ -11,7 +11,7 @@ from pipeline.config.class_lock import check_new
 from pipeline.config.export import ExportConfig
 from pipeline.config.sections import SplitConfig
 from pipeline.errors import StagingError
-from pipeline.model.catalog import Catalog, ShardSummary, build_catalog, total
+from pipeline.model.catalog import Catalog, ShardSummary, build_catalog, total_summary
 from pipeline.model.labels import class_names
 from pipeline.model.naming import colliding_hashes, fold, fold_hash, resolve_collisions
 from pipeline.model.skeletons import Skeleton, derive_skeletons, keep_locked, make_skeleton
@@ -38,7 +38,7 @@ def make_catalog(
         raise StagingError(f"{len(plan.shards) - len(markers)} shards", "are not extracted")
     summaries = [marker.summary for marker in markers]
     staged = StagedCatalog(
-        catalog_of(config, plan.given, total(summaries)), _offsets(summaries), _changed_stems(markers, staging)
+        catalog_of(config, plan.given, total_summary(summaries)), _offsets(summaries), _changed_stems(markers, staging)
     )
     if frozen and frozen[0] != staged:
         raise StagingError("staged data was lost and the records changed since; start anew with on_existing: overwrite")

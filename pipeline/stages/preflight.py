@@ -92,7 +92,7 @@ def check_machines(workspace: Workspace, executor: Executor) -> None:
     asked = MachineCheck(workspace.settings, probe)
     try:
         storage.write(f"{probe}/driver", b"probe", durable=True)
-        for number, (machine, report) in enumerate(executor.everywhere(check_this_machine, asked)):
+        for number, (machine, report) in enumerate(executor.run_on_machines(check_this_machine, asked)):
             _judge(machine, report, workspace.client.origin, storage)
             if not storage.find(f"{probe}/{number}"):
                 raise _not_shared(storage, f"the driver does not see what {machine} wrote there")

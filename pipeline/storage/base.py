@@ -59,7 +59,7 @@ class Storage(ABC):
     @property
     @abstractmethod
     def is_shared(self) -> bool:
-        """Whether every machine of a cluster sees the same files under this root."""
+        """Tell whether every machine of a cluster sees the same files under this root."""
 
     @abstractmethod
     def read(self, path: str) -> bytes:

@@ -121,7 +121,7 @@ class LocalStorage(Storage):
                 os.close(descriptor)
 
     def _again_if_gone[T](self, work: Callable[[], T], temporary: str) -> T:
-        """Do ``work``, again if the folder of temporary files is gone: another run may have tidied it away."""
+        """Do ``work``, and do it again if another run has removed the folder of temporary files meanwhile."""
         self._make_folder(os.path.dirname(temporary))
         try:
             return work()
@@ -195,7 +195,7 @@ class LocalStorage(Storage):
                 self._made.clear()
             try:
                 os.rmdir(folder)
-            except OSError:  # not empty or already gone: nothing to tidy
+            except OSError:  # not empty, or already gone
                 return
             self._made.clear()
             folder = os.path.dirname(folder)

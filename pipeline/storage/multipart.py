@@ -28,7 +28,7 @@ MOST_PARTS = 9_000
 _AT_ONCE = 3
 
 
-class Part(NamedTuple):
+class UploadPart(NamedTuple):
     """The pieces of one part; a ``copied`` part is one range of a file, which the store copies by itself."""
 
     pieces: list[Piece]
@@ -45,7 +45,9 @@ def length_of(piece: Piece) -> int:
     return piece.length if isinstance(piece, Extent) else len(piece)
 
 
-def lay_out(pieces: Iterable[Piece], least: int, sent: int = SENT_PART, copied: int = COPIED_PART) -> Iterator[Part]:
+def lay_out(
+    pieces: Iterable[Piece], least: int, sent: int = SENT_PART, copied: int = COPIED_PART
+) -> Iterator[UploadPart]:
     """Cut a file into parts of at least ``least`` bytes, except the last, and send as few of them as possible.
 
     A sent part has up to ``sent + 2 * least`` bytes, a copied part up to ``max(copied, 2 * least)``.
@@ -57,7 +59,7 @@ def lay_out(pieces: Iterable[Piece], least: int, sent: int = SENT_PART, copied: 
         if isinstance(piece, Extent) and piece.length - missing >= least:
             if held:  # too short for a part: filled up from the range that could be copied
                 head = [Extent(piece.path, piece.start, missing)] if missing else []
-                yield Part([*pending, *head])
+                yield UploadPart([*pending, *head])
                 pending, held = [], 0
             yield from _copies(
                 Extent(piece.path, piece.start + missing, piece.length - missing), max(copied, 2 * least)
@@ -66,17 +68,17 @@ def lay_out(pieces: Iterable[Piece], least: int, sent: int = SENT_PART, copied: 
         pending.append(piece)
         held += length_of(piece)
         if held >= max(sent, least):
-            yield Part(pending)
+            yield UploadPart(pending)
             pending, held = [], 0
     if pending:
-        yield Part(pending)
+        yield UploadPart(pending)
 
 
-def _copies(extent: Extent, most: int) -> Iterator[Part]:
+def _copies(extent: Extent, most: int) -> Iterator[UploadPart]:
     number = -(-extent.length // most)
     for position in range(number):
         start, end = (extent.length * step // number for step in (position, position + 1))
-        yield Part([Extent(extent.path, extent.start + start, end - start)], copied=True)
+        yield UploadPart([Extent(extent.path, extent.start + start, end - start)], copied=True)
 
 
 class Upload(Protocol):

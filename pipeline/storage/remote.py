@@ -1,6 +1,6 @@
-"""Storage on what fsspec reaches and shows files only when they are whole: one PUT each.
+"""Storage on object stores, which show a file only when it is whole: one PUT each.
 
-Object stores with uploads in parts have subclasses of their own, and so have file systems, which rename.
+Stores with multipart uploads and file systems that rename have subclasses of their own.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ _RETRIES = Backoff(attempts=4, first=0.5, jitter=0.5)
 class RemoteStorage(Storage):
     """Files below a prefix of an object store.
 
-    Trouble that does not pass within the retries is a TransientError, after which the shard is tried again. Any other
+    A passing error that outlasts the retries becomes a TransientError, and the shard is tried again. Any other
     failure is a StorageError that says what to do. Credentials are renewed, if that is possible, before they expire and
     when they are refused.
     """
@@ -53,7 +53,7 @@ class RemoteStorage(Storage):
     def _full(self, path: str) -> str:
         return f"{self._root}/{check_relative(path)}"
 
-    # One request, and many of a kind
+    # One request, and many of the same kind
 
     def _call[T](self, path: str, request: Callable[[Any], T]) -> T:
         """Return ``request(filesystem)``, repeated while that may help.
@@ -64,7 +64,7 @@ class RemoteStorage(Storage):
             filesystem = self._connection.filesystem()
             try:
                 return request(filesystem)
-            except Exception as error:  # noqa: BLE001  every store has errors of its own; here they become ours
+            except Exception as error:  # noqa: BLE001  every store raises its own errors; here they become ours
                 if not self._prepare_retry(error, attempt, filesystem):
                     self._raise(error, path)
         raise AssertionError  # the last attempt returns or raises
@@ -114,7 +114,7 @@ class RemoteStorage(Storage):
         return not _RETRIES.is_last(attempt) and (renewable or trouble in (Trouble.PASSING, Trouble.LOST))
 
     def _prepare_retry(self, error: BaseException, attempt: int, filesystem: Any) -> bool:
-        """Get ready for another try if that may help: wait, and renew what has expired. Return whether it may help."""
+        """Prepare another try: wait, and renew expired credentials. Return whether another try may help."""
         if not self._can_help(error, attempt):
             return False
         trouble = trouble_of(error)
@@ -341,5 +341,5 @@ def _gathered(filesystem: Any, requests: Sequence[Callable[[], Any]]) -> list[An
 def _outcome(request: Callable[[], Any]) -> Any:
     try:
         return request()
-    except Exception as error:  # noqa: BLE001  looked at by the caller, who knows what may be repeated
+    except Exception as error:  # noqa: BLE001  the caller knows which errors may be repeated
         return error

@@ -100,7 +100,7 @@ class RenamingStorage(RemoteStorage):
             raise FileExistsError(full)
         try:
             file = filesystem.open(full, "xb")
-        except (ValueError, NotImplementedError):  # this protocol cannot: the look has to suffice
+        except (ValueError, NotImplementedError):  # this protocol cannot open exclusively
             file = filesystem.open(full, "wb")
         except Exception as error:
             if filesystem.exists(full):  # sftp has no error code for that
@@ -110,7 +110,7 @@ class RenamingStorage(RemoteStorage):
             file.write(data)
 
     def _in_folders[T](self, files: Iterable[str], work: Callable[[], T]) -> T:
-        """Do ``work`` with the folders of these files made, again if another process removes one while it tidies up."""
+        """Make the folders of these files, then do ``work``; again if another process removes a folder meanwhile."""
         for number in range(1, _RACES.attempts + 1):
             try:
                 self._make_folders({full.rpartition("/")[0] for full in files})
@@ -158,7 +158,7 @@ class RenamingStorage(RemoteStorage):
                 sync(filesystem.loop, own, folder)
             else:
                 filesystem.rmdir(folder)
-        except Exception:  # noqa: BLE001  not empty, not there, not supported: either way nothing to tidy
+        except Exception:  # noqa: BLE001  not empty, not there, or not supported
             return False
         return True
 

@@ -1,6 +1,6 @@
-"""What the errors of object stores mean and what to do about them, without importing the stores' libraries.
+"""Classify and explain the errors of object stores without importing the stores' libraries.
 
-If the code of an error is known, the store's own message is not repeated: it names requests, not fixes.
+If the code of an error is known, the store's own message is left out, because it names no fix.
 """
 
 from collections.abc import Iterator
@@ -91,7 +91,7 @@ def trouble_of(error: BaseException) -> Trouble:
 
 
 def explain(error: BaseException, url: str) -> str:
-    """Say in one line what is wrong and what to do about it; ``url`` is the root's, whose bucket is named."""
+    """Return one line that says what is wrong and what to do; ``url`` is that of the root, whose bucket is named."""
     code, names = code_of(error), _names(error)
     bucket = url.partition("://")[2].partition("/")[0]
     if code == "NoSuchBucket":

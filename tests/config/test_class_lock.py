@@ -17,7 +17,7 @@ from pipeline.config.class_lock import (
     decode_lock,
     encode_lock,
     lock_document,
-    lock_of,
+    make_lock,
     save_lock,
 )
 from pipeline.config.loading import parse_config
@@ -63,7 +63,7 @@ def test_a_number_never_changes_its_name(exports):
             index = catalog.class_index(label)
             assert (index is None) if final is None else (catalog.classes[index] == final)
         lock = decode_lock(lock_document(catalog), "here")
-        assert lock == lock_of(catalog)
+        assert lock == make_lock(catalog)
         assert lock.extends(ClassLock(classes=locked))
         locked = lock.classes
 

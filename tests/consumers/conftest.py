@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from exporting import ROOT, export, summary
-from pipeline.sandbox.world import RecordTruth
+from pipeline.sandbox.data import RecordTruth
 
 CHECKS = Path(__file__).parent
 PYTHON = ROOT / ".venv-consumers/bin/python"

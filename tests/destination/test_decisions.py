@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from pipeline.destination import metadata
-from pipeline.destination.existing import DECISIONS, Content, State, Success, examine, look
+from pipeline.destination.existing import DECISIONS, Content, State, Success, examine, find_content
 from pipeline.errors import DestinationError
 from pipeline.model.ledger import Ledger
 from pipeline.staging.area import Staging
@@ -118,7 +118,7 @@ def test_what_a_run_does(content, policy, outcome, tmp_path):
     storage = open_storage(str(tmp_path / "out"))
     CONTENTS[content](storage)
     before = sorted(storage.files())
-    assert look(storage, OURS)[0] is content
+    assert find_content(storage, OURS)[0] is content
     if isinstance(outcome, State):
         assert examine(storage, OURS, policy) is outcome
     else:

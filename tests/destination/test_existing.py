@@ -12,7 +12,7 @@ import pytest
 
 from exporting import ROOT, command, digest, environment, export, settings, storage, verify, write_config
 from pipeline.commands.clean import clean
-from pipeline.destination.lock import hold
+from pipeline.destination.lock import hold_lock
 from pipeline.errors import DestinationError, StorageError
 from pipeline.sandbox import Sandbox, SandboxOptions
 from pipeline.storage import local
@@ -125,7 +125,7 @@ def test_clean_leaves_what_is_no_export_as_it_is(place):
 
 def test_clean_waits_for_a_run_that_may_be_at_work(tidy, tmp_path):
     export(tidy, tmp_path / "out", run={"keep_staging": True})
-    with hold(storage(tmp_path / "out"), "at-work"):
+    with hold_lock(storage(tmp_path / "out"), "at-work"):
         done = command("clean", tmp_path / "out", env=environment())
         assert done.returncode == 2
         assert "is held by run at-work" in done.stderr

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from exporting import ROOT, command, digest, environment, export, settings, write_config
-from pipeline.destination.lock import Lock, hold, this_process
+from pipeline.destination.lock import Lock, hold_lock, this_process
 from pipeline.errors import DestinationError, StorageError
 from pipeline.sandbox import Sandbox, SandboxOptions
 from stores import Place
@@ -37,13 +37,13 @@ def stale(storage, path=LOCK, run_id="killed", **changes):
 
 
 def test_a_path_is_held_by_one_run_and_free_afterwards(storage):
-    with hold(storage, "first") as lock:
-        assert lock.excludes()
+    with hold_lock(storage, "first") as lock:
+        assert lock.is_exclusive()
         with pytest.raises(DestinationError, match=rf"is held by run first \(process {os.getpid()} on .*--break-lock"):
             Lock(storage, "second").acquire()
         lock.check()
     assert list(storage.files()) == []
-    with hold(storage, "second"):
+    with hold_lock(storage, "second"):
         pass
 
 
@@ -93,7 +93,7 @@ def test_a_lock_of_a_process_that_has_ended_is_broken_by_exactly_one(storage):
 def test_a_chain_of_killed_runs_is_followed_to_its_end(storage):
     stale(storage)
     stale(storage, "_staging/locks/lock-killed.json", "killed-too")
-    with hold(storage, "third"), pytest.raises(DestinationError, match="is held by run third"):
+    with hold_lock(storage, "third"), pytest.raises(DestinationError, match="is held by run third"):
         Lock(storage, "fourth").acquire()
     assert list(storage.files()) == []
 
@@ -115,7 +115,7 @@ def test_what_cannot_be_proven_dead_is_broken_only_when_told(storage, changes):
 
 def test_a_number_that_another_process_has_by_now_proves_the_first_one_dead(storage):
     stale(storage, pid=os.getppid(), begun="1")
-    with hold(storage, "second"):
+    with hold_lock(storage, "second"):
         pass
 
 
@@ -131,7 +131,7 @@ def test_an_unreadable_lock_is_somebody_elses(storage):
     storage.write(LOCK, b"\x00")
     with pytest.raises(DestinationError, match="an unknown machine"):
         Lock(storage, "second").acquire()
-    with hold(storage, "second", break_lock=True):
+    with hold_lock(storage, "second", break_lock=True):
         pass
     assert list(storage.files()) == []
 
@@ -154,7 +154,7 @@ def test_a_run_of_this_process_that_could_not_let_go_is_in_nobodys_way(storage):
     data = storage.read(LOCK)
     lock.release()
     storage.write(LOCK, data)
-    with hold(storage, "second"):
+    with hold_lock(storage, "second"):
         pass
 
 

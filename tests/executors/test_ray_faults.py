@@ -287,9 +287,9 @@ def test_losses_have_an_end():
         trial = Trial("work", can_be_careful=careful)
         for number in range(most):
             assert trial.is_careful == (careful and number >= PLAIN_LOSSES)
-            trial.lost("killed")
+            trial.count_loss("killed")
         with pytest.raises(TransientError, match=rf"a worker was lost: {most + 1} times on the same work, .* killed"):
-            trial.lost("killed")
+            trial.count_loss("killed")
 
 
 @pytest.mark.ray

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.model.catalog import ShardSummary, build_catalog, combine, total
+from pipeline.model.catalog import ShardSummary, build_catalog, combine_summaries, total_summary
 from pipeline.model.labels import configured_classes, configured_points
 from pipeline.model.splits import split_by_category, split_by_hash
 
@@ -17,9 +17,9 @@ summaries = st.builds(ShardSummary, numbers, numbers, counts, counts, counts, nu
 
 @given(summaries, summaries, summaries)
 def test_summaries_combine_in_any_order_and_grouping(a, b, c):
-    assert combine(a, combine(b, c)) == combine(combine(a, b), c)
-    assert combine(a, b) == combine(b, a)
-    assert combine(a, ShardSummary()) == a
+    assert combine_summaries(a, combine_summaries(b, c)) == combine_summaries(combine_summaries(a, b), c)
+    assert combine_summaries(a, b) == combine_summaries(b, a)
+    assert combine_summaries(a, ShardSummary()) == a
 
 
 def catalog(labels, **options):
@@ -85,7 +85,7 @@ def test_a_locked_class_that_is_dropped_keeps_its_number():
 
 
 def test_an_empty_export_has_a_train_split():
-    assert build_catalog(total([]), name="x").splits == {"train": 0}
+    assert build_catalog(total_summary([]), name="x").splits == {"train": 0}
 
 
 def test_splits_are_in_the_usual_order():

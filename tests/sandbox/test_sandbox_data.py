@@ -14,28 +14,28 @@ from PIL import Image
 
 from pipeline.errors import ConfigError
 from pipeline.sandbox import EVERY_KIND_RECORDS, NASTY_KINDS, UNPARSABLE_KINDS, SandboxOptions
+from pipeline.sandbox.data import FOREIGN_ROWS, SandboxData
 from pipeline.sandbox.pictures import box_corners, draw, picture_bytes
 from pipeline.sandbox.scenes import KEYPOINT_COLOUR, Scene, Thing, colour_of, ellipse_runs
-from pipeline.sandbox.world import FOREIGN_ROWS, World
 
 DIGEST = """
 import hashlib
 from pipeline.sandbox import SandboxOptions
 from pipeline.sandbox.pictures import picture_bytes
-from pipeline.sandbox.world import World
+from pipeline.sandbox.data import SandboxData
 total = hashlib.sha256()
 for profile in ("tidy", "nasty", "bench"):
-    world = World(SandboxOptions(profile=profile, records=40, seed=7))
-    for i in range(len(world)):
-        total.update(repr(world.facts(i)).encode() + b"".join(world.inline(i)) + world.blob(i))
-        for file in (world.record(i).files or ()) if profile != "bench" else ():
+    data = SandboxData(SandboxOptions(profile=profile, records=40, seed=7))
+    for i in range(len(data)):
+        total.update(repr(data.facts(i)).encode() + b"".join(data.inline(i)) + data.blob(i))
+        for file in (data.record(i).files or ()) if profile != "bench" else ():
             total.update(repr(file.info).encode() + picture_bytes(file))
 print(total.hexdigest())
 """
 
 
-def world(profile, records=60, **options):
-    return World(SandboxOptions(profile=profile, records=records, **options))
+def sandbox_data(profile, records=60, **options):
+    return SandboxData(SandboxOptions(profile=profile, records=records, **options))
 
 
 def own(data):
@@ -68,7 +68,7 @@ def test_two_servers_with_one_seed_answer_alike_and_another_seed_differently(sta
 
 
 def test_more_records_do_not_change_the_first_ones():
-    few, many = world("tidy", 10), world("tidy", 50)
+    few, many = sandbox_data("tidy", 10), sandbox_data("tidy", 50)
     assert [few.inline(i) for i in range(13)] == [many.inline(i) for i in range(13)]
     assert few.keys["task"] == many.keys["task"][:13]
 
@@ -103,7 +103,7 @@ def assert_shown(scene, image, tolerance):
 
 def test_pictures_show_every_object_where_its_annotation_says():
     seen = Counter()
-    for record in own(world("tidy")):
+    for record in own(sandbox_data("tidy")):
         image = Image.open(io.BytesIO(picture_bytes(record.original)))
         assert image.format == ("PNG" if record.original.extension == "png" else "JPEG")
         assert_shown(record.scene, image, 0 if image.format == "PNG" else 40)
@@ -112,7 +112,7 @@ def test_pictures_show_every_object_where_its_annotation_says():
 
 
 def test_rotated_boxes_are_drawn_turned_about_their_centre():
-    records = own(world("nasty", 6, kinds=("rotated_boxes",)))[1::2]
+    records = own(sandbox_data("nasty", 6, kinds=("rotated_boxes",)))[1::2]
     assert len(records) == 3
     for record in records:
         turned = [thing for thing in record.scene.things if thing.tool == "bounding_box"]
@@ -139,7 +139,7 @@ def test_holes_of_masks_are_not_filled():
 
 
 def test_tidy_names_are_unique_and_sizes_are_those_of_the_pictures():
-    records = own(world("tidy"))
+    records = own(sandbox_data("tidy"))
     names = [record.original.info["file_name_original"] for record in records]
     assert len(set(names)) == len(names) == 60
     for record in records[:10]:
@@ -188,13 +188,13 @@ def test_the_targets_have_keys_of_their_own_over_the_same_data_units(tidy, walk)
 
 
 def test_every_malformation_occurs_among_enough_records_with_clean_ones_between():
-    kinds = Counter(record.kind for record in own(world("nasty", EVERY_KIND_RECORDS)))
+    kinds = Counter(record.kind for record in own(sandbox_data("nasty", EVERY_KIND_RECORDS)))
     assert set(NASTY_KINDS) | {"tidy"} == set(kinds)
     assert kinds["tidy"] == EVERY_KIND_RECORDS // 4
 
 
 def test_nasty_documents_are_json_except_where_they_should_not_be():
-    data = world("nasty", EVERY_KIND_RECORDS)
+    data = sandbox_data("nasty", EVERY_KIND_RECORDS)
     refused = set()
     for record in own(data):
         try:
@@ -208,7 +208,7 @@ def test_nasty_documents_are_json_except_where_they_should_not_be():
 
 def test_nasty_pictures_are_damaged_as_told():
     styles = {}
-    for record in own(world("nasty", 10, kinds=("truncated_image", "empty_image", "exif_rotated"))):
+    for record in own(sandbox_data("nasty", 10, kinds=("truncated_image", "empty_image", "exif_rotated"))):
         styles[record.kind] = picture_bytes(record.original)
     assert styles["empty_image"] == b""
     with pytest.raises(OSError, match="truncated"):
@@ -224,7 +224,7 @@ def test_nasty_ground_truth_repeats_ids_and_leaves_categories_open(start):
 
 
 def test_malformed_annotations_are_in_the_document_but_not_in_the_truth():
-    for record in own(world("nasty", EVERY_KIND_RECORDS)):
+    for record in own(sandbox_data("nasty", EVERY_KIND_RECORDS)):
         text = json.dumps(record.document)
         expected = {thing.id for scene in record.scenes for thing in scene.things}
         for scene in record.scenes:
@@ -235,7 +235,7 @@ def test_malformed_annotations_are_in_the_document_but_not_in_the_truth():
 
 
 def test_bench_records_are_those_of_the_performance_figures():
-    data = world("bench", 500)
+    data = sandbox_data("bench", 500)
     sizes = [len(b"".join(data.inline(index))) for index in range(500)]
     assert 7_800 < np.mean(sizes) < 8_400
     tools = Counter(thing.tool for index in range(500) for thing in data.truth("task", index).annotations)

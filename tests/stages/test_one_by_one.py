@@ -9,9 +9,9 @@ from exporting import command, environment, export, settings, storage, summary, 
 from pipeline.model.ledger import merge_ledgers
 from pipeline.reasons import Reason
 from pipeline.sandbox import Sandbox, SandboxOptions
+from pipeline.sandbox.data import FOREIGN_ROWS, SandboxData
 from pipeline.sandbox.nasty import NASTY_KINDS, nasty_record
 from pipeline.sandbox.records import record_rng
-from pipeline.sandbox.world import FOREIGN_ROWS, World
 
 RECORDS = 1000
 FIRST, STEP = 20, 7  # where the poison is: positions that fall into many shards
@@ -26,18 +26,18 @@ def poisoned():
     """A thousand records, one of each malformation among them; and the kind of each by its key."""
     positions = poisoned_positions()
     assert max(positions) < RECORDS
-    real = World.build_record
+    real = SandboxData.build_record
 
-    def build(world, index):
+    def build(data, index):
         kind = positions.get(index)
         if kind is None:
-            return real(world, index)
-        options = world.options
+            return real(data, index)
+        options = data.options
         rng = record_rng(options.seed, index)
-        return nasty_record(rng, index, 1, world.keys["assignment"][index], options.image_size, (kind,))
+        return nasty_record(rng, index, 1, data.keys["assignment"][index], options.image_size, (kind,))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(World, "build_record", build)
+        patch.setattr(SandboxData, "build_record", build)
         with Sandbox(SandboxOptions(profile="tidy", records=RECORDS)) as sandbox:
             kinds = {truth.key: truth.kind for truth in sandbox.truth("task") if truth.kind in NASTY_KINDS}
             yield sandbox, kinds

@@ -386,9 +386,9 @@ def test_a_store_without_exclusive_creation_is_told_from_one_with_it(s3_server, 
     storage = s3_server.place(endpoint=proxy.url).storage()
     lock = Lock(storage, "first")
     lock.acquire()
-    assert lock.excludes()
+    assert lock.is_exclusive()
     monkeypatch.setattr(storage, "create_new", lambda path, data: storage.write(path, data) is None)
-    assert not lock.excludes()
+    assert not lock.is_exclusive()
     lock.check()
     lock.release()
     assert list(storage.files()) == []

@@ -1,1 +1,1 @@
-"""Annotation documents of every dialect as samples."""
+"""Read annotation documents of every dialect into samples."""

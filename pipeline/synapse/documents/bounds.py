@@ -1,13 +1,13 @@
-"""Bounds that keep readers of JSON safe from a payload, checked at a fraction of the cost of reading it."""
+"""Check that a payload cannot exhaust a JSON reader, at a fraction of the cost of reading it."""
 
 import re
 from itertools import accumulate
 
-# Lists and objects within each other. Standard JSON readers give up between 500 and 1000.
+# How deep lists and objects may be nested. Standard JSON readers fail between 500 and 1000.
 MAX_DEPTH = 100
-# Empty objects and lists in one document: each takes twenty times the size of its JSON in memory.
+# How many empty objects and lists a document may have: each takes twenty times the size of its JSON in memory.
 MAX_EMPTY = 1 << 20
-# Digits in a row; Python's own reader refuses integers of more than 4300.
+# How many digits a number may have. Python's own reader refuses integers of more than 4300.
 MAX_DIGITS = 4270
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
@@ -18,7 +18,7 @@ _TOO_MANY_DIGITS = re.compile(rb"[0-9]{%d}" % MAX_DIGITS)
 
 
 def reason_unreadable(data: bytes) -> str:
-    """Return why readers of JSON would fail on these bytes, or ``""``."""
+    """Return why a JSON reader would fail on these bytes, or ``""``."""
     if not data.isascii():
         try:
             data.decode()
@@ -32,7 +32,7 @@ def reason_unreadable(data: bytes) -> str:
 
 
 def is_too_deep(data: bytes) -> bool:
-    """Whether lists and objects are nested more than :data:`MAX_DEPTH` deep."""
+    """Tell whether lists and objects are nested deeper than :data:`MAX_DEPTH`."""
     # Empty texts and innermost pairs of brackets are taken away, two kinds of pair per round: what is gone after half
     # as many rounds is not too deep. A bracket within a text keeps a quote before it, unless there are escaped quotes.
     if b"\\" not in data or b'\\"' not in data:

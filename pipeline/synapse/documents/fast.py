@@ -1,4 +1,4 @@
-"""The quick reader: well-formed DM v1 documents, decoded straight into typed structs.
+"""The quick reader: decode well-formed DM v1 documents directly into typed structs.
 
 Nearly every document is one of these, and this reader takes a third of the time of the tolerant reader. If it meets
 anything unusual, it stops, and the tolerant reader (:mod:`pipeline.synapse.documents.tolerant`) reads the document
@@ -90,7 +90,7 @@ _DOCUMENT = msgspec.json.Decoder(_Document)
 
 
 def read_well_formed(data: bytes) -> tuple[Media, ...] | None:
-    """All media of a DM v1 document without anything unusual, in no particular order; else None."""
+    """Return all media of a well-formed DM v1 document, in no particular order; None if anything is unusual."""
     try:
         document = _DOCUMENT.decode(data)
     except (msgspec.DecodeError, RecursionError):

@@ -1,4 +1,4 @@
-"""The shape and the class of one annotation, from wherever its dialect keeps them."""
+"""Read the shape and the class of one annotation, wherever its dialect keeps them."""
 
 from typing import Any
 
@@ -44,7 +44,7 @@ class Places(msgspec.Struct):
 
 
 def read_shape(tool: str, kind: str, places: Places, attributes: dict[str, Any]) -> Shape:
-    """Return the shape of an annotation in a media of ``kind``; take what belongs to it out of ``attributes``."""
+    """Return the shape of an annotation in a media of ``kind``, and remove its keys from ``attributes``."""
     if tool == "classification":
         return Whole()
     if tool == "relation":

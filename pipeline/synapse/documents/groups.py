@@ -1,4 +1,4 @@
-"""Annotation groups: which annotations belong together (the keypoints of one skeleton)."""
+"""Read annotation groups, which say what belongs together (for example the keypoints of one skeleton)."""
 
 from collections.abc import Iterable, Iterator
 
@@ -21,9 +21,9 @@ class Group(msgspec.Struct, gc=False):
 
 
 def membership(groups: Iterable[Group]) -> dict[str, str]:
-    """The group of each annotation, by annotation id.
+    """Return the group of each annotation, by annotation id.
 
-    An annotation in several groups has ``""``: nothing says which one is meant, and formats report it as ungrouped.
+    An annotation in several groups gets ``""``, because it is not known which one is meant; formats report it.
     """
     group_of: dict[str, str] = {}
     for group in groups:

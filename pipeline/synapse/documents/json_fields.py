@@ -1,4 +1,4 @@
-"""Members and items of JSON values, left undecoded until they are needed."""
+"""Read the members and items of JSON values without decoding them."""
 
 import msgspec
 
@@ -31,5 +31,5 @@ def read_text(raw: msgspec.Raw | None) -> str:
 
 
 def is_null(raw: msgspec.Raw | None) -> bool:
-    """Whether a value is missing or null."""
+    """Tell whether a value is missing or null."""
     return raw is None or bytes(raw) == b"null"

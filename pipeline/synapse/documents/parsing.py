@@ -1,4 +1,4 @@
-"""A record's payload, of any dialect and any quality, as samples and failures. Nothing here raises on any bytes."""
+"""Parse a record's payload, whatever its dialect and quality. No bytes make these functions raise."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -15,7 +15,7 @@ from pipeline.synapse.documents.tolerant import CONTAINERS, MOST_FAILURES, Media
 
 
 class Document(msgspec.Struct, frozen=True, gc=False):
-    """A payload that was read.
+    """A parsed payload.
 
     ``kind`` is the dialect (``v1``, ``v2``, ``flat``), ``empty`` for a DM document without annotations, ``null`` for
     a record that was never labelled, ``opaque`` for anything else. ``media`` are in natural order of their keys.
@@ -28,13 +28,13 @@ class Document(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def seen(self) -> int:
-        """How many annotations the document has, readable or not; geometry without an annotation counts as one."""
+        """The number of annotations in the document, readable or not. Geometry without an annotation counts as one."""
         inside = sum(len(media.annotations) + len(media.failures) for media in self.media)
         return inside + sum(1 for failure in self.failures if failure.of == "annotation")
 
 
 def parse_document(data: bytes) -> Document:
-    """Read a payload. Never raises: what is not JSON or not a DM document becomes an ``opaque`` Document."""
+    """Parse a payload. Never raises: anything that is not JSON or not a DM document becomes an ``opaque`` Document."""
     problem = reason_unreadable(data)
     if problem:
         return _malformed(problem)
@@ -59,7 +59,7 @@ def parse_document(data: bytes) -> Document:
 
 
 def _detect(fields: Fields) -> Document:
-    """Which dialect it is, in the order of the contract: wrapper, v2 in its envelope, v2, v1 and flat, anything."""
+    """Detect the dialect, in the order of the contract: wrapper, v2 in its envelope, v2, v1 and flat, anything else."""
     annotations = read_fields(fields.get("annotations"))
     lists = [items for name in CONTAINERS if (items := read_items(fields.get(name))) is not None]
     envelope = read_fields(fields.get("annotation_data"))

@@ -1,4 +1,4 @@
-"""Documents that are kept outside their row: what makes a fetched one acceptable."""
+"""Check and normalise documents that are stored outside their row."""
 
 import hashlib
 import json
@@ -15,9 +15,9 @@ _ANY = msgspec.json.Decoder(msgspec.Raw)
 
 
 def checked(wrapper: Wrapper, corrupt: list[str]) -> Callable[[bytes], bytes]:
-    """A function that returns a body as it is when it is what the wrapper promises, and raises ValueError when not.
+    """Return a function that checks a body against the wrapper: it returns the body, or raises ValueError.
 
-    ``corrupt`` then has the reason as its last item; it is empty when the last body was right.
+    The function appends its reason to ``corrupt``, and empties that list when a body is right.
     """
 
     def check(body: bytes) -> bytes:
@@ -48,7 +48,7 @@ def _difference(wrapper: Wrapper, body: bytes) -> str:
 
 
 def compact(document: bytes) -> bytes:
-    """A JSON document without white space, texts in UTF-8; numbers and the order of keys stay as they are written.
+    """Return a JSON document without white space, texts in UTF-8; numbers and the order of keys do not change.
 
     The API writes a document one way in a row and another way behind a URL: both must give the same bytes.
     """
@@ -60,6 +60,6 @@ def compact(document: bytes) -> bytes:
 
 
 def _unescape(match: re.Match[bytes]) -> bytes:
-    """The character an escape stands for, where JSON needs no escape: outside ASCII, and no half of a pair alone."""
+    """Return the character of an escape if JSON does not need the escape: outside ASCII, and not half of a pair."""
     text: str = json.loads(b'"%b"' % match[0])
     return match[0] if len(text) != 1 or text.isascii() or "\ud800" <= text <= "\udfff" else text.encode()

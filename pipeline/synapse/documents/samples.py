@@ -1,4 +1,4 @@
-"""The samples of a record: a parsed document joined with the record's files."""
+"""Build the samples of a record: join its parsed document with its files."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from pipeline.synapse.documents.tolerant import Media
 
 
 def build_samples(record_id: int, document: Document, files: Sequence[File]) -> tuple[list[Sample], list[Failure]]:
-    """The samples of a record, one per media, and everything of it that could not be read.
+    """Return the samples of a record, one per media, and the failures of everything that could not be read.
 
     Media find their file by its spec; the single file of an assignment (spec ``""``) belongs to the first media.
     Image files that a DM document does not mention become samples without annotations (negatives). The sample of the
@@ -47,7 +47,7 @@ def build_samples(record_id: int, document: Document, files: Sequence[File]) -> 
 
 
 def with_size(sample: Sample, width: int, height: int) -> tuple[Sample, list[Failure]]:
-    """The sample with its size settled, without the masks that leave an image of that size, and those as failures."""
+    """Return the sample with a known size, without masks that do not fit into it, and a failure for each of them."""
     annotations, failures = _inside(sample.record_id, sample.media, sample.annotations, width, height)
     return msgspec.structs.replace(sample, width=width, height=height, annotations=annotations), failures
 
@@ -70,7 +70,7 @@ def _inside(
 
 
 def _with_files(document: Document, files: Sequence[File]) -> list[tuple[Media, File | None]]:
-    """Each media with its file, then image files without media, in the order of ordinals."""
+    """Return each media with its file, then image files without media, in the order of ordinals."""
     media = list(document.media)
     if document.kind == "v2":
         media = _renamed_by_rank(media, files)
@@ -85,7 +85,7 @@ def _with_files(document: Document, files: Sequence[File]) -> list[tuple[Media, 
     negatives = [file for file in (*waiting.values(), *([alone] if alone else ())) if _kind(file) == "image"]
     pairs += [(Media(file.spec or "image_1", "image", None, None, ()), file) for file in negatives]
     if not pairs:
-        # A document about no media at all is still a record: formats that keep documents need it.
+        # A document without media still becomes a sample, for formats that keep documents.
         file = _primary(files)
         kind = _kind(file) if file else "document"
         pairs.append((Media((file.spec if file else "") or f"{kind}_1", kind, None, None, ()), file))
@@ -95,7 +95,7 @@ def _with_files(document: Document, files: Sequence[File]) -> list[tuple[Media, 
 
 
 def _renamed_by_rank(media: list[Media], files: Sequence[File]) -> list[Media]:
-    """Media of DM v2, which has positions and no keys: when there are as many files of a kind, in their order."""
+    """Match DM v2 media, which have positions instead of keys, with as many files of their kind."""
     renamed: list[Media] = []
     for kind in dict.fromkeys(item.kind for item in media):
         items = [item for item in media if item.kind == kind]
@@ -107,7 +107,7 @@ def _renamed_by_rank(media: list[Media], files: Sequence[File]) -> list[Media]:
 
 
 def _other_spelling(key: str) -> str:
-    """``image`` is a way to write ``image_1``."""
+    """Return the other spelling of a key: ``image`` also means ``image_1``."""
     kind = media_kind(key)
     return {kind: f"{kind}_1", f"{kind}_1": kind}.get(key, key)
 

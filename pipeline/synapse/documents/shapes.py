@@ -1,6 +1,6 @@
-"""JSON values of annotations as shapes, or the reason why they are not.
+"""Read the JSON values of annotations as shapes, or say why they cannot be.
 
-Nothing is invented, clipped or rounded: a value that is not a proper shape is :class:`Rejected`.
+Nothing is invented, clipped or rounded: a value that is not a valid shape raises :class:`Rejected`.
 """
 
 import re
@@ -17,7 +17,7 @@ from pipeline.model.labels import normalise_label
 from pipeline.reasons import Reason
 from pipeline.records import Box, Mask, Point, Polygon, Polyline
 
-# Larger numbers are not coordinates (pixels) of any image.
+# No image has a coordinate this large (in pixels).
 MAX_COORDINATE = 1e7
 VISIBILITY: dict[Any, int] = {"missing": 0, "occluded": 1, "visible": 2}
 FULLY_VISIBLE = 2
@@ -33,19 +33,19 @@ class Rejected(ValueError):
 
 
 def natural_key(media: str) -> tuple[str | tuple[int, str], ...]:
-    """The sort key of a media key: ``image_2`` before ``image_10``."""
+    """Return the sort key of a media key, which puts ``image_2`` before ``image_10``."""
     parts = _NUMBERS.split(media)
     # Compared by length first instead of as an integer, which has a limit of digits.
     return tuple((len(part.lstrip("0")), part) if index % 2 else part for index, part in enumerate(parts))
 
 
 def media_kind(media: str) -> str:
-    """``image`` for ``image_1``, and so on; ``""`` when the key does not begin with a known kind."""
+    """Return the kind in a media key, ``image`` for ``image_1``; ``""`` if the key does not begin with a known kind."""
     return next((kind for kind in _MEDIA_KINDS if media.startswith(kind)), "")
 
 
 def pixel_size(value: Any) -> int | None:
-    """A width or height in pixels, or None for anything but a positive whole number."""
+    """Return a width or height in pixels, or None for anything but a positive whole number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= MAX_COORDINATE:
         return None
     return int(value) if value == int(value) else None
@@ -53,7 +53,7 @@ def pixel_size(value: Any) -> int | None:
 
 @lru_cache(maxsize=65536)
 def class_label(value: str) -> str:
-    """A class code, trimmed and in NFC; ``""`` when it is empty or holds controls or line separators."""
+    """Return a class code, trimmed and in NFC; ``""`` if it is empty or has control characters or line separators."""
     label = normalise_label(value)
     if not label.isprintable() and any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in label):
         return ""
@@ -61,7 +61,7 @@ def class_label(value: str) -> str:
 
 
 def check_attributes(values: Any) -> bool:
-    """Whether staging can hold these JSON values: all but integers beyond 64 bits."""
+    """Tell whether staging can hold these JSON values: it cannot hold integers beyond 64 bits."""
     if isinstance(values, int):
         return -(2**63) <= values < 2**64
     if isinstance(values, dict):
@@ -70,7 +70,7 @@ def check_attributes(values: Any) -> bool:
 
 
 def visibility(value: Any) -> int:
-    """COCO's visibility of a keypoint, from DM Schema's word or number; fully visible when there is none."""
+    """Return COCO's visibility for DM Schema's word or number; visible if there is none."""
     if value is None:
         return FULLY_VISIBLE
     number = VISIBILITY.get(value) if isinstance(value, str) else value
@@ -80,7 +80,7 @@ def visibility(value: Any) -> int:
 
 
 def box(value: Any, rotation: Any = None) -> Box:
-    """A box of ``{x, y, width, height, rotation}`` or ``[x, y, width, height]``; rotation in radians."""
+    """Read a box of ``{x, y, width, height, rotation}`` or ``[x, y, width, height]``; rotation in radians."""
     if isinstance(value, dict):
         rotation = value.get("rotation", rotation)
         value = [value.get(key) for key in ("x", "y", "width", "height")]
@@ -93,22 +93,22 @@ def box(value: Any, rotation: Any = None) -> Box:
 
 
 def point(value: Any, visible: Any = None) -> Point:
-    """A keypoint of ``{x, y}`` or ``[x, y]``, with a visibility as :func:`visibility` reads it."""
+    """Read a keypoint of ``{x, y}`` or ``[x, y]``, with the visibility that :func:`visibility` returns."""
     return Point(*_pair(value), visibility(visible))
 
 
 def polygon(value: Any) -> Polygon:
-    """A polygon of ``[{x, y}, …]`` or ``[[x, y], …]``; a repeated first point at the end is left out."""
+    """Read a polygon of ``[{x, y}, …]`` or ``[[x, y], …]``; a repeated first point at the end is left out."""
     return ring(_points(value))
 
 
 def polyline(value: Any) -> Polyline:
-    """An open line, given like a polygon."""
+    """Read an open line, which is written like a polygon."""
     return line(_points(value))
 
 
 def ring(points: Sequence[float]) -> Polygon:
-    """A polygon of flat points that are known to be numbers."""
+    """Return a polygon of flat points that are known to be numbers."""
     while len(points) > 2 and points[0] == points[-2] and points[1] == points[-1]:
         points = points[:-2]
     if len(points) < 6:
@@ -117,14 +117,14 @@ def ring(points: Sequence[float]) -> Polygon:
 
 
 def line(points: Sequence[float]) -> Polyline:
-    """A polyline of flat points that are known to be numbers."""
+    """Return a polyline of flat points that are known to be numbers."""
     if len(points) < 4:
         raise Rejected(Reason.INVALID_GEOMETRY, "fewer than two points")
     return Polyline(tuple(points))
 
 
 def mask(pixels: bytes, compressed: Any = None, compression: Any = None, encoding: Any = None) -> Mask:
-    """A mask of a JSON list of pixel indices or of ``[start, length]`` pairs.
+    """Read a mask of a JSON list of pixel indices or of ``[start, length]`` pairs.
 
     ``compressed`` and ``compression`` are DM v1's ``isCompressed`` and ``compressionFormat``, ``encoding`` is DM v2's.
     Documents from before these keys have none of them: then the list itself tells. The list is read as bytes into
@@ -133,7 +133,7 @@ def mask(pixels: bytes, compressed: Any = None, compression: Any = None, encodin
     declared = _is_compressed(compressed, compression, encoding)
     structure = pixels.translate(None, _DIGITS_AND_SPACE)
     paired = structure.startswith(b"[[")
-    # The skeleton must be exactly that of whole numbers: no sign, point, exponent, text, or list of another length.
+    # Only whole numbers give this skeleton: no sign, point, exponent, text, or list of another length.
     skeleton = b"[" + b"," * (len(structure) - 2) + b"]"
     if paired:
         skeleton = b"[" + b"[,]," * (structure.count(b"[,]") - 1) + b"[,]]"
@@ -152,7 +152,7 @@ def mask(pixels: bytes, compressed: Any = None, compression: Any = None, encodin
 
 
 def _is_compressed(compressed: Any, compression: Any, encoding: Any) -> bool | None:
-    """Whether the keys that say it agree on runs (True) or indices (False), or None when there are none."""
+    """Return True if the keys say runs, False if they say indices, None if there are no such keys."""
     claims = set()
     if encoding is not None:
         claims.add({"dm_rle": True, "raw_indices": False}.get(encoding) if isinstance(encoding, str) else None)
@@ -191,7 +191,7 @@ def _coordinate(value: Any) -> float:
 
 
 def decode(raw: msgspec.Raw | None) -> Any:
-    """The value of a piece of JSON (None when it is missing). Numbers no float can hold are rejected."""
+    """Return the value of a piece of JSON, None if missing. Raises Rejected for numbers that no float can hold."""
     if raw is None:
         return None
     try:

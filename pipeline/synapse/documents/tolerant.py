@@ -2,7 +2,7 @@
 
 DM v1 keeps what an annotation is (``annotations``) apart from where it is (``annotationsData``), DM v2 has both in one
 item under ``images[0].bounding_box``, and an older flat form has ``type`` and ``data`` on the annotation. Documents mix
-them, so each annotation is looked at alone: one that cannot be read becomes a Failure, and its neighbours live.
+them, so each annotation is read by itself: one that cannot be read becomes a Failure, and its neighbours stay.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from pipeline.synapse.documents.groups import Group, membership
 from pipeline.synapse.documents.json_fields import Fields, is_null, read_fields, read_items, read_text
 from pipeline.synapse.documents.shapes import Rejected, decode, media_kind, natural_key, pixel_size
 
-# DM v2's lists of media and the kind of media in each.
+# The lists of media in DM v2, and the kind of media in each.
 CONTAINERS = {
     "images": "image",
     "videos": "video",
@@ -51,7 +51,7 @@ MOST_FAILURES = 100_000
 
 
 def read_v1(document: Fields) -> tuple[Literal["v1", "flat", "empty"], list[Media], list[Failure]]:
-    """Media of a document with an ``annotations`` object, and the failures that belong to none of them."""
+    """Return the media of a document with an ``annotations`` object, and the failures that belong to none of them."""
     annotations, entries, relations, groups, extra = (
         read_fields(document.get(name)) or {}
         for name in ("annotations", "annotationsData", "relations", "annotationGroups", "extra")
@@ -77,7 +77,7 @@ def read_v1(document: Fields) -> tuple[Literal["v1", "flat", "empty"], list[Medi
 
 
 def read_v2(document: Fields, meta: Fields) -> list[Media]:
-    """Media of a DM v2 document; ``meta`` is what a converter kept of the v1 document, or the document itself."""
+    """Return the media of a DM v2 document; ``meta`` is what a converter kept of the v1 document, or all of it."""
     extra = read_fields(meta.get("extra")) or {}
     original = sorted(read_fields(meta.get("annotations")) or {}, key=natural_key)
     media: list[Media] = []
@@ -99,11 +99,11 @@ def read_v2(document: Fields, meta: Fields) -> list[Media]:
 
 
 class TooManyFailures(ValueError):
-    """More of a media cannot be read than is worth listing: it is not a document, whatever it looks like."""
+    """So much of a media cannot be read that it is not an annotation document."""
 
 
 class _MediaReader:
-    """Reads one media. Whatever it is given ends in ``annotations`` or in ``failures``, exactly once."""
+    """Reads one media. Everything in it becomes one item of ``annotations`` or of ``failures``."""
 
     def __init__(self, key: str, group_of: dict[str, str]) -> None:
         self.key = key or "_"  # a media must have a name, in the lists of failures as in files
@@ -185,7 +185,7 @@ class _MediaReader:
 
 
 def _groups(raw: msgspec.Raw | None) -> Iterator[Group]:
-    """The groups that can be read; keypoints of the others stay without one, which formats report."""
+    """Return the groups that can be read; keypoints of the others have no group, which formats report."""
     for item in read_items(raw) or ():
         try:
             yield _GROUP.decode(item)

@@ -29,7 +29,7 @@ _CATEGORIES = ("train",) * 7 + ("validation",) * 2 + ("test",)
 
 
 class Facts(NamedTuple):
-    """What rows can be filtered by besides their keys."""
+    """The columns that rows can be filtered by, besides their keys."""
 
     project: int
     versions: tuple[int, ...]
@@ -77,17 +77,17 @@ class RecordTruth:
 
     @property
     def annotations(self) -> tuple[Thing, ...]:
-        """All annotations that can be read, over all media."""
+        """Return all readable annotations of all media."""
         return tuple(thing for media in self.media for thing in media.things)
 
     @property
     def file_name(self) -> str | None:
-        """The original name of the first media's file."""
+        """Return the original name of the file of the first media."""
         return self.media[0].file_name if self.media else None
 
 
-class World:
-    """The data behind a sandbox, made from options alone; records are built when asked for."""
+class SandboxData:
+    """The data of a sandbox, made from its options alone. Records are built when they are asked for."""
 
     def __init__(self, options: SandboxOptions) -> None:
         self.options = options
@@ -106,7 +106,7 @@ class World:
                 keys.append(last + self._gaps.choice((1, 1, 2, 6)))
 
     def change(self, indexes: Iterable[int]) -> None:
-        """Label the records at these positions anew; only clean ones can be."""
+        """Label the clean records at these positions again."""
         if self.options.profile != "tidy":
             raise ValueError("only records of the tidy profile can be labelled anew")
         self.changed |= set(indexes)
@@ -116,7 +116,7 @@ class World:
         return len(self.keys["task"])
 
     def record(self, index: int) -> Record:
-        """The record at a position, the same object or an equal one at every call."""
+        """Return the record at a position: the same object or an equal one at every call."""
         found = self._records.get(index)
         if found is None:
             if len(self._records) >= _CACHED_RECORDS:
@@ -142,21 +142,21 @@ class World:
         return relabelled(record, rng, assignment_id) if index in self.changed else record
 
     def inline(self, index: int) -> tuple[bytes, ...]:
-        """The document as rows carry it, in pieces to be written one after another."""
+        """Return the document as rows carry it, in pieces to be joined."""
         if self.options.profile == "bench":
             return bench_inline(self.options.seed, index, self.keys["assignment"][index])
         record = self.record(index)
         return (inline_json(record.document, record.literals),)
 
     def blob(self, index: int) -> bytes:
-        """The document as the object store keeps it."""
+        """Return the document as the object store holds it."""
         if self.options.profile == "bench":
             return bench_blob(self.options.seed, index, self.keys["assignment"][index])
         record = self.record(index)
         return blob_json(record.document, record.literals)
 
     def facts(self, index: int) -> Facts:
-        """The columns of a record; ``created`` has ties of seven and never decreases with the key."""
+        """Return the columns of a record; ``created`` has ties of seven and never decreases with the key."""
         dice = hashlib.blake2b(f"{self.options.seed}/facts/{index}".encode(), digest_size=16).digest()
         status = ("completed",) * 7 + ("in_progress", "stand_by", "skipped")
         created = _START + timedelta(seconds=97 * self.tie(index), milliseconds=567)
@@ -189,11 +189,11 @@ class World:
 
     @staticmethod
     def tie(index: int) -> int:
-        """Rows with the same number were created at the same moment; it grows with the position."""
+        """Return a number that rows created at the same moment share; it grows with the position."""
         return index // _TIE
 
     def truth(self, target: Target, index: int) -> RecordTruth:
-        """The ground truth of one row of a target."""
+        """Return what an export should contain of one row of a target."""
         record, facts, key = self.record(index), self.facts(index), self.keys[target][index]
         scenes = record.scenes
         if self.options.profile == "bench":
@@ -214,5 +214,5 @@ class World:
 
 
 def utc_in(seconds: float) -> str:
-    """The time ``seconds`` from now, ISO-8601 in UTC."""
+    """Return the time ``seconds`` from now, ISO 8601 in UTC."""
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""How a fault shows on the wire."""
+"""Carry out faults: delay, damage or refuse an answer."""
 
 import asyncio
 import socket
@@ -15,7 +15,7 @@ _CLOUDFLARE = {403, 413, 502, 520, 524}
 
 
 async def before_answer(request: web.Request, fault: Fault) -> web.StreamResponse | None:
-    """Carry out faults that need no answer; None when the request is to be handled first."""
+    """Carry out faults that need no answer; return None if the request must be handled first."""
     if fault.kind in STATUS_KINDS:
         return _status(int(fault.kind), fault, request)
     match fault.kind:
@@ -37,7 +37,7 @@ async def before_answer(request: web.Request, fault: Fault) -> web.StreamRespons
 
 
 async def after_answer(request: web.Request, response: web.StreamResponse, fault: Fault) -> web.StreamResponse:
-    """Damage a finished answer."""
+    """Damage a finished answer and return it."""
     body = cast("bytes", response.body or b"") if isinstance(response, web.Response) else b""
     match fault.kind:
         case "badjson":
