@@ -13,6 +13,18 @@ for key in [key for key in os.environ if key.startswith("SYNAPSE_")]:
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 sys.path[:0] = [os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))]
 
+# Asserts in the shared modules explain their failures as those of test modules do. Here, not in ``tests/formats``: a
+# run of the tests that failed last may collect a user of these modules before it enters that folder.
+pytest.register_assert_rewrite(
+    "tests.formats.row_checks",
+    "tests.formats.tar_grammar",
+    *(
+        f"tests.formats.{family}.{module}"
+        for family in ("coco", "imagefolder", "tables", "voc", "yolo")
+        for module in ("cases", "grammar")
+    ),
+)
+
 from store_proxy import StoreProxy  # noqa: E402 - found since the line above
 from stores import GCSFS_PLAIN, STORES, GcsServer, S3Server, SftpServer, close_storages, empty_place, started  # noqa: E402
 

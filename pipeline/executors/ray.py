@@ -90,7 +90,7 @@ class RayExecutor:
         from pipeline.executors.ray_tasks import Tasks  # noqa: PLC0415  imports Ray
 
         # Attempts are counted here and not by Ray, whose own number has no end for workers that run out of memory.
-        remote = self._ray.remote(function).options(
+        remote = self._ray.remote(call_task).options(
             num_cpus=1,
             memory=self._memory,
             max_retries=0,
@@ -98,7 +98,7 @@ class RayExecutor:
             name=function.__name__,
         )
         slots = min(self.workers, at_most or self.workers)
-        tasks: Tasks[S, I, O] = Tasks(self._head, remote, (shared, careful), slots, self._shard_timeout)
+        tasks: Tasks[S, I, O] = Tasks(self._head, remote, function, (shared, careful), slots, self._shard_timeout)
         try:
             yield from tasks.results(inputs)
         except (SystemExit, KeyboardInterrupt):
@@ -115,19 +115,16 @@ class RayExecutor:
 
         from pipeline.executors.ray_cluster import error_line  # noqa: PLC0415  imports Ray
 
-        remote = self._ray.remote(function)
+        remote = self._ray.remote(call_task)
         asked = []
         for number, node in enumerate(self._machines()):
             there = NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=False)
-            task = remote.options(num_cpus=0, max_retries=1, scheduling_strategy=there).remote(shared, number)
+            task = remote.options(num_cpus=0, max_retries=1, scheduling_strategy=there).remote(function, shared, number)
             asked.append((f"machine {node['NodeManagerHostname']} ({node['NodeManagerAddress']})", task))
         for machine, task in asked:
             try:
                 yield machine, self._ray.get(task)
             except self._ray.exceptions.RayTaskError as error:
-                if isinstance(error.cause, ExportError):
-                    yield machine, error.cause
-                    continue
                 last = [line for line in str(error).splitlines() if line.strip()][-1]
                 yield machine, PreflightError(f"cannot run this package: {last.strip()[:300]}")
             except self._ray.exceptions.RayError as error:
@@ -162,6 +159,18 @@ class RayExecutor:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def call_task[S, I, O](function: Callable[[S, I], O], shared: S, item: I) -> O | ExportError:
+    """What runs as a task: the function's result, or its error as a value.
+
+    Ray tells the driver of each error that a task raises, and prints a line of its own between ours when the driver
+    leaves because of the first of them.
+    """
+    try:
+        return function(shared, item)
+    except ExportError as error:
+        return error
 
 
 def _number(count: int, noun: str) -> str:

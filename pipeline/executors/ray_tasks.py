@@ -7,7 +7,7 @@ import contextlib
 import heapq
 import itertools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import ray
@@ -22,13 +22,22 @@ _LOOK_SECONDS = 1.0  # between two looks at deadlines and at the head
 class Tasks[S, I, O]:
     """The tasks of one call of :meth:`pipeline.executors.ray.RayExecutor.map`; to be used once.
 
-    ``shared`` is what tasks get with their input, and what careful tasks get instead (None: there are no careful ones).
-    ``slots`` bounds how many tasks are under way; ``timeout`` is how many seconds each may take (0: no limit), counted
-    from when it was handed to the cluster.
+    ``remote`` is :func:`pipeline.executors.ray.call_task` as a task, and ``function`` is what it calls. ``shared`` is
+    what tasks get with their input, and what careful tasks get instead (None: there are no careful ones). ``slots``
+    bounds how many tasks are under way; ``timeout`` is how many seconds each may take (0: no limit), counted from when
+    it was handed to the cluster.
     """
 
-    def __init__(self, head: Head, remote: Any, shared: tuple[S, S | None], slots: int, timeout: float) -> None:
-        self._head, self._remote, self._shared = head, remote, shared
+    def __init__(
+        self,
+        head: Head,
+        remote: Any,
+        function: Callable[[S, I], O],
+        shared: tuple[S, S | None],
+        slots: int,
+        timeout: float,
+    ) -> None:
+        self._head, self._remote, self._function, self._shared = head, remote, function, shared
         self._references: dict[bool, Any] = {}
         self._slots = slots
         self._timeout = timeout
@@ -77,7 +86,7 @@ class Tasks[S, I, O]:
                 if not fresh:
                     return
                 trial = Trial(fresh[0], can_be_careful=self._shared[1] is not None)
-            task = self._remote.remote(self._reference(careful=trial.is_careful), trial.item)
+            task = self._remote.remote(self._function, self._reference(careful=trial.is_careful), trial.item)
             self._running[task] = trial, time.monotonic()
 
     def _reference(self, *, careful: bool) -> Any:
@@ -91,22 +100,24 @@ class Tasks[S, I, O]:
 
     def _finished(self, task: Any, trial: Trial[I]) -> Iterator[O]:
         try:
-            yield ray.get(task)
+            result = ray.get(task)
         except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, TransientError):
-                self._again(trial, trial.count_failure(error.cause))
-            elif isinstance(error.cause, MemoryError):
-                trial.count_loss("out of memory")
-                self._again(trial)
-            elif isinstance(error.cause, ExportError):
-                raise error.cause from None
-            else:
+            if not isinstance(error.cause, MemoryError):
                 raise
+            trial.count_loss("out of memory")
+            self._again(trial)
         except ray.exceptions.LocalRayletDiedError as error:
             raise self._head.lost_error() from error
         except ray.exceptions.RayError as error:
             trial.count_loss(error_line(error))
             self._again(trial)
+        else:
+            if isinstance(result, TransientError):
+                self._again(trial, trial.count_failure(result))
+            elif isinstance(result, ExportError):
+                raise result
+            else:
+                yield result
 
     def _give_up_late_ones(self) -> None:
         if not self._timeout:
