@@ -46,6 +46,7 @@ class Reason(StrEnum):
     MASK_SIMPLIFIED = "MASK_SIMPLIFIED"  # points of its outline were left out
     MASK_COVERED = "MASK_COVERED"  # painted over by later ones where only one class fits in a pixel
     NOT_PAINTED = "NOT_PAINTED"  # it encloses no pixel centre, or the image is too large: only its box is written
+    BOX_WIDENED = "BOX_WIDENED"  # one pixel wide or high, which readers take for empty: written with two
     CLASS_RENAMED = "CLASS_RENAMED"  # its class is renamed, because the format cannot hold its name
 
     # Found while an original was copied.

@@ -49,9 +49,12 @@ class Mask(_Frozen, frozen=True, tag="mask"):
 
     ``runs`` holds little-endian int64 pairs ``start, length`` (``numpy.frombuffer(runs, "<i8").reshape(-1, 2)``),
     sorted, non-empty, non-overlapping, with ``start = y * width + x``: DM Schema's own run-length encoding.
+    ``width`` is that of the sample. ``is_cut`` tells that it had more pixels, outside the picture that the sample
+    turned out to have.
     """
 
     runs: bytes
+    is_cut: bool = False
 
 
 class Whole(_Frozen, frozen=True, tag="whole"):
@@ -96,6 +99,8 @@ class File(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ``spec`` is the file's key in the data unit (``image_1``; ``""`` for an assignment's only file), ``name`` the
     original file name as the server gives it (unsafe until it went through :mod:`pipeline.model.naming`), ``kind`` the
     file type (``image``, ``video``, ``data`` …), sizes in pixels and bytes or None when the server does not say.
+    ``suffix`` is set where the name has none that readers take for an image's: the one of the format that its header
+    shows, with its dot.
     """
 
     spec: str
@@ -106,6 +111,7 @@ class File(msgspec.Struct, frozen=True, array_like=True, gc=False):
     height: int | None = None
     size: int | None = None
     checksum: str = ""
+    suffix: str = ""
 
 
 class Record(_Frozen, frozen=True):
@@ -150,10 +156,14 @@ class Sample(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Original(msgspec.Struct, frozen=True, gc=False):
-    """The copy of an original that is in the export: bytes, and their sha256 in hexadecimal."""
+    """The copy of an original that is in the export: bytes, and their sha256 in hexadecimal.
+
+    ``channels`` is the number of values of a decoded pixel, None when the header was not read.
+    """
 
     size: int
     sha256: str
+    channels: int | None = None
 
 
 class NumberedSample(msgspec.Struct, frozen=True, gc=False):

@@ -25,6 +25,7 @@ HEAVY = {
     "numpy",
     "pyarrow",
     "pycocotools",
+    "shapely",
     "pydantic",
     "ray",
     "rich",

@@ -97,7 +97,8 @@ class ShardWriter:
         header = copied.header
         if header and source.width and source.height and is_wrong_size((source.width, source.height), header):
             source = correct_size(source, *header.upright_size)
-        return msgspec.structs.replace(sample, sample=source, original=Original(copied.size, copied.sha256))
+        original = Original(copied.size, copied.sha256, header.channels if header else None)
+        return msgspec.structs.replace(sample, sample=source, original=original)
 
     def _render(self, sample: NumberedSample, format_: Format) -> None:
         try:

@@ -1,7 +1,7 @@
 """Rows of annotations of every tool, as CSV, Parquet and WebDataset write them.
 
 ``docs/formats/csv.md`` describes the columns. Shapes are not cut, rounded or enclosed: a table can hold a box that
-leaves its image.
+leaves its image. Only a mask cannot leave it.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,8 @@ import msgspec
 from pipeline.formats import Loss
 from pipeline.formats.images import Size, encode_mask
 from pipeline.formats.support import KEPT, Kind, Support
-from pipeline.images.geometry import enclosing_box, polygon_area
+from pipeline.images.geometry import enclosing_box
+from pipeline.images.painting import painted_area
 from pipeline.model.catalog import Catalog
 from pipeline.reasons import Reason
 from pipeline.records import Annotation, Box, Mask, NumberedSample, Opaque, Point, Polygon, Polyline, Relation, Whole
@@ -105,10 +106,12 @@ def make_rows(sample: NumberedSample, catalog: Catalog) -> tuple[list[Annotation
     losses: list[Loss] = []
     for number, annotation in enumerate(source.annotations, start=sample.annotation_id):
         row = _make_row(number, annotation, catalog, size)
-        if isinstance(row, AnnotationColumns):
-            rows.append(row)
-        else:
+        if not isinstance(row, AnnotationColumns):
             losses.append(Loss(annotation.id, "skipped", row))
+            continue
+        rows.append(row)
+        if isinstance(annotation.shape, Mask) and annotation.shape.is_cut:
+            losses.append(Loss(annotation.id, "lossy", Reason.CLIPPED_TO_IMAGE))
     return rows, losses
 
 
@@ -139,7 +142,7 @@ def _make_row(number: int, annotation: Annotation, catalog: Catalog, size: Size 
         case Polygon() | Polyline():
             row.points = shape.points
             row.x, row.y, row.width, row.height = enclosing_box(shape.points)
-            row.area = polygon_area(shape.points) if isinstance(shape, Polygon) else None
+            row.area = painted_area(shape.points) if isinstance(shape, Polygon) else None
         case Point():
             row.x, row.y, row.visibility = shape.x, shape.y, shape.visibility
         case Mask():
@@ -158,9 +161,10 @@ def _add_mask(row: AnnotationColumns, mask: Mask, size: Size | None, masks: str)
         return Reason.SEGMENTATION_EXCLUDED
     if size is None:
         return Reason.SOURCE_IMAGE_INVALID
-    rle = encode_mask(mask, size)
-    if rle is None:
-        return Reason.INVALID_MASK_ENCODING
+    encoded = encode_mask(mask, size)
+    if not isinstance(encoded, tuple):
+        return encoded
+    rle, _ = encoded
     row.rle = RleColumn(rle.size, rle.counts.decode("ascii"))
     row.x, row.y, row.width, row.height = rle.bbox
     row.area = float(rle.area)

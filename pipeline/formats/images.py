@@ -1,10 +1,12 @@
 """What formats for images share: which samples they can use, and how shapes are cut at the border of the image."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from pipeline.formats import Loss
-from pipeline.images.geometry import clip_box, corners, enclosing_box, polygon_area
-from pipeline.images.masks import MaskError, Rle, coco_rle
+from pipeline.images.geometry import clip_box, corners, enclosing_box
+from pipeline.images.masks import MaskError, Rle, check_runs, coco_rle
+from pipeline.images.painting import painted_area
 from pipeline.reasons import Reason
 from pipeline.records import Box, Mask, Sample
 
@@ -42,13 +44,26 @@ def without_image(sample: Sample) -> list[Loss]:
     return [Loss(identity, "skipped", reason) for identity in ("", *(item.id for item in sample.annotations))]
 
 
-def encode_mask(mask: Mask, size: Size) -> Rle | None:
-    """Return a mask as COCO writes it; None when it is empty or does not fit an image of this size."""
+def check_mask(mask: Mask, size: Size) -> tuple[Reason, ...] | Reason:
+    """Return how a mask was changed for an image of this size, or the reason why nothing of it can be drawn there."""
     try:
-        rle = coco_rle(mask.runs, *size)
+        check_runs(mask.runs, *size)
     except MaskError:
-        return None
-    return rle if rle.area else None
+        return Reason.INVALID_MASK_ENCODING
+    if not mask.runs:
+        return Reason.OUTSIDE_IMAGE if mask.is_cut else Reason.INVALID_MASK_ENCODING
+    return (Reason.CLIPPED_TO_IMAGE,) if mask.is_cut else ()
+
+
+def encode_mask(mask: Mask, size: Size) -> tuple[Rle, tuple[Reason, ...]] | Reason:
+    """Return a mask as COCO writes it and how it was changed, or the reason why it cannot be written."""
+    changes = check_mask(mask, size)
+    if not isinstance(changes, tuple):
+        return changes
+    try:
+        return coco_rle(mask.runs, *size), changes
+    except MaskError:  # noise with more changes than an encoding may have
+        return Reason.INVALID_MASK_ENCODING
 
 
 def count_files(images: int, images_per_file: int) -> int:
@@ -59,40 +74,74 @@ def count_files(images: int, images_per_file: int) -> int:
 def place_box(box: Box, width: int, height: int) -> PlacedBox | None:
     """Return the upright rectangle that stands for a box in an image of ``width`` x ``height`` pixels.
 
-    A turned box becomes its enclosing rectangle, and the part outside the image is cut off. None when nothing is left,
-    or a sliver no thicker than :data:`TOLERANCE`. A cut of up to that much is not reported as a change.
+    The part outside the image is cut off, and a turned box becomes the rectangle around what is left. None when nothing
+    is left, or a sliver no thicker than :data:`TOLERANCE`. A cut of up to that much is not reported as a change.
     """
     x, y, box_width, box_height = box.x, box.y, box.width, box.height
-    changes: tuple[Reason, ...] = ()
     if box.rotation:
         (x, y, box_width, box_height), turned = _enclose(box)
-        changes = (Reason.ROTATION_ENCLOSED,) if turned else ()
+        if turned:
+            placed = place_turned_box(box, (width, height))
+            return None if isinstance(placed, Reason) else (*placed.bbox, placed.changes)
     if x >= 0 and y >= 0 and x + box_width <= width and y + box_height <= height:
-        return x, y, box_width, box_height, changes
+        return x, y, box_width, box_height, ()
     cut = max(-x, -y, x + box_width - width, y + box_height - height)
     clipped = clip_box(x, y, box_width, box_height, width, height)
     if clipped is None or (cut > TOLERANCE and min(clipped[2], clipped[3]) <= TOLERANCE):
         return None
-    if changes and is_outside(corners(box), (width, height)):  # only the corner of the rectangle around it is inside
-        return None
-    return (*clipped, (*changes, Reason.CLIPPED_TO_IMAGE) if cut > TOLERANCE else changes)
+    return (*clipped, (Reason.CLIPPED_TO_IMAGE,) if cut > TOLERANCE else ())
+
+
+class PlacedOutline(NamedTuple):
+    """The part of an outline inside an image: its ring, the box around it, and the area that readers paint for it."""
+
+    ring: Ring
+    bbox: Rectangle
+    area: float
+    changes: tuple[Reason, ...]
+
+
+def place_outline(points: Ring, size: Size) -> PlacedOutline | Reason:
+    """Return the part of an outline inside an image of this size, or the reason why nothing of it can be drawn.
+
+    An outline may cross itself: what counts is what readers paint (:func:`pipeline.images.painting.painted_area`).
+    """
+    clipped = clip_ring(points, size)
+    if clipped is None:
+        return Reason.OUTSIDE_IMAGE if painted_area(points) > 0 else Reason.INVALID_POLYGON
+    ring, cut = clipped
+    area = painted_area(ring)
+    if not area > 0:
+        return Reason.OUTSIDE_IMAGE if cut and painted_area(points) > 0 else Reason.INVALID_POLYGON
+    return PlacedOutline(ring, enclosing_box(ring), area, (Reason.CLIPPED_TO_IMAGE,) if cut else ())
+
+
+def place_turned_box(box: Box, size: Size) -> PlacedOutline | Reason:
+    """Return what :func:`place_outline` does for the corners of a box; the rectangle around them is a change of it."""
+    placed = place_outline(corners(box), size)
+    if isinstance(placed, Reason):
+        return placed
+    area = placed.area if placed.changes else box.width * box.height
+    return placed._replace(area=area, changes=(Reason.ROTATION_ENCLOSED, *placed.changes))
 
 
 def clip_ring(ring: Ring, size: Size) -> tuple[Ring, bool] | None:
     """Return the part of a ring inside the image, and whether more than :data:`TOLERANCE` was cut off.
 
     This is the algorithm of Sutherland and Hodgman: parts that a cut separates stay joined by edges along the border,
-    so the result is one ring. None when nothing is left, or a sliver no thicker than the tolerance.
+    so the result is one ring. Edges along the border that lead to no part are left out. None when nothing is left, or a
+    sliver no thicker than the tolerance.
     """
-    width, height = size
+    width, height = map(float, size)
     left, top, across, down = enclosing_box(ring)
     cut = max(-left, -top, left + across - width, top + down - height)
     if cut <= 0:
         return ring, False
     if cut > TOLERANCE:
         points = list(zip(ring[0::2], ring[1::2], strict=True))
-        for axis, limit, sign in ((0, 0, 1), (1, 0, 1), (0, width, -1), (1, height, -1)):
+        for axis, limit, sign in ((0, 0.0, 1), (1, 0.0, 1), (0, width, -1), (1, height, -1)):
             points = _cut(points, axis, limit, sign)
+        points = _without_spurs(points, size)
         ring = [number for point in points for number in point]
         if not ring or min(enclosing_box(ring)[2:]) <= TOLERANCE:
             return None
@@ -100,12 +149,6 @@ def clip_ring(ring: Ring, size: Size) -> tuple[Ring, bool] | None:
     inside[0::2] = [min(max(x, 0.0), width) for x in ring[0::2]]
     inside[1::2] = [min(max(y, 0.0), height) for y in ring[1::2]]
     return inside, cut > TOLERANCE
-
-
-def is_outside(ring: Ring, size: Size) -> bool:
-    """Tell whether no part of a ring lies inside the image, or only a sliver of :data:`TOLERANCE`."""
-    clipped = clip_ring(ring, size)
-    return clipped is None or not polygon_area(clipped[0]) > 0
 
 
 def is_turned(box: Box) -> bool:
@@ -138,3 +181,26 @@ def _cut(points: list[tuple[float, float]], axis: int, limit: float, sign: int) 
         if from_here >= 0:
             kept.append(here)
     return kept
+
+
+def _without_spurs(points: list[tuple[float, float]], size: Size) -> list[tuple[float, float]]:
+    """Return a ring without points at the border from which it goes straight back along the border."""
+    position = checked = 0
+    while checked < len(points) > 2:
+        position %= len(points)
+        following = (position + 1) % len(points)
+        if not _goes_back(points[position - 1], points[position], points[following], size):
+            position, checked = position + 1, checked + 1
+            continue
+        is_same = points[position - 1] == points[following]
+        for index in sorted((position, following) if is_same else (position,), reverse=True):
+            del points[index]
+        position, checked = position - 1, max(checked - 1, 0)
+    return points if len(points) > 2 else []
+
+
+def _goes_back(before: tuple[float, float], here: tuple[float, float], after: tuple[float, float], size: Size) -> bool:
+    for axis in (0, 1):
+        if before[axis] == here[axis] == after[axis] and here[axis] in (0, size[axis]):
+            return (here[1 - axis] - before[1 - axis]) * (after[1 - axis] - here[1 - axis]) < 0
+    return False

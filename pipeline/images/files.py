@@ -13,9 +13,20 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF")
-_ORIENTATION = 0x0112
-_UPRIGHT = 1
+from pipeline.images.containers import (
+    ORIENTATION_TAG,
+    UPRIGHT,
+    exif_orientation,
+    heif_size_and_orientation,
+    is_avif,
+    is_heif,
+    late_orientation,
+    png_orientation,
+    webp_orientation,
+    webp_size,
+)
+
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "JPEG2000")
 _JPEG_QUALITY = 95
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 
@@ -29,12 +40,31 @@ class PictureError(ValueError):
     """Bytes that cannot be decoded or encoded as a picture. The message shows nothing of their content."""
 
 
+_SUFFIXES = {
+    "AVIF": ".avif", "BMP": ".bmp", "GIF": ".gif", "HEIF": ".heic", "JPEG": ".jpg", "JPEG2000": ".jp2", "PNG": ".png",
+    "TIFF": ".tif", "WEBP": ".webp",
+}  # fmt: skip
+_CHANNELS = {"1": 1, "L": 1, "I": 1, "I;16": 1, "I;16B": 1, "F": 1, "LA": 2, "RGBA": 4, "CMYK": 4}
+# How upright pixels become those that are stored, for the orientation that made them upright.
+_UNTURNED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}  # fmt: skip
+
+
 class Header(NamedTuple):
-    """The header of a picture: its size as stored, and how a viewer turns it to show it upright."""
+    """The header of a picture: its size as stored, and how a viewer turns it to show it upright.
+
+    ``orientation`` is None when the picture has one, but in bytes that were not read. ``form`` is the file format as
+    Pillow names it (``HEIF`` for HEIC), ``channels`` the number of values of a decoded pixel.
+    """
 
     width: int
     height: int
-    orientation: int = _UPRIGHT
+    orientation: int | None = UPRIGHT
+    form: str = ""
+    channels: int = 3
 
     @property
     def stored_size(self) -> tuple[int, int]:
@@ -44,25 +74,37 @@ class Header(NamedTuple):
     @property
     def upright_size(self) -> tuple[int, int]:
         """Width and height as a viewer shows it."""
-        return (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
+        return (self.height, self.width) if (self.orientation or UPRIGHT) >= 5 else (self.width, self.height)
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of a file name that readers know the format by, with its dot."""
+        return _SUFFIXES.get(self.form, "")
 
 
 def read_header(head: bytes) -> Header | None:
-    """Return the header of the picture that begins with ``head``, or None; decode nothing.
-
-    The orientation of WebP is not read, because it comes after the pixels.
-    """
+    """Return the header of the picture that begins with ``head``, or None; decode nothing."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return _webp_header(head)
+        size = webp_size(head)
+        return size and Header(*size[:2], webp_orientation(head), "WEBP", size[2])
+    if is_heif(head):
+        found = heif_size_and_orientation(head)
+        return found and Header(*found, "AVIF" if is_avif(head) else "HEIF")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about damaged metadata
         try:
             with Image.open(io.BytesIO(head), formats=_FORMATS) as image:
-                width, height = image.size
-                orientation = _orientation(image)
+                header = _pillow_header(image, head)
         except (OSError, SyntaxError, ValueError, struct.error):
             return None
-    return Header(width, height, orientation) if width > 0 and height > 0 else None
+    return header if header.width > 0 and header.height > 0 else None
+
+
+def with_late_orientation(header: Header, tail: bytes) -> Header:
+    """Return the header with an orientation that stands in the last bytes of the file, if there is one."""
+    if header.orientation in (None, UPRIGHT) and header.form in ("PNG", "WEBP"):
+        return header._replace(orientation=late_orientation(tail) or header.orientation)
+    return header
 
 
 def is_unterminated(head: bytes, tail: bytes) -> bool:
@@ -79,7 +121,7 @@ def turn_upright(data: bytes) -> bytes:
     Raises PictureError.
     """
     with _DecodedPicture(data) as image:
-        turned = ImageOps.exif_transpose(image)
+        turned = ImageOps.exif_transpose(image)  # Pillow has turned a TIFF already
         return _encode(turned, image.format or "PNG", image, quality=_JPEG_QUALITY)
 
 
@@ -88,8 +130,13 @@ def drop_orientation(data: bytes) -> bytes:
 
     Raises PictureError.
     """
+    header = read_header(data)
     with _DecodedPicture(data) as image:
-        image.getexif().pop(_ORIENTATION, None)
+        image.getexif().pop(ORIENTATION_TAG, None)
+        if image.format == "TIFF" and header and header.orientation in _UNTURNED:
+            stored = image.transpose(_UNTURNED[header.orientation])
+            stored.getexif().update(image.getexif())
+            return _encode(stored, "TIFF", image, quality="keep")
         return _encode(image, image.format or "PNG", image, quality="keep")
 
 
@@ -151,33 +198,24 @@ def _encode(image: Image.Image, form: str, source: Image.Image, *, quality: int 
     if form in ("JPEG", "MPO"):
         form = "JPEG"  # phones write several pictures into one file; the first is the annotated one
         options["quality"] = quality if quality != "keep" or source.format == "JPEG" else _JPEG_QUALITY
+    elif form in ("AVIF", "WEBP"):
+        options["quality"] = _JPEG_QUALITY
     stream = io.BytesIO()
     image.save(stream, form, **options)
     return stream.getvalue()
 
 
-def _orientation(image: Image.Image) -> int:
-    """Return the orientation found in the bytes read so far; unknown values mean upright, as they do to viewers."""
+def _pillow_header(image: Image.Image, head: bytes) -> Header:
+    """Return the header of a picture that Pillow opened but did not decode."""
+    width, height = image.size
+    form = "JPEG" if image.format == "MPO" else image.format or ""
+    channels = _CHANNELS.get(image.mode, 3)
+    if form == "TIFF":  # Pillow gives the size of the picture as it will turn it
+        orientation = image.getexif().get(ORIENTATION_TAG, UPRIGHT)
+        orientation = orientation if orientation in _UNTURNED else UPRIGHT
+        stored = (height, width) if orientation >= 5 else (width, height)
+        return Header(*stored, orientation, form, channels)
     raw = image.info.get("exif")
-    if image.format == "TIFF" or not raw:  # Pillow itself turns a TIFF, and so do programs that read TIFF
-        return _UPRIGHT
-    exif = Image.Exif()
-    exif.load(raw)
-    value = exif.get(_ORIENTATION)
-    return value if isinstance(value, int) and 1 <= value <= 8 else _UPRIGHT
-
-
-def _webp_header(head: bytes) -> Header | None:
-    """Read the container's first chunk (RFC 9649, section 2), because Pillow needs the whole file."""
-    if len(head) < 30:
-        return None
-    match head[12:16]:
-        case b"VP8 " if head[23:26] == b"\x9d\x01\x2a":
-            width, height = struct.unpack_from("<HH", head, 26)
-            return Header(width & 0x3FFF, height & 0x3FFF)
-        case b"VP8L" if head[20] == 0x2F:
-            bits = int.from_bytes(head[21:25], "little")
-            return Header((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
-        case b"VP8X":
-            return Header(int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1)
-    return None
+    if raw:
+        return Header(width, height, exif_orientation(raw), form, channels)
+    return Header(width, height, png_orientation(head) if form == "PNG" else UPRIGHT, form, channels)

@@ -15,8 +15,6 @@ MAX_PIXELS = 1 << 28
 # More changes between rows than this (every pixel of an 8K frame) are refused, because COCO's encoding of them would
 # take all of a worker's memory.
 MAX_TRANSITIONS = 1 << 25
-# More pieces of rows than this (140 MB while they are processed) are refused before anything of that size is allocated.
-MAX_PIECES = 1 << 20
 # Room for ``start + length`` in int64.
 _LIMIT = 1 << 62
 
@@ -150,26 +148,26 @@ def bitmap_from_runs(runs: bytes, width: int, height: int) -> npt.NDArray[np.uin
     return np.repeat(values, lengths).reshape(height, width)
 
 
-def rebase_runs(runs: bytes, width: int, new_width: int, new_height: int) -> bytes:
-    """Return the same pixels, by column and row, as runs of an image of another size; pixels outside it are cut off.
+def rebase_runs(runs: bytes, width: int, new_width: int, new_height: int) -> tuple[bytes, bool]:
+    """Return the same pixels, by column and row, as runs of an image of another size, and whether some lie outside it.
 
-    ``width`` is the width of the image that ``runs`` belong to. Raises MaskError if nothing is left, and for runs that
-    cover more than :data:`MAX_PIECES` rows in all.
+    ``width`` is the width of the image that ``runs`` belong to. Pixels outside the new one are cut off.
     """
     starts, ends = _ends(runs)
-    first, last = starts // width, (ends - 1) // width
-    counts = last - first + 1
-    if int(counts.sum()) > MAX_PIECES:
-        raise MaskError(f"the mask has more than {MAX_PIECES} pieces of rows")
+    first, last = starts // width, np.minimum((ends - 1) // width, new_height - 1)
+    counts = np.maximum(last - first + 1, 0)  # runs share no pixel, so these are at most as many as runs and rows
     of_run = np.repeat(np.arange(starts.size), counts)
     rows = np.arange(of_run.size) - np.repeat(np.cumsum(counts) - counts, counts) + first[of_run]
     left = np.maximum(starts[of_run] - rows * width, 0)
     right = np.minimum(np.minimum(ends[of_run] - rows * width, width), new_width)
-    inside = (left < right) & (rows < new_height)
-    if not inside.any():
-        raise MaskError(f"no pixel of the mask is inside an image of {new_width} x {new_height}")
+    inside = left < right
     left, right, rows = left[inside], right[inside], rows[inside]
-    return runs_from_pairs(np.stack((rows * new_width + left, right - left), axis=1))
+    rebased = runs_from_pairs(np.stack((rows * new_width + left, right - left), axis=1))
+    return rebased, _count_pixels(rebased) < _count_pixels(runs)
+
+
+def _count_pixels(runs: bytes) -> int:
+    return int(np.frombuffer(runs, dtype="<i8")[1::2].sum())
 
 
 def _integers(values: np.ndarray, dimensions: int) -> npt.NDArray[np.int64]:

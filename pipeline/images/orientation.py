@@ -8,13 +8,17 @@ stored one, that was the picture as stored. If both sizes are equal, it was the 
 import msgspec
 
 from pipeline.images.files import Header, drop_orientation, turn_upright
-from pipeline.images.masks import MaskError, rebase_runs
+from pipeline.images.masks import rebase_runs
 from pipeline.records import Annotation, Mask, Sample
 
 
 def is_wrong_size(declared: tuple[int, int], header: Header) -> bool:
-    """Tell whether the declared size is neither the stored nor the upright size of the picture."""
-    return declared not in (header.upright_size, header.stored_size)
+    """Tell whether no reader sees the declared size: it is neither the stored nor the upright size of the picture.
+
+    When the orientation is not known, a reader may turn the picture or not, and both sizes are believed.
+    """
+    known = header.orientation is not None
+    return declared not in (header.stored_size, header.upright_size if known else header.stored_size[::-1])
 
 
 def is_drawn_as_stored(declared: tuple[int, int], header: Header) -> bool:
@@ -32,8 +36,8 @@ def bake_orientation(data: bytes, declared: tuple[int, int], header: Header) -> 
 def correct_size(sample: Sample, width: int, height: int) -> Sample:
     """Return the sample with the actual size of its image instead of the declared one.
 
-    Coordinates are pixels and stay. A mask counts pixels row by row, so its rows are moved and the part outside the
-    image is cut off; a mask that would be empty stays as it is, and the format that draws it refuses it.
+    Coordinates are pixels and stay. A mask counts pixels row by row, so its rows are moved, and the part outside the
+    image is cut off, which the mask says from then on (:class:`pipeline.records.Mask`).
     """
     declared = sample.width or width
     annotations = tuple(_rebase_mask(annotation, declared, width, height) for annotation in sample.annotations)
@@ -43,8 +47,5 @@ def correct_size(sample: Sample, width: int, height: int) -> Sample:
 def _rebase_mask(annotation: Annotation, declared: int, width: int, height: int) -> Annotation:
     if not isinstance(annotation.shape, Mask):
         return annotation
-    try:
-        runs = rebase_runs(annotation.shape.runs, declared, width, height)
-    except MaskError:
-        return annotation
-    return msgspec.structs.replace(annotation, shape=Mask(runs))
+    runs, is_cut = rebase_runs(annotation.shape.runs, declared, width, height)
+    return msgspec.structs.replace(annotation, shape=Mask(runs, is_cut))

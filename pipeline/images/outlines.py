@@ -13,11 +13,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.images.masks import MAX_PIECES, MaskError, check_runs
+from pipeline.images.masks import MaskError, check_runs
 
 # A mask with more corners is noise: one drawn by hand in full HD has a few thousand, a threshold on noise smoothed over
 # 4 pixels 135,000. Up to this limit tracing takes a fifth of a second and joining two seconds.
 MAX_CORNERS = 1 << 18
+# More pieces of rows than this (140 MB while they are processed) are refused before anything of that size is allocated.
+MAX_PIECES = 1 << 20
 
 type _Integers = npt.NDArray[np.int64]
 

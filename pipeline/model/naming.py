@@ -36,6 +36,28 @@ _TAKEN = re.compile(r"(?:metadata\.(?:csv|jsonl|parquet)|README\.md)\Z", re.IGNO
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}\.[A-Za-z0-9]{1,8}")
 
 
+# Suffixes that readers of datasets take for images, and other names of JPEG that they do not.
+_IMAGE_SUFFIXES = frozenset(
+    (
+        ".avif",
+        ".bmp",
+        ".dng",
+        ".gif",
+        ".heic",
+        ".heif",
+        ".jp2",
+        ".jpeg",
+        ".jpg",
+        ".mpo",
+        ".png",
+        ".tif",
+        ".tiff",
+        ".webp",
+    )
+)
+_ALIASES = frozenset((".jfif", ".jif", ".jpe", ".pjp", ".pjpeg"))
+
+
 def safe_leaf(name: str) -> str:
     """Return one file name without folders, safe on Windows, POSIX, S3, in tar files and in lists of names.
 
@@ -54,6 +76,11 @@ def safe_leaf(name: str) -> str:
         stem, suffix = stem + suffix, ""
     leaf = _cut(stem, MAX_LEAF_BYTES - len(suffix.encode())) + suffix
     return "".join(_trimmed(leaf))
+
+
+def has_image_suffix(name: str) -> bool:
+    """Tell whether readers of datasets take a file of this name for an image."""
+    return split_leaf(safe_leaf(name))[1].lower() in _IMAGE_SUFFIXES
 
 
 def split_leaf(leaf: str) -> tuple[str, str]:
@@ -88,12 +115,17 @@ def default_stem(record_id: int, ordinal: int, media: str) -> str:
 def proposed_stem_and_suffix(sample: Sample, policy: Literal["original", "id"]) -> tuple[str, str]:
     """Return the stem and the extension (with its dot, or ``""``) of a sample before collisions are resolved.
 
-    The extension is the original one under either policy; a sample without a file has none.
+    The extension is the original one under either policy, or the one that the header of the image shows, where readers
+    would not take the original one for an image's; a sample without a file has none.
     """
     default = default_stem(sample.record_id, sample.ordinal, sample.media)
     if sample.file is None:
         return default, ""
     stem, suffix = split_leaf(safe_leaf(sample.file.name))
+    if sample.file.suffix:
+        if suffix.lower() not in _ALIASES:
+            stem += suffix  # of frame.0001 it is the number of the frame
+        suffix = sample.file.suffix
     return (stem if stem and policy == "original" else default), suffix
 
 

@@ -16,14 +16,16 @@ from pipeline.errors import (
     TransientError,
     UrlExpired,
 )
-from pipeline.images.size import find_image_size
+from pipeline.images.files import Header
+from pipeline.images.remote_header import find_header
+from pipeline.model.naming import has_image_suffix
 from pipeline.model.shards import Shard, unpack_keys
 from pipeline.model.source import ExtractedRecord
 from pipeline.reasons import Reason
 from pipeline.records import Failure, Record, Sample
 from pipeline.synapse.documents.parsing import parse_document
 from pipeline.synapse.documents.payloads import checked, compact
-from pipeline.synapse.documents.samples import build_samples, with_size
+from pipeline.synapse.documents.samples import build_samples, with_header
 from pipeline.synapse.http.byte_budget import ByteBudget
 from pipeline.synapse.http.event_loop import gather
 from pipeline.synapse.http.transport import PAYLOAD, REISSUED
@@ -156,9 +158,9 @@ class Extractor[T]:
             files=files_json(row, self._listing.target) if samples and self._needs_payload else b"",
         )
         extracted = ExtractedRecord(record, tuple(samples), tuple(failures), document.seen, len(data))
-        unsized = [s for s in samples if s.kind == "image" and s.file is not None and not (s.width and s.height)]
-        if unsized:
-            return [self._measure(batch, row, extracted, unsized)]
+        unclear = [sample for sample in samples if _is_unclear(sample)]
+        if unclear:
+            return [self._look(batch, row, extracted, unclear)]
         self._keep(extracted)
         return []
 
@@ -206,35 +208,37 @@ class Extractor[T]:
                 failure = Failure(row.key, Reason.PAYLOAD_UNAVAILABLE, without_address(error), transient=True)
             self._fail(row.key, failure)
 
-    async def _measure(self, batch: Batch, row: Row, record: ExtractedRecord, unsized: list[Sample]) -> None:
-        """Look into the originals of images whose size neither document nor API says."""
+    async def _look(self, batch: Batch, row: Row, record: ExtractedRecord, unclear: list[Sample]) -> None:
+        """Look into the originals of images whose size or format nothing else says."""
         samples, failures = list(record.samples), list(record.failures)
-        for sample in unsized:
+        for sample in unclear:
             try:
-                size = await self._image_size(batch, row, sample)
+                header = await self._header(batch, row, sample)
             except (TransientError, RefusedHost) as error:
-                problem = f"its size could not be read: {without_address(error)}"
+                if isinstance(error, RefusedHost) and sample.width:
+                    continue  # only the suffix is missing; what copies the original says that the host is refused
+                problem = f"its header could not be read: {without_address(error)}"
                 failures.append(
                     Failure(row.key, Reason.SOURCE_IMAGE_INVALID, problem, sample.media, transient=True, of="media")
                 )
                 continue
-            if size is not None:
-                samples[sample.ordinal], outside = with_size(samples[sample.ordinal], *size)
+            if header is not None:
+                samples[sample.ordinal], outside = with_header(sample, header)
                 failures += outside
         self._keep(msgspec.structs.replace(record, samples=tuple(samples), failures=tuple(failures)))
 
-    async def _image_size(self, batch: Batch, row: Row, sample: Sample) -> tuple[int, int] | None:
+    async def _header(self, batch: Batch, row: Row, sample: Sample) -> Header | None:
         spec = sample.file.spec if sample.file else ""
 
-        async def measure(row: Row, rank: int) -> tuple[int, int] | None:
+        async def look(row: Row, rank: int) -> Header | None:
             originals = originals_of(row, self._listing.target)
             url = next((original.url for original in originals if original.file.spec == spec), "")
             if not url:
                 return None
-            return await find_image_size(lambda length: self._client.fetch_range(url, length, rank=rank))
+            return await find_header(lambda length: self._client.fetch_range(url, length, rank=rank))
 
         try:
-            return await with_fresh_url(self._listing, batch, row, measure)
+            return await with_fresh_url(self._listing, batch, row, look)
         except (RefusedHost, AccessRefused):
             raise  # nothing is wrong with the image: the configuration has to name the host, or the token is gone
         except BackendError:
@@ -251,6 +255,13 @@ class Extractor[T]:
 
     def _keep(self, record: ExtractedRecord) -> None:
         self._found[record.record.id] = self._finish(record)
+
+
+def _is_unclear(sample: Sample) -> bool:
+    """Whether the header of the original has to be read: the size is not known, or readers do not know the suffix."""
+    if sample.kind != "image" or sample.file is None:
+        return False
+    return not (sample.width and sample.height and has_image_suffix(sample.file.name))
 
 
 class _HopelessError(Exception):

@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import Any, BinaryIO
 
 from pipeline.errors import BackendError, StorageError, TransientError
-from pipeline.images.files import Header, PictureError, is_unterminated, read_header
+from pipeline.images.containers import UPRIGHT
+from pipeline.images.files import Header, PictureError, is_unterminated, read_header, with_late_orientation
 from pipeline.images.orientation import bake_orientation, is_wrong_size
 from pipeline.model.source import Copied, Wanted
 from pipeline.reasons import Reason
@@ -24,6 +25,7 @@ _CHECKSUMS = {32: "md5", 40: "sha1", 64: "sha256"}
 """Algorithms by the hexadecimal digits of what they give: the API does not say which one a checksum is of."""
 _HEX = re.compile(r"[0-9a-f]+")
 _HEADER = 2**20  # a header with a colour profile and a preview is smaller
+_TAIL = 2**16  # EXIF after the pixels is at most this long in practice
 
 
 class FileSink:
@@ -107,7 +109,7 @@ class FileSink:
             return self.another_file(self._other_size(size, promised))
         if self._stream is None:
             data = b"".join(self._parts)
-            self._look(data[:_HEADER])
+            self._look(data)
             if self._is_page:
                 return self.another_file("a web page came instead of the picture")
             try:
@@ -126,17 +128,19 @@ class FileSink:
             return self.another_file(self._other_digest)
         await self._in_thread(self._stack.close)
         self._stream = None
+        if self._header:
+            self._header = with_late_orientation(self._header, self._end)
         return Copied(self._file.path, size, self._digest.hexdigest(), self._header, findings=self._findings())
 
     def _put(self, data: bytes) -> Copied | None:
         """Write a file that is held whole, turned upright if wanted; return None if it is not the promised file."""
-        self._end = data[-2:]
+        self._end = data[-_TAIL:]
         self._hash(data)
         if self._is_another_file():
             return None
         source = written = self._digest.hexdigest()
         findings = self._findings()
-        if self._is_to_be_baked and self._header and self._file.pixels:
+        if Reason.EXIF_BAKED in findings and self._header and self._file.pixels:
             data = bake_orientation(data, self._file.pixels, self._header)
             written = hashlib.sha256(data).hexdigest()
         self._write_whole(self._file.path, data)
@@ -166,7 +170,8 @@ class FileSink:
 
     @property
     def _is_to_be_baked(self) -> bool:
-        return self._file.bake and self._header is not None and self._header.orientation != 1
+        """Whether it is turned, or may be, because what says so has not come yet."""
+        return self._file.bake and self._header is not None and self._header.orientation != UPRIGHT
 
     @property
     def _is_page(self) -> bool:
@@ -183,7 +188,7 @@ class FileSink:
         if self._header is None or self._file.pixels is None:
             return ()
         found: list[Reason] = []
-        if self._header.orientation != 1:
+        if self._header.orientation not in (None, UPRIGHT):
             found.append(Reason.EXIF_BAKED if self._file.bake else Reason.EXIF_ORIENTATION)
         if is_wrong_size(self._file.pixels, self._header):
             found.append(Reason.SIZE_CORRECTED)
@@ -213,7 +218,7 @@ class FileSink:
     async def _flush(self) -> None:
         parts, self._parts, self._held = self._parts, [], 0
         if parts:
-            self._end = (self._end + parts[-1])[-2:]
+            self._end = (self._end + b"".join(parts))[-_TAIL:]
 
         def append() -> None:
             if self._stream is None:

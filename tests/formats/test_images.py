@@ -3,9 +3,10 @@ import math
 import msgspec
 import pytest
 
-from pipeline.formats.images import clip_ring, image_size, is_outside, is_turned, place_box, without_image
+from pipeline.formats.images import clip_ring, image_size, is_turned, place_box, place_outline, without_image
 from pipeline.formats.testing import samples
 from pipeline.images.geometry import polygon_area
+from pipeline.reasons import Reason
 from pipeline.records import Box
 
 
@@ -74,7 +75,7 @@ def test_a_turned_box_beside_the_corner_is_outside_although_the_rectangle_around
     ],
 )
 def test_a_ring_is_outside_when_nothing_of_it_is_inside(ring, outside):
-    assert is_outside(ring, (100, 50)) is outside
+    assert (place_outline(ring, (100, 50)) == Reason.OUTSIDE_IMAGE) is outside
 
 
 def test_a_ring_is_cut_at_the_border_and_says_so():

@@ -31,8 +31,13 @@ def quarters(size=(64, 32)):
     return image
 
 
+FORMS = ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "MPO"]
+
+
 def encoded(image, form="JPEG", orientation=0, **options):
     stream = io.BytesIO()
+    if form == "MPO":
+        options |= {"save_all": True, "append_images": [image]}
     if orientation:
         exif = Image.Exif()
         exif[0x0112] = orientation
@@ -63,27 +68,23 @@ SHOWN = {
 
 
 @pytest.mark.parametrize("orientation", SHOWN)
-@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+@pytest.mark.parametrize("form", FORMS)
 def test_a_picture_is_turned_as_viewers_turn_it(form, orientation):
     data = encoded(quarters(), form, orientation)
     header = read_header(data)
-    assert header == Header(64, 32, orientation)
+    assert header[:3] == Header(64, 32, orientation)[:3]
     assert header.upright_size == ((32, 64) if orientation >= 5 else (64, 32))
     turned = turn_upright(data)
     assert corner_colours(turned) == SHOWN[orientation]
-    assert read_header(turned) == Header(*header.upright_size)
-    assert Image.open(io.BytesIO(turned)).format == form
+    assert read_header(turned)[:3] == Header(*header.upright_size)[:3]
+    assert Image.open(io.BytesIO(turned)).format == {"MPO": "JPEG"}.get(form, form)
 
 
-def test_a_tiff_is_measured_as_its_decoder_turns_it():
-    assert read_header(encoded(quarters(), "TIFF", 6)) == Header(32, 64)
-
-
-@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+@pytest.mark.parametrize("form", FORMS)
 def test_only_the_orientation_goes_when_pixels_stay_as_they_are(form):
     data = encoded(quarters(), form, 6)
     kept = drop_orientation(data)
-    assert read_header(kept) == Header(64, 32)
+    assert read_header(kept)[:3] == Header(64, 32)[:3]
     assert corner_colours(kept) == SHOWN[1]
     with Image.open(io.BytesIO(kept)) as image:
         assert image.getexif()[0x010E] == "a street"
@@ -133,13 +134,14 @@ def test_a_picture_larger_than_the_limit_is_refused_before_it_is_decoded(monkeyp
 
 @pytest.mark.parametrize("orientation", [0, 9, 77])
 def test_an_orientation_that_is_none_is_upright(orientation):
-    assert read_header(encoded(quarters(), orientation=orientation)) == Header(64, 32)
+    assert read_header(encoded(quarters(), orientation=orientation))[:3] == Header(64, 32)[:3]
 
 
 def test_damaged_metadata_is_no_reason_to_fail():
     data = encoded(quarters(), orientation=6).replace(b"MM\0*", b"MM\0*\xff"[:4] + b"", 1)
     cut = data[:30] + b"\xff" * 8 + data[38:]
-    assert read_header(cut) in (None, Header(64, 32), Header(64, 32, 6))
+    header = read_header(cut)
+    assert header is None or header[:3] in ((64, 32, 1), (64, 32, 6))
 
 
 @pytest.mark.parametrize(

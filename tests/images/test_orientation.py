@@ -9,7 +9,7 @@ from pipeline.formats.testing.shapes import mask, ring
 from pipeline.images.files import Header
 from pipeline.images.masks import bitmap_from_runs
 from pipeline.images.orientation import correct_size, is_drawn_as_stored, is_wrong_size
-from pipeline.records import Annotation
+from pipeline.records import Annotation, Mask
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,9 @@ from pipeline.records import Annotation
         ((50, 50), Header(50, 50, 6), False, False),
         ((128, 64), Header(64, 32), True, False),
         ((65, 32), Header(64, 32, 6), True, False),
+        ((64, 32), Header(64, 32, None), False, False),  # it has an orientation that was not read: readers know it
+        ((32, 64), Header(64, 32, None), False, False),
+        ((33, 64), Header(64, 32, None), True, False),
     ],
 )
 def test_the_declared_size_tells_what_the_annotator_saw(declared, header, wrong, as_stored):
@@ -44,10 +47,10 @@ def test_a_resized_sample_keeps_every_pixel_where_it_is(size):
             assert after == before
 
 
-def test_a_mask_outside_the_new_size_stays_to_be_refused():
+def test_a_mask_outside_the_new_size_has_no_pixels_and_says_that_it_had():
     far = np.zeros((50, 100), dtype=np.uint8)
     far[40:, 90:] = 1
     source = samples()[0].sample
     annotation = Annotation("far", "segmentation", "road", mask(far))
     other = correct_size(msgspec.structs.replace(source, annotations=(annotation,)), 50, 20)
-    assert other.annotations == (annotation,)
+    assert other.annotations == (msgspec.structs.replace(annotation, shape=Mask(b"", is_cut=True)),)

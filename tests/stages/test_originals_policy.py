@@ -144,7 +144,7 @@ def test_without_originals_the_size_of_a_picture_elsewhere_is_not_looked_at_eith
     (told,) = failures(tmp_path)
     assert told["reason"] == "SOURCE_IMAGE_INVALID"
     assert told["media"] == "image_1"
-    assert told["detail"].startswith("its size could not be read: 127.0.0.2 is a loopback address")
+    assert told["detail"].startswith("its header could not be read: 127.0.0.2 is a loopback address")
     assert other.seen == []
 
 

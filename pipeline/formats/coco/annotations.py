@@ -4,8 +4,16 @@ from typing import Any, Literal
 
 import msgspec
 
-from pipeline.formats.images import Rectangle, Size, encode_mask, is_outside, is_turned, place_box
-from pipeline.images.geometry import corners, enclosing_box, polygon_area
+from pipeline.formats.images import (
+    PlacedOutline,
+    Rectangle,
+    Size,
+    encode_mask,
+    is_turned,
+    place_box,
+    place_outline,
+    place_turned_box,
+)
 from pipeline.reasons import Reason
 from pipeline.records import Box, Mask, Polygon, Shape
 
@@ -57,7 +65,7 @@ def describe_shape(shape: Shape, size: Size, masks: str, box_segmentation: BoxSe
     """
     if isinstance(shape, Box):
         if shape.rotation and is_turned(shape):
-            return _describe_outline(corners(shape), shape.width * shape.height, size, (Reason.ROTATION_ENCLOSED,))
+            return _describe_outline(place_turned_box(shape, size))
         placed = place_box(shape, *size)
         if placed is None:
             return Reason.OUTSIDE_IMAGE
@@ -67,31 +75,22 @@ def describe_shape(shape: Shape, size: Size, masks: str, box_segmentation: BoxSe
             segmentation = ((x, y, x + width, y, x + width, y + height, x, y + height),)
         return (x, y, width, height), width * height, segmentation, changes
     if isinstance(shape, Polygon):
-        return _describe_outline(shape.points, polygon_area(shape.points), size)
+        return _describe_outline(place_outline(shape.points, size))
     if isinstance(shape, Mask):
         return Reason.SEGMENTATION_EXCLUDED if masks == "exclude" else _describe_mask(shape, size)
     return Reason.UNSUPPORTED_ANNOTATION_TYPE
 
 
-def _describe_outline(
-    points: tuple[float, ...], area: float, size: Size, changes: tuple[Reason, ...] = ()
-) -> Geometry | Reason:
-    # Points outside the image stay: cutting a concave outline can break it into several, and every reader cuts for
-    # itself. Only an outline that no reader could draw is left out.
-    if not area > 0:
-        return Reason.INVALID_POLYGON
-    bbox = enclosing_box(points)
-    x, y, width, height = bbox
-    if not (x >= 0 and y >= 0 and x + width <= size[0] and y + height <= size[1]) and is_outside(points, size):
-        return Reason.OUTSIDE_IMAGE
-    return bbox, area, (points,), changes
+def _describe_outline(placed: PlacedOutline | Reason) -> Geometry | Reason:
+    return placed if isinstance(placed, Reason) else (placed.bbox, placed.area, (tuple(placed.ring),), placed.changes)
 
 
 def _describe_mask(mask: Mask, size: Size) -> Geometry | Reason:
-    rle = encode_mask(mask, size)
-    if rle is None:
-        return Reason.INVALID_MASK_ENCODING
-    return rle.bbox, float(rle.area), RleSegmentation(rle.size, rle.counts.decode("ascii")), ()
+    encoded = encode_mask(mask, size)
+    if not isinstance(encoded, tuple):
+        return encoded
+    rle, changes = encoded
+    return rle.bbox, float(rle.area), RleSegmentation(rle.size, rle.counts.decode("ascii")), changes
 
 
 def read_iscrowd(attributes: dict[str, Any]) -> int:

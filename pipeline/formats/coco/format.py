@@ -98,14 +98,13 @@ class Coco(BaseFormat):
                 losses.append(Loss(annotation.id, "skipped", geometry))
                 continue
             bbox, area, segmentation, changes = geometry
+            losses += [Loss(annotation.id, "lossy", reason) for reason in changes]
             kept = without_nulls(attributes) if attributes else {}
             if masks == "semantic" and isinstance(shape, Mask):
                 stuff.append(CocoAnnotation(number, image_id, category + 1, bbox, area, segmentation, 0, kept))
                 continue
             iscrowd = read_iscrowd(attributes) if attributes else 0
             instances.append(CocoAnnotation(number, image_id, category + 1, bbox, area, segmentation, iscrowd, kept))
-            if changes:
-                losses += [Loss(annotation.id, "lossy", reason) for reason in changes]
         results = self._items("instances", sample, image, instances)
         objects: Sequence[Sequence[KeypointObject]] = [()] * len(catalog.skeletons)
         if keypoints:

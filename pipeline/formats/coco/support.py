@@ -14,7 +14,7 @@ SUPPORT: Mapping[Kind, Support] = {
     Kind.BOX_OVER_EDGE: Support("lossy", Reason.CLIPPED_TO_IMAGE, "cut"),
     Kind.BOX_OUTSIDE: _OUTSIDE,
     Kind.POLYGON: KEPT,
-    Kind.POLYGON_OVER_EDGE: Support(how="with its points outside"),
+    Kind.POLYGON_OVER_EDGE: Support("lossy", Reason.CLIPPED_TO_IMAGE, "cut"),
     Kind.POLYGON_OUTSIDE: _OUTSIDE,
     Kind.FLAT_POLYGON: Support("skipped", Reason.INVALID_POLYGON),
     Kind.MASK: KEPT,

@@ -11,14 +11,26 @@ from typing import Any, ClassVar
 import msgspec
 
 from pipeline.formats import BaseFormat, Entry, Loss, Manifest, Section
-from pipeline.formats.images import Rectangle, encode_mask, image_size, is_outside, is_turned, place_box, without_image
+from pipeline.formats.images import (
+    Rectangle,
+    encode_mask,
+    image_size,
+    is_turned,
+    place_box,
+    place_outline,
+    place_turned_box,
+    without_image,
+)
 from pipeline.formats.support import KEPT, Kind, Support
-from pipeline.images.geometry import corners, enclosing_box, polygon_area
 from pipeline.model.catalog import Catalog
 from pipeline.reasons import Reason
 from pipeline.records import Annotation, Box, Mask, NumberedSample, Polygon, Whole
 
 _IMAGES = "images"
+
+type _Described = tuple[Rectangle, float, list[tuple[float, ...]], str | None, tuple[Reason, ...]]
+"""The box, area, segmentation and mask of an object, and what was changed."""
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -83,14 +95,14 @@ class ImageFolder(BaseFormat):
 
     def support(self) -> Mapping[Kind, Support]:
         """Return what becomes of each kind: boxes, outlines and masks are kept, each with its upright box."""
-        cut = Support("lossy", Reason.CLIPPED_TO_IMAGE, "its box is cut")
+        cut = Support("lossy", Reason.CLIPPED_TO_IMAGE, "cut")
         outside = Support("skipped", Reason.OUTSIDE_IMAGE)
         unsupported = Support("skipped", Reason.UNSUPPORTED_ANNOTATION_TYPE)
         mask = Support(how="as COCO RLE")
         return dict.fromkeys(Kind, unsupported) | {
             Kind.BOX: KEPT,
             Kind.TURNED_BOX: Support("lossy", Reason.ROTATION_ENCLOSED, "polygon of its corners and the box around it"),
-            Kind.BOX_OVER_EDGE: Support("lossy", Reason.CLIPPED_TO_IMAGE, "cut"),
+            Kind.BOX_OVER_EDGE: cut,
             Kind.BOX_OUTSIDE: outside,
             Kind.POLYGON: KEPT,
             Kind.POLYGON_OVER_EDGE: cut,
@@ -113,39 +125,39 @@ def _add(
     objects: _Objects, number: int, annotation: Annotation, category: int, size: tuple[int, int], masks: str
 ) -> Iterable[Loss]:
     """Add a box, polygon or mask to the lists; return its losses."""
-    shape: Any = annotation.shape
-    segmentation: list[tuple[float, ...]] = []
-    counts: str | None = None
-    if isinstance(shape, Box):
-        box, area = shape, None
-        if is_turned(shape):
-            segmentation, area = [corners(shape)], shape.width * shape.height
-    elif isinstance(shape, Polygon):
-        box, area, segmentation = Box(*enclosing_box(shape.points)), polygon_area(shape.points), [shape.points]
-        if not area > 0:
-            return [Loss(annotation.id, "skipped", Reason.INVALID_POLYGON)]
-        if is_outside(shape.points, size):
-            return [Loss(annotation.id, "skipped", Reason.OUTSIDE_IMAGE)]
-    else:
-        if masks != "instance":
-            semantic = Reason.SEMANTIC_SEGMENTATION_UNSUPPORTED
-            return [Loss(annotation.id, "skipped", semantic if masks == "semantic" else Reason.SEGMENTATION_EXCLUDED)]
-        rle = encode_mask(shape, size)
-        if rle is None:
-            return [Loss(annotation.id, "skipped", Reason.INVALID_MASK_ENCODING)]
-        box, area, counts = Box(*rle.bbox), float(rle.area), rle.counts.decode("ascii")
-    placed = place_box(box, *size)
-    if placed is None:
-        return [Loss(annotation.id, "skipped", Reason.OUTSIDE_IMAGE)]
-    x, y, width, height, changes = placed
+    found = _describe(annotation.shape, size, masks)
+    if isinstance(found, Reason):
+        return [Loss(annotation.id, "skipped", found)]
+    bbox, area, segmentation, counts, changes = found
     objects.id.append(number)
-    objects.bbox.append((x, y, width, height))
+    objects.bbox.append(bbox)
     objects.category.append(category)
-    objects.area.append(width * height if area is None else area)
+    objects.area.append(area)
     objects.segmentation.append(segmentation)
     objects.mask.append(counts)
     objects.attributes.append(_encode(annotation.attributes).decode() if annotation.attributes else None)
     return [Loss(annotation.id, "lossy", reason) for reason in changes]
+
+
+def _describe(shape: Any, size: tuple[int, int], masks: str) -> _Described | Reason:
+    if isinstance(shape, Mask):
+        if masks != "instance":
+            return Reason.SEMANTIC_SEGMENTATION_UNSUPPORTED if masks == "semantic" else Reason.SEGMENTATION_EXCLUDED
+        encoded = encode_mask(shape, size)
+        if not isinstance(encoded, tuple):
+            return encoded
+        rle, changes = encoded
+        return rle.bbox, float(rle.area), [], rle.counts.decode("ascii"), changes
+    if isinstance(shape, Box) and not is_turned(shape):
+        placed = place_box(shape, *size)
+        if placed is None:
+            return Reason.OUTSIDE_IMAGE
+        x, y, width, height, changes = placed
+        return (x, y, width, height), width * height, [], None, changes
+    outline = place_turned_box(shape, size) if isinstance(shape, Box) else place_outline(shape.points, size)
+    if isinstance(outline, Reason):
+        return outline
+    return outline.bbox, outline.area, [tuple(outline.ring)], None, outline.changes
 
 
 def _path(split: str) -> str:

@@ -91,7 +91,11 @@ class Voc(BaseFormat):
             return without_image(sample.sample)
         image = self._drawn(sample, size, catalog)
         file_name = self._file_name(sample)
-        xml = make_document(f"VOC{self.year}", file_name, size, image.objects(), image.is_segmented)
+        as_jpeg = self.images == "transcode" and not _is_jpeg(sample.file_name)
+        depth = (sample.original and sample.original.channels) or 3
+        xml = make_document(
+            f"VOC{self.year}", file_name, (*size, 3 if as_jpeg else depth), image.objects(), image.is_segmented
+        )
         results: list[Entry | Loss] = [
             *image.losses,
             Entry(self._path(f"Annotations/{sample.stem}.xml"), xml),
@@ -102,7 +106,6 @@ class Voc(BaseFormat):
             if plane is not None:
                 results.append(Entry(self._path(f"{folder}/{sample.stem}.png"), encode_indexed_png(plane, PALETTE)))
         if sample.original is not None:
-            as_jpeg = self.images == "transcode" and not _is_jpeg(sample.file_name)
             results.append(Entry(self._path(f"JPEGImages/{file_name}"), original=True, as_jpeg=as_jpeg))
             if not file_name.endswith(".jpg"):
                 results.append(Loss("", "lossy", Reason.IMAGE_NOT_JPEG))

@@ -5,12 +5,10 @@ from typing import Any
 
 from pipeline.formats import Loss
 from pipeline.formats.encoding import without_nulls
-from pipeline.formats.images import place_box
+from pipeline.formats.images import check_mask, place_box, place_outline
 from pipeline.formats.voc.image_sets import name_classes
 from pipeline.formats.voc.planes import MAX_INDEX, VOID, Canvas, Region, mask_region, polygon_region
-from pipeline.formats.voc.xml import Pixels, VocObject, cover_pixels, read_attributes
-from pipeline.images.geometry import enclosing_box, polygon_area
-from pipeline.images.masks import MaskError
+from pipeline.formats.voc.xml import Pixels, VocObject, cover_pixels, read_attributes, widen
 from pipeline.model.catalog import Catalog
 from pipeline.reasons import Reason
 from pipeline.records import Annotation, Box, Mask, Polygon, Whole
@@ -125,12 +123,12 @@ class VocImage:
         if not isinstance(outlined, tuple):
             self._skip(annotation, outlined)
             return
-        _, region, _ = outlined
+        _, region, changes = outlined
         if category + 1 > MAX_INDEX:
             self._skip(annotation, Reason.VOC_CLASS_LIMIT_EXCEEDED)
         elif region is not None:
             self._painted[self.canvas.paint(region, category + 1, 0)] = annotation, category
-            self._report(annotation, self._changes(category, annotation.attributes))
+            self._report(annotation, [*changes, *self._changes(category, annotation.attributes)])
 
     def _add_object(
         self,
@@ -141,9 +139,12 @@ class VocImage:
         changes: Collection[Reason],
     ) -> None:
         attributes, rest = read_attributes(annotation.attributes)
+        wide = widen(bounds, *self._size)
+        if wide != bounds:
+            changes = [*changes, Reason.BOX_WIDENED]
         if Reason.CLIPPED_TO_IMAGE in changes:
             attributes = attributes._replace(truncated=True)
-        objects.append(VocObject(name_classes(self._catalog.classes)[category], bounds, attributes))
+        objects.append(VocObject(name_classes(self._catalog.classes)[category], wide, attributes))
         self._shown[category] = max(self.shows(category), 0 if attributes.difficult else 1)
         self._report(annotation, [*changes, *self._changes(category, rest)])
 
@@ -161,22 +162,18 @@ class VocImage:
 
 
 def _polygon(polygon: Polygon, size: tuple[int, int]) -> _Outlined | Reason:
-    if not polygon_area(polygon.points) > 0:
-        return Reason.INVALID_POLYGON
-    placed = place_box(Box(*enclosing_box(polygon.points)), *size)
-    if placed is None:
-        return Reason.OUTSIDE_IMAGE
-    x, y, width, height, changes = placed
-    region = polygon_region(polygon.points, *size)
-    if not changes:
-        return cover_pixels((x, y, width, height), *size), region, []
-    # The box around the rest of the polygon can be smaller than the rest of the box around the polygon.
-    return (region.bounds(), region, list(changes)) if region else Reason.OUTSIDE_IMAGE
+    placed = place_outline(polygon.points, size)
+    if isinstance(placed, Reason):
+        return placed
+    region = polygon_region(placed.ring, *size)
+    if not placed.changes:
+        return cover_pixels(placed.bbox, *size), region, []
+    return (region.bounds(), region, list(placed.changes)) if region else Reason.OUTSIDE_IMAGE
 
 
 def _mask(mask: Mask, size: tuple[int, int]) -> _Outlined | Reason:
-    try:
-        region = mask_region(mask.runs, *size)
-    except MaskError:
-        return Reason.INVALID_MASK_ENCODING
-    return (region.bounds(), region, []) if region else Reason.INVALID_MASK_ENCODING
+    changes = check_mask(mask, size)
+    if not isinstance(changes, tuple):
+        return changes
+    region = mask_region(mask.runs, *size)
+    return (region.bounds(), region, list(changes)) if region else Reason.INVALID_MASK_ENCODING

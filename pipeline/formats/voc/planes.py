@@ -4,6 +4,7 @@ Both planes hold indices into one palette. 0 is the background and 255 is void: 
 cannot express. Later regions are painted over earlier ones.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,7 +71,7 @@ def mask_region(runs: bytes, width: int, height: int) -> Region | None:
     return Region(0, top, bitmap_from_runs((pairs - (top * width, 0)).tobytes(), width, bottom - top).view(np.bool_))
 
 
-def polygon_region(points: tuple[float, ...], width: int, height: int) -> Region | None:
+def polygon_region(points: Sequence[float], width: int, height: int) -> Region | None:
     """Return the pixels whose centres a polygon encloses; None for no pixels, or an image too large to be painted."""
     if width * height > MAX_PIXELS:
         return None

@@ -46,7 +46,7 @@ class VocObject(NamedTuple):
 
 
 def cover_pixels(rectangle: Rectangle, width: int, height: int) -> Pixels:
-    """Return the pixels that a rectangle inside an image of ``width`` x ``height`` touches, at least one.
+    """Return the pixels that a rectangle inside an image of ``width`` x ``height`` touches: one or more.
 
     A side that is less than :data:`pipeline.formats.images.TOLERANCE` over the edge of a pixel does not touch it.
     """
@@ -56,6 +56,22 @@ def cover_pixels(rectangle: Rectangle, width: int, height: int) -> Pixels:
     xmax = min(math.ceil(x + across - TOLERANCE), width)
     ymax = min(math.ceil(y + down - TOLERANCE), height)
     return Pixels(xmin, ymin, max(xmin, xmax), max(ymin, ymax))
+
+
+def widen(box: Pixels, width: int, height: int) -> Pixels:
+    """Return the box, two pixels long on each side where the image has two.
+
+    Readers take ``xmax - xmin`` for the width, and drop a box of the width 0, or fail.
+    """
+    xmin, xmax = _widen_side(box.xmin, box.xmax, width)
+    ymin, ymax = _widen_side(box.ymin, box.ymax, height)
+    return Pixels(xmin, ymin, xmax, ymax)
+
+
+def _widen_side(first: int, last: int, length: int) -> tuple[int, int]:
+    if first < last:
+        return first, last
+    return (first, last + 1) if last < length else (max(first - 1, 1), last)
 
 
 def read_attributes(attributes: Mapping[str, Any]) -> tuple[Attributes, Mapping[str, Any]]:
@@ -92,9 +108,9 @@ def replace_non_xml(text: str) -> str:
 
 
 def make_document(
-    folder: str, file_name: str, size: tuple[int, int], objects: Iterable[VocObject], segmented: bool
+    folder: str, file_name: str, size: tuple[int, int, int], objects: Iterable[VocObject], segmented: bool
 ) -> bytes:
-    """Return the XML of an image of ``size`` (width, height), in ASCII and without a declaration.
+    """Return the XML of an image of ``size`` (width, height, channels), in ASCII and without a declaration.
 
     Readers open it in the encoding of the machine or as UTF-8, and lxml refuses text that declares an encoding.
     """
@@ -105,7 +121,7 @@ def make_document(
         "\t<size>",
         f"\t\t<width>{size[0]}</width>",
         f"\t\t<height>{size[1]}</height>",
-        "\t\t<depth>3</depth>",
+        f"\t\t<depth>{size[2]}</depth>",
         "\t</size>",
         f"\t<segmented>{segmented:d}</segmented>",
     ]

@@ -4,7 +4,7 @@ import math
 
 from pipeline.formats import Loss
 from pipeline.formats.images import Ring, Size, clip_ring, place_box
-from pipeline.formats.yolo.rows import LAST_DECIMAL, Rows, format_ring, place_ring, report_changes
+from pipeline.formats.yolo.rows import Rows, centre_and_length, format_ring, place_ring, report_changes
 from pipeline.images.geometry import corners, enclosing_box
 from pipeline.model.catalog import Catalog
 from pipeline.reasons import Reason
@@ -33,10 +33,11 @@ def render_detect(sample: Sample, size: Size, catalog: Catalog) -> Rows:
             losses.append(Loss(annotation.id, "skipped", Reason.OUTSIDE_IMAGE))
             continue
         x, y, box_width, box_height, changes = placed
-        across, down = box_width / width, box_height / height
-        if across < LAST_DECIMAL or down < LAST_DECIMAL:
-            across, down = max(across, LAST_DECIMAL), max(down, LAST_DECIMAL)
-        rows += (index, (x + box_width / 2) / width, (y + box_height / 2) / height, across, down)
+        (across, box_width), (down, box_height) = (
+            centre_and_length(x, box_width, width),
+            centre_and_length(y, box_height, height),
+        )
+        rows += (index, across, down, box_width, box_height)
         if changes or annotation.attributes:
             losses += report_changes(annotation, changes)
     return _DETECT_ROW * (len(rows) // 5) % tuple(rows), losses

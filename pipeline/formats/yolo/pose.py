@@ -6,7 +6,7 @@ from pipeline.errors import ConfigError
 from pipeline.formats import Loss
 from pipeline.formats.images import TOLERANCE, Rectangle, Size, place_box
 from pipeline.formats.keypoints import MISSING, Instance, Keypoint, find_instances, find_rectangle
-from pipeline.formats.yolo.rows import LAST_DECIMAL, Rows, report_changes
+from pipeline.formats.yolo.rows import Rows, centre_and_length, report_changes
 from pipeline.images.geometry import clip_box
 from pipeline.model.catalog import Catalog
 from pipeline.model.skeletons import Skeleton
@@ -82,8 +82,11 @@ def _make_row(instance: Instance, sample: Sample, size: Size) -> Rows:
         is_gone = isinstance(point, Point) and point.visibility and not _place_point((point.x, point.y, 1), size)[2]
         losses += report_changes(annotations[position], (Reason.CLIPPED_TO_IMAGE,) if is_gone else ())
     x, y, across, down = rectangle
-    numbers = [(x + across / 2) / width, (y + down / 2) / height]
-    numbers += [max(across / width, LAST_DECIMAL), max(down / height, LAST_DECIMAL)]
+    (centre_x, share_x), (centre_y, share_y) = (
+        centre_and_length(x, across, width),
+        centre_and_length(y, down, height),
+    )
+    numbers = [centre_x, centre_y, share_x, share_y]
     for x, y, visibility in points:
         numbers += (x / width + 0.0, y / height + 0.0, visibility)  # never -0.000000
     return (_BOX + _POINT * len(points) + b"\n") % tuple(numbers), losses

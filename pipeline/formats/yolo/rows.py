@@ -6,11 +6,14 @@ from pipeline.formats import Loss
 from pipeline.formats.encoding import without_nulls
 from pipeline.formats.images import Ring, Size, place_box
 from pipeline.images.geometry import polygon_area
+from pipeline.images.painting import painted_area
 from pipeline.reasons import Reason
 from pipeline.records import Annotation, Box
 
 LAST_DECIMAL = 1e-6
 """The last decimal of a row, as a fraction of the image's side. Anything less is written as 0, an object of no size."""
+
+_WHOLE = 10**6  # a side of the image in last decimals
 
 type Rows = tuple[bytes, list[Loss]]
 """The text of a label file, each row with its line end, and the losses of the annotations."""
@@ -35,7 +38,24 @@ def format_ring(index: int, ring: Ring, size: Size) -> bytes | None:
     if polygon_area(fractions) > len(fractions) * LAST_DECIMAL:
         return row
     decimals = [round(float(number) / LAST_DECIMAL) for number in row.split()[1:]]
-    return row if polygon_area(decimals) > 0 else None
+    return row if painted_area(decimals) > 0 else None
+
+
+def centre_and_length(start: float, length: float, side: float) -> tuple[float, float]:
+    """Return the centre and the length of a span inside the image, as fractions of its side.
+
+    They are what a row can hold: the length is one decimal or more, and half of it on either side of the centre does
+    not leave the image, also after both were rounded. Readers refuse a box that leaves it by half a decimal.
+    """
+    centre, share = (start + length / 2) / side, max(length / side, LAST_DECIMAL)
+    if centre - share / 2 > LAST_DECIMAL and centre + share / 2 < 1 - LAST_DECIMAL:
+        return centre, share
+    middle, across = (round(round(number, 6) * _WHOLE) for number in (centre, share))
+    if across < 2:
+        middle = min(max(middle, 1), _WHOLE - 1)
+    elif not across <= 2 * middle <= 2 * _WHOLE - across:
+        across -= 1
+    return middle / _WHOLE, across / _WHOLE
 
 
 def place_ring(box: Box, size: Size) -> tuple[Ring, tuple[Reason, ...]] | None:

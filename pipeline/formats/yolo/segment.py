@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Literal
 
 from pipeline.formats import Loss
-from pipeline.formats.images import Ring, Size, clip_ring
+from pipeline.formats.images import Ring, Size, check_mask, place_outline
 from pipeline.formats.yolo.rows import Rows, format_ring, place_ring, report_changes
 from pipeline.images.geometry import corners
-from pipeline.images.masks import MaskError, check_runs
+from pipeline.images.masks import MaskError
 from pipeline.images.outlines import Outline, trace_outlines
 from pipeline.images.rings import join_outlines, simplify_ring
 from pipeline.model.catalog import Catalog
@@ -43,7 +43,7 @@ def render_segments(
         elif isinstance(shape, Polygon):
             found = _polygon_rows(index, shape.points, size)
         elif isinstance(shape, Mask):
-            found = _refuse_mask(shape, size, catalog) or _mask_rows(index, shape, size, parts, tolerance)
+            found = _mask_rows(index, shape, size, catalog.masks, parts, tolerance)
         else:
             found = _box_rows(index, shape, size) if boxes == "rectangle" else Reason.UNSUPPORTED_ANNOTATION_TYPE
         if isinstance(found, Reason):
@@ -57,14 +57,11 @@ def render_segments(
 def _polygon_rows(index: int, ring: Ring, size: Size) -> _Found:
     if not math.isfinite(sum(ring)):
         return Reason.INVALID_POLYGON
-    clipped = clip_ring(ring, size)
-    if clipped is None:
-        return Reason.OUTSIDE_IMAGE
-    inside, cut = clipped
-    row = format_ring(index, inside, size)
-    if row is None:
-        return Reason.INVALID_POLYGON
-    return (row,), (Reason.CLIPPED_TO_IMAGE,) if cut else ()
+    placed = place_outline(ring, size)
+    if isinstance(placed, Reason):
+        return placed
+    row = format_ring(index, placed.ring, size)
+    return ((row,), placed.changes) if row else Reason.INVALID_POLYGON
 
 
 def _box_rows(index: int, box: Box, size: Size) -> _Found:
@@ -75,19 +72,12 @@ def _box_rows(index: int, box: Box, size: Size) -> _Found:
     return ((row,), found[1]) if found and row else Reason.OUTSIDE_IMAGE
 
 
-def _refuse_mask(mask: Mask, size: Size, catalog: Catalog) -> Reason | None:
-    if catalog.masks == "exclude":
-        return Reason.SEGMENTATION_EXCLUDED
-    if catalog.masks == "semantic":
-        return Reason.SEMANTIC_SEGMENTATION_UNSUPPORTED
-    try:
-        check_runs(mask.runs, *size)
-    except MaskError:
-        return Reason.INVALID_MASK_ENCODING
-    return None if mask.runs else Reason.INVALID_MASK_ENCODING
-
-
-def _mask_rows(index: int, mask: Mask, size: Size, mode: Outlines, tolerance: float) -> _Found:
+def _mask_rows(index: int, mask: Mask, size: Size, masks: str, mode: Outlines, tolerance: float) -> _Found:
+    if masks != "instance":
+        return Reason.SEGMENTATION_EXCLUDED if masks == "exclude" else Reason.SEMANTIC_SEGMENTATION_UNSUPPORTED
+    cut = check_mask(mask, size)
+    if not isinstance(cut, tuple):
+        return cut
     try:
         parts = trace_outlines(mask.runs, *size)
     except MaskError:  # the runs are valid, so the mask is noise with more corners than an outline may have
@@ -95,7 +85,7 @@ def _mask_rows(index: int, mask: Mask, size: Size, mode: Outlines, tolerance: fl
     has_several, has_holes = len(parts) > 1, any(part.holes for part in parts)
     if mode == "skip" and (has_several or has_holes):
         return Reason.MASK_CONTOUR_UNREPRESENTABLE
-    changes: list[Reason] = []
+    changes = list(cut)
     if mode == "largest" and has_several:
         parts = [max(parts, key=lambda part: part.area)]
         has_holes = bool(parts[0].holes)

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from pipeline.images.files import Header
 from pipeline.images.masks import MaskError, check_runs
+from pipeline.model.naming import has_image_suffix
 from pipeline.reasons import Reason
 from pipeline.records import Annotation, Failure, File, Mask, Sample
 from pipeline.synapse.documents.parsing import Document
@@ -18,7 +20,7 @@ def build_samples(record_id: int, document: Document, files: Sequence[File]) -> 
     Media find their file by its spec; the single file of an assignment (spec ``""``) belongs to the first media.
     Image files that a DM document does not mention become samples without annotations (negatives). The sample of the
     primary file has ordinal 0, the others follow in natural order of their media keys. A size is the document's, else
-    the file's, else None (:func:`with_size` adds it later). A document that is ``null`` or malformed has no samples;
+    the file's, else None (:func:`with_header` adds it later). A document that is ``null`` or malformed has no samples;
     an ``opaque`` one has a single sample of kind ``document`` with the primary file.
     """
     failures = [msgspec.structs.replace(failure, record_id=record_id) for failure in document.failures]
@@ -46,10 +48,20 @@ def build_samples(record_id: int, document: Document, files: Sequence[File]) -> 
     return samples, failures
 
 
-def with_size(sample: Sample, width: int, height: int) -> tuple[Sample, list[Failure]]:
-    """Return the sample with a known size, without masks that do not fit into it, and a failure for each of them."""
-    annotations, failures = _inside(sample.record_id, sample.media, sample.annotations, width, height)
-    return msgspec.structs.replace(sample, width=width, height=height, annotations=annotations), failures
+def with_header(sample: Sample, header: Header) -> tuple[Sample, list[Failure]]:
+    """Return the sample with what the header of its original tells, and a failure for each mask that does not fit.
+
+    A size that is not known is the upright one, because that is what the annotator saw; masks that do not fit into it
+    are left out. A file whose name readers do not take for an image's is given a suffix.
+    """
+    failures: list[Failure] = []
+    if sample.file and not has_image_suffix(sample.file.name):
+        sample = msgspec.structs.replace(sample, file=msgspec.structs.replace(sample.file, suffix=header.suffix))
+    if not (sample.width and sample.height):
+        width, height = header.upright_size
+        annotations, failures = _inside(sample.record_id, sample.media, sample.annotations, width, height)
+        sample = msgspec.structs.replace(sample, width=width, height=height, annotations=annotations)
+    return sample, failures
 
 
 def _inside(

@@ -52,6 +52,7 @@ class TestCoco(CocoCases):
             ("u1", "skipped", "SOURCE_IMAGE_INVALID"),
             ("v1", "skipped", "UNSUPPORTED_MEDIA"),
             *((name, "lossy", "ROTATION_ENCLOSED") for name in ("t1", "over-the-edge")),
+            *((name, "lossy", "CLIPPED_TO_IMAGE") for name in ("over-the-edge", "cut-polygon")),
             *((name, "lossy", "CLIPPED_TO_IMAGE") for name in ("cut", "larger")),
             *((name, "skipped", "OUTSIDE_IMAGE") for name in ("away", "outside", "touching", "outside-polygon")),
             ("flat-polygon", "skipped", "INVALID_POLYGON"),

@@ -55,12 +55,12 @@ def test_a_half_turn_gives_the_box_back():
     assert not found
 
 
-def test_a_polygon_over_the_edge_keeps_its_points():
+def test_a_polygon_over_the_edge_is_cut():
     (written,), found = rendered(polygon("p", "car", -10, 10, 20, 10, 20, 30))
-    assert written["segmentation"] == [[-10, 10, 20, 10, 20, 30]]
-    assert written["bbox"] == [-10, 10, 30, 20]
-    assert written["area"] == 300
-    assert not found
+    assert written["segmentation"] == [[0, pytest.approx(50 / 3), 0, 10, 20, 10, 20, 30]]
+    assert written["bbox"] == [0, 10, 20, 20]
+    assert written["area"] == pytest.approx(300 - 10 * (20 / 3) / 2)
+    assert found == [("p", "lossy", "CLIPPED_TO_IMAGE")]
 
 
 @pytest.mark.parametrize(("x", "y"), [(-10, 20), (100, 20), (20, -10), (20, 50)])
@@ -83,8 +83,8 @@ def test_a_polygon_lies_outside_when_only_the_box_around_it_is_in_the_image(poin
 
 def test_a_polygon_around_the_whole_image_is_inside():
     (written,), found = rendered(polygon("p", "car", -9, -9, 109, -9, 109, 59, -9, 59))
-    assert written["bbox"] == [-9, -9, 118, 68]
-    assert not found
+    assert written["bbox"] == [0, 0, 100, 50]
+    assert found == [("p", "lossy", "CLIPPED_TO_IMAGE")]
 
 
 @settings(deadline=None)

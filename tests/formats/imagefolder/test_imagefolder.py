@@ -104,12 +104,12 @@ def test_a_turned_box_is_a_polygon_in_its_box():
     assert json.loads(row["objects"]["attributes"][0]) == {"color": "red"}
 
 
-def test_a_polygon_keeps_its_points_outside_and_its_box_is_cut():
+def test_a_polygon_over_the_edge_is_cut():
     row, found = row_of(polygon("p", "road", -10, 10, 20, 10, 20, 30))
     assert found == [("p", "lossy", "CLIPPED_TO_IMAGE")]
-    assert row["objects"]["segmentation"] == [[[-10.0, 10.0, 20.0, 10.0, 20.0, 30.0]]]
+    assert row["objects"]["segmentation"] == [[[0.0, pytest.approx(50 / 3), 0.0, 10.0, 20.0, 10.0, 20.0, 30.0]]]
     assert row["objects"]["bbox"] == [[0.0, 10.0, 20.0, 20.0]]
-    assert row["objects"]["area"] == [300.0]
+    assert row["objects"]["area"] == [pytest.approx(300 - 10 * (20 / 3) / 2)]
 
 
 def test_attributes_of_a_class_of_the_whole_image_are_lost_and_said_to_be():

@@ -22,18 +22,31 @@ from tests.formats.voc.grammar import check_voc_tree
     ("numbers", "expected"),
     [
         ((0.0, 0.0, 60.0, 40.0), (1, 1, 60, 40)),
-        ((10.0, 20.0, 5.0, 1.0), (11, 21, 15, 21)),
+        ((10.0, 20.0, 5.0, 2.0), (11, 21, 15, 22)),
         ((10.4, 20.6, 5.2, 1.2), (11, 21, 16, 22)),
-        ((10.9999, 20.0, 5.0002, 1.0), (12, 21, 16, 21)),  # rounding, as tools leave it
-        ((59.0, 39.0, 1.0, 1.0), (60, 40, 60, 40)),
-        ((59.9999, 39.9999, 0.0001, 0.0001), (60, 40, 60, 40)),
-        ((40.0, 20.0, 1e-9, 1e-9), (41, 21, 41, 21)),
+        ((10.9999, 20.0, 5.0002, 2.0), (12, 21, 16, 22)),  # rounding, as tools leave it
     ],
 )
 def test_a_box_is_the_pixels_it_touches_counted_from_1(numbers, expected):
     image, found = read(box("b", "car", *numbers))
     assert image.objects[0].box == expected
     assert not found
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ((10.0, 20.0, 5.0, 1.0), (11, 21, 15, 22)),
+        ((59.0, 39.0, 1.0, 1.0), (59, 39, 60, 40)),
+        ((59.9999, 39.9999, 0.0001, 0.0001), (59, 39, 60, 40)),
+        ((40.0, 20.0, 1e-9, 1e-9), (41, 21, 42, 22)),
+    ],
+)
+def test_a_box_is_never_one_pixel_wide_or_high(numbers, expected):
+    """Readers take ``xmax - xmin`` for the width, and MMDetection drops a box of no width."""
+    image, found = read(box("b", "car", *numbers))
+    assert image.objects[0].box == expected
+    assert found == [("b", "lossy", "BOX_WIDENED")]
 
 
 def test_a_cut_box_is_truncated_and_reported():
@@ -271,9 +284,9 @@ def test_a_polygon_over_the_edge_has_the_box_around_what_is_left_of_it():
 
 def test_a_polygon_without_a_pixel_keeps_its_box():
     image, found = read(polygon("p", "car", 5.1, 5.1, 5.3, 5.1, 5.3, 5.3))
-    assert image.objects[0].box == (6, 6, 6, 6)
+    assert image.objects[0].box == (6, 6, 7, 7)
     assert image.classes is None
-    assert found == [("p", "lossy", "NOT_PAINTED")]
+    assert found == [("p", "lossy", "NOT_PAINTED"), ("p", "lossy", "BOX_WIDENED")]
 
 
 def test_an_image_too_large_to_be_painted_keeps_the_boxes_of_its_polygons():
@@ -337,7 +350,8 @@ def test_objects_beyond_254_are_void_in_the_object_plane_and_what_they_are_in_th
     assert (image.instances == expected).all()
     assert (image.classes == (expected > 0)).all()
     assert len(image.objects) == 300
-    assert found == [(f"{x},{y}", "lossy", "VOC_INSTANCE_LIMIT_EXCEEDED") for x, y in cells[254:]]
+    beyond = [loss for loss in found if loss[2] != "BOX_WIDENED"]
+    assert beyond == [(f"{x},{y}", "lossy", "VOC_INSTANCE_LIMIT_EXCEEDED") for x, y in cells[254:]]
 
 
 def test_one_covered_among_more_than_255_is_found():

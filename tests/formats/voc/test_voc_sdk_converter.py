@@ -155,10 +155,10 @@ def test_boxes_between_pixels_go_round_them_here_and_are_rounded_there(drawn):
         assert 0 <= item.box[3] - box[3] <= 1
 
 
-def test_a_box_that_would_be_rounded_away_there_is_a_pixel_here():
+def test_a_box_that_would_be_rounded_away_there_has_two_pixels_here():
     drawn = (a_box(0, "car", 5.6, 5.6, 0.3, 0.3),)
     assert [failure["reason_code"] for failure in theirs(drawn)["failures"]] == ["INVALID_BOUNDING_BOX"]
-    assert [item.box for item in ours(drawn)[0].objects] == [(6, 6, 6, 6)]
+    assert [item.box for item in ours(drawn)[0].objects] == [(6, 6, 7, 7)]
 
 
 def test_a_box_over_the_edge_fails_there_and_is_cut_here():
@@ -237,7 +237,7 @@ def test_beyond_254_objects_there_is_no_object_plane_there_and_void_here():
     assert converted["object_plane"] is None
     assert same(image.classes, converted["class_plane"])
     assert image.instances[cells[254][1], cells[254][0]] == 255
-    assert found == [("mask254", "lossy", "VOC_INSTANCE_LIMIT_EXCEEDED")]
+    assert [loss for loss in found if loss[2] != "BOX_WIDENED"] == [("mask254", "lossy", "VOC_INSTANCE_LIMIT_EXCEEDED")]
 
 
 def test_the_palette_is_the_sdks():

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
+import shapely
 import yaml
 
 IMAGE_SUFFIXES = {"avif", "bmp", "dng", "heic", "heif", "jp2", "jpeg", "jpg", "mpo", "png", "tif", "tiff", "webp"}
@@ -55,6 +56,8 @@ def check_numbers(row, classes, task, points):
     if task in ("detect", "pose"):
         assert len(numbers) == 4 + 3 * points, f"{len(numbers)} numbers: {row}"
         assert min(numbers[2:4]) > 0, f"no width or height: {row}"
+        for middle, across in zip(numbers[:2], numbers[2:4], strict=True):
+            assert round(across * 1e6) <= 2 * round(min(middle, 1 - middle) * 1e6), f"it leaves the image: {row}"
         for x, y, visibility in zip(numbers[4::3], numbers[5::3], numbers[6::3], strict=True):
             assert visibility in (0, 1, 2), f"visibility {visibility}: {row}"
             assert visibility or (x, y) == (0, 0), f"a missing point that is somewhere: {row}"
@@ -67,10 +70,9 @@ def check_numbers(row, classes, task, points):
 
 
 def area(numbers):
-    """Twice the area of a ring, in millionths of both sides: exact for numbers of six decimals."""
+    """The area that is painted for a ring (even-odd), in millionths of both sides: exact for six decimals."""
     whole = [round(number * 1e6) for number in numbers]
-    points = list(zip(whole[0::2], whole[1::2], strict=True))
-    return abs(sum(ax * by - bx * ay for (ax, ay), (bx, by) in zip(points, points[1:] + points[:1], strict=True)))
+    return shapely.make_valid(shapely.Polygon(list(zip(whole[0::2], whole[1::2], strict=True)))).area
 
 
 def check_data_yaml(text, class_lines=None, task="detect"):

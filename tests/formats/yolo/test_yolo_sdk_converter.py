@@ -72,6 +72,26 @@ POLYGONS = (
 )
 
 
+def same_rows(ours, theirs):
+    """Whether rows are equal, except that those of the SDK leave the image by half a decimal, and ours do not."""
+    return len(ours) == len(theirs) and all(
+        our == their or (leaves_image(their) and not leaves_image(our) and differ_by_a_decimal(our, their))
+        for our, their in zip(ours, theirs, strict=True)
+    )
+
+
+def leaves_image(row):
+    centre_x, centre_y, width, height = (round(float(number) * 10**6) for number in row.split()[1:5])
+    return any(2 * middle < across or 2 * middle + across > 2 * 10**6
+               for middle, across in ((centre_x, width), (centre_y, height)))  # fmt: skip
+
+
+def differ_by_a_decimal(our, their):
+    pairs = list(zip(our.split(), their.split(), strict=True))
+    close = all(abs(round((float(one) - float(other)) * 10**6)) <= 1 for one, other in pairs[1:5])
+    return close and all(one == other for one, other in (*pairs[:1], *pairs[5:]))
+
+
 @st.composite
 def people(draw, group):
     """Keypoints of one person, of which at least two are seen, a pixel or more apart on both axes."""
@@ -96,7 +116,9 @@ def drawn_as(tool, shapes):
 @given(st.lists(boxes(), max_size=8))
 def test_rows_of_boxes_are_the_same_to_the_last_digit(shapes):
     drawn = drawn_as("bounding_box", shapes)
-    assert ours("detect", *drawn) == theirs("detect", *drawn)
+    (lines, reported), (expected, said) = ours("detect", *drawn), theirs("detect", *drawn)
+    assert same_rows(lines, expected)
+    assert reported == said
 
 
 @settings(deadline=None)
@@ -110,7 +132,7 @@ def test_rows_of_polygons_are_the_same_to_the_last_digit(shapes):
 @given(st.lists(st.sampled_from("ghi"), unique=True).map(sorted), st.data())
 def test_rows_of_people_are_the_same_to_the_last_digit(groups, data):
     drawn = [annotation for group in groups for annotation in data.draw(people(group))]
-    assert ours("pose", *drawn)[0] == theirs("pose", *drawn)[0]
+    assert same_rows(ours("pose", *drawn)[0], theirs("pose", *drawn)[0])
     assert not ours("pose", *drawn)[1]
 
 

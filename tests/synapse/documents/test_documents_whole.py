@@ -4,11 +4,12 @@ import json
 
 import pytest
 
+from pipeline.images.files import Header
 from pipeline.reasons import Reason
 from pipeline.records import File
 from pipeline.synapse.documents.bounds import MAX_DEPTH, MAX_DIGITS
 from pipeline.synapse.documents.fast import read_well_formed
-from pipeline.synapse.documents.samples import build_samples, with_size
+from pipeline.synapse.documents.samples import build_samples, with_header
 from synapse.documents.cases import BOX, GOOD_BOX, TRIANGLE, only, parse, thing, v1, v2
 
 
@@ -275,8 +276,8 @@ def test_a_mask_outside_a_known_size_fails_and_its_neighbours_stay():
 def test_a_mask_is_checked_when_the_size_is_settled_later():
     (sample,), failures = built(v1(MASK, GOOD_BOX), [image(size=(None, None))])
     assert (len(sample.annotations), failures) == (2, [])
-    sized, failures = with_size(sample, 8, 6)
+    sized, failures = with_header(sample, Header(8, 6))
     assert (sized.width, sized.height, len(sized.annotations), failures) == (8, 6, 2, [])
-    sized, failures = with_size(sample, 7, 6)
+    sized, failures = with_header(sample, Header(6, 7, 6))
     assert [annotation.id for annotation in sized.annotations] == ["a1"]
     assert [(f.record_id, f.reason, f.media) for f in failures] == [(7, Reason.INVALID_MASK_ENCODING, "image_1")]
