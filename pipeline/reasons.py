@@ -25,10 +25,10 @@ class Reason(StrEnum):
 
     # Failed while the document was read (SDK codes).
     INVALID_GEOMETRY = "INVALID_GEOMETRY"  # not numbers, not finite, or absurdly large
-    INVALID_BOUNDING_BOX = "INVALID_BOUNDING_BOX"  # no positive width or height
+    INVALID_BOUNDING_BOX = "INVALID_BOUNDING_BOX"  # no width or no height
     INVALID_POLYGON = "INVALID_POLYGON"  # fewer than three points
     INVALID_MASK_ENCODING = "INVALID_MASK_ENCODING"  # runs overlap or leave the image
-    INVALID_CLASS_NAME = "INVALID_CLASS_NAME"  # no class, or control characters in it
+    INVALID_CLASS_NAME = "INVALID_CLASS_NAME"  # no class
     MALFORMED_ANNOTATION = "MALFORMED_ANNOTATION"  # not the shape of any known annotation
 
     # Failed or skipped as a whole (SDK codes).
@@ -47,6 +47,7 @@ class Reason(StrEnum):
     MASK_COVERED = "MASK_COVERED"  # painted over by later ones where only one class fits in a pixel
     NOT_PAINTED = "NOT_PAINTED"  # it encloses no pixel centre, or the image is too large: only its box is written
     BOX_WIDENED = "BOX_WIDENED"  # one pixel wide or high, which readers take for empty: written with two
+    GROUP_DROPPED = "GROUP_DROPPED"  # written as several objects, without saying that they belong together
     CLASS_RENAMED = "CLASS_RENAMED"  # its class is renamed, because the format cannot hold its name
 
     # Found while an original was copied.
@@ -55,6 +56,10 @@ class Reason(StrEnum):
     SIZE_CORRECTED = "SIZE_CORRECTED"  # not of the declared size; labels use the size of the picture
     IMAGE_NOT_JPEG = "IMAGE_NOT_JPEG"  # not a JPEG, but readers look for <id>.jpg only
     IMAGE_UNTERMINATED = "IMAGE_UNTERMINATED"  # bytes after the end of the JPEG, or the end is missing
+
+    # Ours: put right while the document was read.
+    BOX_TURNED_ROUND = "BOX_TURNED_ROUND"  # drawn from right to left or upwards: width and height are positive now
+    CLASS_NAME_TIDIED = "CLASS_NAME_TIDIED"  # tabs and other controls in its class are spaces now
 
     # Ours: found while the data was read.
     GEOMETRY_MISSING = "GEOMETRY_MISSING"  # annotation without an entry in annotationsData

@@ -82,7 +82,7 @@ class Annotation(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     ``tool`` is DM Schema's tool name (``bounding_box``, ``polygon``, ``segmentation`` …), ``label`` the class code,
     trimmed and NFC-normalised, ``attributes`` everything else the annotator chose, as JSON values, and ``group``
-    the id of the annotation group (a skeleton, for keypoints) or ``""``.
+    the id of the annotation group (a skeleton, for keypoints) or ``""``; ``group_label`` is the class of that group.
     """
 
     id: str
@@ -91,6 +91,7 @@ class Annotation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     shape: Shape
     attributes: dict[str, Any] = {}
     group: str = ""
+    group_label: str = ""
 
 
 class File(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -200,9 +201,10 @@ class Failure(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Something of a record that could not be exported, and why.
 
     ``of`` says what failed: the ``record``, one of its ``media``, an ``annotation`` of a media, or the ``original`` of
-    a media. ``media`` and ``annotation_id`` name it, as far as it has a name. ``outcome`` is ``failed`` (counts against
-    ``max_failures``) or ``skipped`` (left out by rule, reported). ``transient`` failures, for example a payload that
-    could not be fetched, are tried again when the same export is run again. ``detail`` never holds a URL.
+    a media. ``media`` and ``annotation_id`` name it, as far as it has a name. ``outcome`` is ``failed`` (it could not
+    be read or fetched, and counts against ``max_failures``), ``skipped`` (left out by a rule) or ``corrected`` (put
+    right, and exported). ``transient`` failures, for example a payload that could not be fetched, are tried again when
+    the same export is run again. ``detail`` never holds a URL.
     """
 
     record_id: int

@@ -67,6 +67,7 @@ class AnnotationColumns(msgspec.Struct, gc=False, omit_defaults=True, rename={"c
     rle: RleColumn | None = None
     visibility: int | None = None
     group: str | None = None
+    group_class: str | None = None
     relation_source: str | None = None
     relation_target: str | None = None
     geometry: msgspec.Raw | None = None
@@ -127,6 +128,7 @@ def _make_row(number: int, annotation: Annotation, catalog: Catalog, size: Size 
         class_name=None if index is None else catalog.classes[index],
         class_index=index,
         group=annotation.group or None,
+        group_class=annotation.group_label or None,
         attributes=msgspec.Raw(_encode(annotation.attributes)) if annotation.attributes else None,
     )
     match shape:

@@ -1,6 +1,7 @@
 """What formats for images share: which samples they can use, and how shapes are cut at the border of the image."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from pipeline.formats import Loss
@@ -8,7 +9,7 @@ from pipeline.images.geometry import clip_box, corners, enclosing_box
 from pipeline.images.masks import MaskError, Rle, check_runs, coco_rle
 from pipeline.images.painting import painted_area
 from pipeline.reasons import Reason
-from pipeline.records import Box, Mask, Sample
+from pipeline.records import Box, Mask, Point, Sample
 
 TOLERANCE = 1e-3
 """Pixels. Smaller differences are floating-point noise of the annotation tool: corrected, but not reported."""
@@ -64,6 +65,23 @@ def encode_mask(mask: Mask, size: Size) -> tuple[Rle, tuple[Reason, ...]] | Reas
         return coco_rle(mask.runs, *size), changes
     except MaskError:  # noise with more changes than an encoding may have
         return Reason.INVALID_MASK_ENCODING
+
+
+def dropped_groups(sample: Sample, losses: Iterable[Loss]) -> list[Loss]:
+    """Return the losses of a format that cannot say that several shapes belong together.
+
+    One for each shape whose group has another one in the sample. ``losses`` are those of the format itself: what it
+    skips is not reported again. The points of a skeleton are not counted, because they are one object or none.
+    """
+    groups = Counter(item.group for item in sample.annotations if item.group and not isinstance(item.shape, Point))
+    if not any(number > 1 for number in groups.values()):
+        return []
+    skipped = {loss.annotation_id for loss in losses if loss.outcome == "skipped"}
+    return [
+        Loss(item.id, "lossy", Reason.GROUP_DROPPED)
+        for item in sample.annotations
+        if groups[item.group] > 1 and not isinstance(item.shape, Point) and item.id not in skipped
+    ]
 
 
 def count_files(images: int, images_per_file: int) -> int:

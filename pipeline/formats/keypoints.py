@@ -10,7 +10,7 @@ from pipeline.images.geometry import enclosing_box
 from pipeline.model.catalog import Catalog
 from pipeline.model.skeletons import Skeleton
 from pipeline.reasons import Reason
-from pipeline.records import Box, Point, Sample
+from pipeline.records import Annotation, Box, Point, Sample
 
 # MMDetection leaves out objects that are narrower or lower than a pixel, and OKS divides by the area.
 SHORTEST_SIDE = 1.0
@@ -32,17 +32,19 @@ class Instance(msgspec.Struct, frozen=True, gc=False):
     skeleton's, in its order; points of visibility 0 are :data:`MISSING`, wherever the annotator put them.
     ``annotations`` are the positions of its keypoints in ``Sample.annotations``, ascending, at least one. ``box`` is
     the one box of the same group and ``box_annotation`` its position; both are None for no box, or for several.
+    ``label`` is the class of the object: that of its group, else that of its box, else the skeleton's name.
     """
 
     skeleton: int
     points: tuple[Keypoint, ...]
     annotations: tuple[int, ...]
+    label: str = ""
     box: Box | None = None
     box_annotation: int | None = None
 
     @property
     def visible(self) -> int:
-        """The number of points that are not missing, occluded ones included; at least one."""
+        """The number of points that are not missing, occluded ones included; at least one if there is no box."""
         return sum(visibility > 0 for _, _, visibility in self.points)
 
 
@@ -50,11 +52,12 @@ def find_instances(sample: Sample, catalog: Catalog) -> tuple[list[Instance], li
     """Return the objects of a sample in the order of their first keypoints, and the losses of all other keypoints.
 
     A group belongs to the first skeleton that has all its classes, each at most once; points may be missing, but not
-    all. Other annotations of the sample are in neither list.
+    all, unless a box says where the object is. Other annotations of the sample are in neither list.
     """
     losses: list[Loss] = []
     groups: dict[str, list[_Member]] = {}
     boxes: dict[str, list[tuple[Box, int]]] = {}
+    labels: dict[str, str] = {}
     for position, annotation in enumerate(sample.annotations):
         shape = annotation.shape
         if isinstance(shape, Point):
@@ -65,16 +68,24 @@ def find_instances(sample: Sample, catalog: Catalog) -> tuple[list[Instance], li
                 losses.append(Loss(annotation.id, "skipped", Reason.KEYPOINT_GROUP_INVALID))
             else:
                 groups.setdefault(annotation.group, []).append((position, catalog.classes[number], shape))
+                labels[annotation.group] = annotation.group_label
         elif isinstance(shape, Box) and annotation.group and catalog.class_index(annotation.label) is not None:
             boxes.setdefault(annotation.group, []).append((shape, position))
     instances: list[Instance] = []
     for group, members in groups.items():
         instance = _make_instance(members, boxes.get(group, ()), catalog.skeletons)
         if isinstance(instance, Instance):
-            instances.append(instance)
+            own = object_label(labels[group], sample.annotations, instance.box_annotation)
+            name = catalog.skeletons[instance.skeleton].name
+            instances.append(msgspec.structs.replace(instance, label=(own and catalog.names.final(own)) or name))
         else:
             losses += [Loss(sample.annotations[position].id, "skipped", instance) for position, _, _ in members]
     return instances, losses
+
+
+def object_label(group_label: str, annotations: Sequence[Annotation], box: int | None) -> str:
+    """Return the class of an object: that of its group, else that of its one box, else ``""``."""
+    return group_label or ("" if box is None else annotations[box].label)
 
 
 def find_rectangle(instance: Instance, width: int, height: int) -> Rectangle | None:
@@ -86,6 +97,8 @@ def find_rectangle(instance: Instance, width: int, height: int) -> Rectangle | N
     placed = place_box(instance.box, width, height) if instance.box else None
     if placed:
         return placed[:4]
+    if not instance.visible:
+        return None
     flat = [number for x, y, visibility in instance.points if visibility for number in (x, y)]
     left, top, across, down = enclosing_box(flat)
     left, across = _widen(left, across)
@@ -111,8 +124,9 @@ def _make_instance(
     skeleton = next((number for number, known in enumerate(skeletons) if points.keys() <= set(known.points)), None)
     if skeleton is None:
         return Reason.KEYPOINT_PROFILE_UNSUPPORTED
-    if not any(visibility for _, _, visibility in points.values()):
-        return Reason.KEYPOINT_GROUP_INVALID
     box, box_annotation = boxes[0] if len(boxes) == 1 else (None, None)
+    if box is None and not any(visibility for _, _, visibility in points.values()):
+        return Reason.KEYPOINT_GROUP_INVALID
     ordered = tuple(points.get(name, MISSING) for name in skeletons[skeleton].points)
-    return Instance(skeleton, ordered, tuple(position for position, _, _ in members), box, box_annotation)
+    positions = tuple(position for position, _, _ in members)
+    return Instance(skeleton, ordered, positions, box=box, box_annotation=box_annotation)

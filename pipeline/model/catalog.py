@@ -10,15 +10,17 @@ from functools import reduce
 
 import msgspec
 
-from pipeline.model.labels import ClassNames, class_names, normalise_label
+from pipeline.model.labels import ClassNames, class_names, normalise_label, tidy_label
 from pipeline.model.skeletons import Skeleton
 from pipeline.model.splits import order_splits
+from pipeline.records import Annotation, Box, Point
 
 
 class ShardSummary(msgspec.Struct):
     """Counts of one shard: samples and annotations, labels seen, usable images per split.
 
-    ``points`` are the labels of keypoints that are in a group, ``ungrouped`` the records without a value of
+    ``points`` are the labels of keypoints that are in a group; ``objects`` counts them by the class of the object that
+    they are part of (``""`` for none) and then by label. ``ungrouped`` the records without a value of
     ``split.key``, ``listed`` the records that ``split.file`` names (only counted when it names records).
     """
 
@@ -27,8 +29,28 @@ class ShardSummary(msgspec.Struct):
     labels: dict[str, int] = {}
     splits: dict[str, int] = {}
     points: dict[str, int] = {}
+    objects: dict[str, dict[str, int]] = {}
     ungrouped: int = 0
     listed: int = 0
+
+
+def count_objects(annotations: Iterable[Annotation], objects: dict[str, dict[str, int]]) -> None:
+    """Add the keypoints of a sample to those of the classes that their objects can have (``ShardSummary.objects``)."""
+    grouped = [annotation for annotation in annotations if annotation.group]
+    boxes: dict[str, list[str]] = {}
+    for annotation in grouped:
+        if isinstance(annotation.shape, Box):
+            boxes.setdefault(annotation.group, []).append(annotation.label)
+    for annotation in grouped:
+        if isinstance(annotation.shape, Point):
+            around = boxes.get(annotation.group, [])
+            if annotation.group_label:
+                around = [annotation.group_label]
+            elif len(around) != 1:  # its class is not known before classes are renamed and dropped
+                around = ["", *around]
+            for label in set(around):
+                points = objects.setdefault(label, {})
+                points[annotation.label] = points.get(annotation.label, 0) + 1
 
 
 def combine_summaries(left: ShardSummary, right: ShardSummary) -> ShardSummary:
@@ -39,6 +61,10 @@ def combine_summaries(left: ShardSummary, right: ShardSummary) -> ShardSummary:
         labels=_add(left.labels, right.labels),
         splits=_add(left.splits, right.splits),
         points=_add(left.points, right.points),
+        objects={
+            label: _add(left.objects.get(label, {}), right.objects.get(label, {}))
+            for label in left.objects.keys() | right.objects.keys()
+        },
         ungrouped=left.ungrouped + right.ungrouped,
         listed=left.listed + right.listed,
     )
@@ -56,7 +82,8 @@ class Catalog(msgspec.Struct, frozen=True):
     the data (``observed``) names it; ``names`` is what was renamed and left out. ``splits`` maps each split that has
     images to their number, in canonical order; an empty export has ``{"train": 0}``. ``masks`` is ``instance``,
     ``semantic`` or ``exclude``. ``skeletons`` are what groups of keypoints can be, in the order of their categories;
-    their classes are lists of their own. ``warnings`` are for the readers of the dataset.
+    their classes are lists of their own, and ``object_classes`` are the classes of the objects of each skeleton: its
+    own name, unless groups or boxes of keypoints have a class. ``warnings`` are for the readers of the dataset.
     """
 
     name: str
@@ -72,6 +99,11 @@ class Catalog(msgspec.Struct, frozen=True):
     skeletons: tuple[Skeleton, ...] = ()
     names: ClassNames = ClassNames()
     warnings: tuple[str, ...] = ()
+    object_classes: tuple[tuple[str, ...], ...] = ()
+
+    def classes_of_objects(self, skeleton: int) -> tuple[str, ...]:
+        """Return the classes that objects of a skeleton can have; ``skeleton`` is its position in ``skeletons``."""
+        return self.object_classes[skeleton] if self.object_classes else (self.skeletons[skeleton].name,)
 
     def class_index(self, label: str) -> int | None:
         """Return the position of a label's class in ``classes``, or None if the user drops the class."""
@@ -104,7 +136,7 @@ def build_catalog(
     names = class_names(rename or {}, drop)
     observed = sorted(summary.labels)
     sources = dict.fromkeys(locked, "lock")
-    for source, labels in (("order", order), ("project", configured), ("observed", observed)):
+    for source, labels in (("order", map(tidy_label, order)), ("project", configured), ("observed", observed)):
         for final in map(names.final, map(normalise_label, labels)):
             if final is not None:
                 sources.setdefault(final, source)
@@ -123,7 +155,22 @@ def build_catalog(
         skeletons=skeletons,
         names=names,
         warnings=warnings,
+        object_classes=tuple(_object_classes(skeleton, summary.objects, names, position) for skeleton in skeletons),
     )
+
+
+def _object_classes(
+    skeleton: Skeleton, objects: Mapping[str, Mapping[str, int]], names: ClassNames, position: Mapping[str, int]
+) -> tuple[str, ...]:
+    """Return the classes of a skeleton's objects: its own name first, if any has no other, then by their numbers."""
+    found = {
+        names.final(label) if label else None
+        for label, points in objects.items()
+        if any(names.final(point) in skeleton.points for point in points)
+    }
+    named = sorted(found - {None, skeleton.name}, key=lambda name: (position.get(name or "", len(position)), name))
+    own = (skeleton.name,) if not named or found & {None, skeleton.name} else ()
+    return (*own, *(name for name in named if name is not None))
 
 
 def total_summary(summaries: Iterable[ShardSummary]) -> ShardSummary:

@@ -1,16 +1,19 @@
 """Class names: how the platform compares them, what a project configures, and what the user renames or drops."""
 
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
 
 class ClassNames(msgspec.Struct, frozen=True):
     """The user's renames (old and new name) and drops (old or new names) of classes.
 
-    All names are normalised (:func:`normalise_label`); :func:`class_names` makes one from a configuration.
+    All names are normalised (:func:`tidy_label`); :func:`class_names` makes one from a configuration.
     """
 
     rename: dict[str, str] = {}
@@ -24,13 +27,23 @@ class ClassNames(msgspec.Struct, frozen=True):
 
 def class_names(rename: Mapping[str, str], drop: Iterable[str]) -> ClassNames:
     """Return the renames and drops of a configuration, in an order that does not depend on the file's."""
-    renames = {normalise_label(old): normalise_label(new) for old, new in rename.items()}
-    return ClassNames(dict(sorted(renames.items())), tuple(sorted(set(map(normalise_label, drop)))))
+    renames = {tidy_label(old): tidy_label(new) for old, new in rename.items()}
+    return ClassNames(dict(sorted(renames.items())), tuple(sorted(set(map(tidy_label, drop)))))
 
 
 def normalise_label(label: str) -> str:
     """Return a class name as the platform compares it: trimmed and NFC-normalised."""
     return unicodedata.normalize("NFC", label.strip())
+
+
+def tidy_label(label: str) -> str:
+    """Return a normalised class name with a space for each run of control characters and line separators."""
+    return normalise_label(_CONTROLS.sub(" ", label) if has_controls(label) else label)
+
+
+def has_controls(label: str) -> bool:
+    """Tell whether a class name has control characters or line separators, which a line of a file cannot hold."""
+    return not label.isprintable() and _CONTROLS.search(label) is not None
 
 
 def configured_classes(configuration: Any) -> list[str]:
@@ -46,8 +59,8 @@ def configured_classes(configuration: Any) -> list[str]:
         entries = tool.get("classification_schema") if isinstance(tool, dict) else tool
         for entry in entries if isinstance(entries, list) else ():
             code = entry.get("code") if isinstance(entry, dict) else entry
-            if isinstance(code, str) and normalise_label(code):
-                found.setdefault(normalise_label(code))
+            if isinstance(code, str) and tidy_label(code):
+                found.setdefault(tidy_label(code))
     return list(found)
 
 

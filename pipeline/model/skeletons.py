@@ -1,5 +1,6 @@
 """Skeletons: which keypoints make up an object, and how they are derived where the user does not say."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -25,12 +26,16 @@ PERSON_EDGES = (
 PERSON_FLIP = tuple((left, left.replace("left", "right")) for left in PERSON_POINTS if left.startswith("left"))
 
 
+_SIDE = re.compile(r"(?<![A-Za-z])(?:l|r|left|right)(?![A-Za-z])", re.IGNORECASE)
+
+
 class Skeleton(msgspec.Struct, frozen=True):
     """An object made of named keypoints.
 
     ``name`` is its category; ``points`` are the classes of its keypoints in order (each at most once); ``edges`` are
     pairs of positions in ``points``, from 0, to be drawn as lines; ``flip[i]`` is the position of the point that takes
-    the place of point ``i`` in a mirrored image (``i`` itself for points in the middle).
+    the place of point ``i`` in a mirrored image (``i`` itself for points in the middle); it is empty when nobody says
+    which points are mirror images of each other.
     """
 
     name: str
@@ -42,16 +47,21 @@ class Skeleton(msgspec.Struct, frozen=True):
 def make_skeleton(
     name: str, points: Sequence[str], edges: Iterable[tuple[str, str]] = (), flip: Iterable[tuple[str, str]] = ()
 ) -> Skeleton:
-    """Return a skeleton from names: every name in ``edges`` and ``flip`` is one of ``points``, which all differ."""
+    """Return a skeleton from names: every name in ``edges`` and ``flip`` is one of ``points``, which all differ.
+
+    Without any pair in ``flip`` the mirror images are not known; with one, points in no pair are in the middle.
+    """
     position = {point: index for index, point in enumerate(points)}
     partner = {point: point for point in points}
+    partner_known = False
     for left, right in flip:
         partner[left], partner[right] = right, left
+        partner_known = True
     return Skeleton(
         name,
         tuple(points),
         tuple((position[start], position[end]) for start, end in edges),
-        tuple(position[partner[point]] for point in points),
+        tuple(position[partner[point]] for point in points) if partner_known else (),
     )
 
 
@@ -59,7 +69,8 @@ def derive_skeletons(points: Iterable[str], locked: Mapping[str, Sequence[str]])
     """Return the skeletons of keypoints of which only the names are known.
 
     All of COCO's person make a ``person``; the other ``points``, in their order, are one skeleton ``keypoints`` without
-    lines, in which ``left_x`` and ``right_x`` are mirror images. ``locked`` skeletons, by name, keep their places and
+    lines, in which ``left_x`` and ``right_x`` are mirror images, unless another point names a side in another way.
+    ``locked`` skeletons, by name, keep their places and
     their points; what is new comes after it.
     """
     found = {name: list(own) for name, own in locked.items()}
@@ -81,7 +92,9 @@ def _derived(name: str, points: Sequence[str]) -> Skeleton:
         for point in points
         if point.startswith("left_") and (other := f"right_{point.removeprefix('left_')}") in points
     ]
-    return make_skeleton(name, points, flip=flip)
+    paired = {point for pair in flip for point in pair}
+    is_clear = not any(_SIDE.search(point) for point in points if point not in paired)
+    return make_skeleton(name, points, flip=flip if is_clear else ())
 
 
 def keep_locked(skeletons: Sequence[Skeleton], locked: Mapping[str, Sequence[str]]) -> tuple[Skeleton, ...]:
@@ -100,5 +113,5 @@ def _reordered(skeleton: Skeleton, first: Sequence[str]) -> Skeleton:
         skeleton.name,
         tuple(dict.fromkeys((*first, *names))),
         ((names[start], names[end]) for start, end in skeleton.edges),
-        ((name, names[partner]) for name, partner in zip(names, skeleton.flip, strict=True)),
+        ((names[index], names[partner]) for index, partner in enumerate(skeleton.flip)),
     )

@@ -2,12 +2,18 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from pipeline.model.labels import normalise_label
 
 SPLIT_ORDER = ("train", "val", "test")
 GROUND_TRUTH_SPLITS = {"train": "train", "validation": "val", "test": "test"}
+_ROLES = {
+    "train": ("train", "training"),
+    "val": ("val", "validation", "valid", "dev"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+"""What each of the three splits of training is called; Hugging Face ``datasets`` knows the same words."""
 UNASSIGNED = "unassigned"
 SPLIT_NAME = r"[a-z][a-z0-9_-]*"
 _PLAIN_WORD = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -17,6 +23,20 @@ def order_splits(splits: Mapping[str, int]) -> dict[str, int]:
     """Return the splits in canonical order: train, val, test, then the others by name."""
     known = [split for split in SPLIT_ORDER if split in splits]
     return {split: splits[split] for split in known + sorted(splits.keys() - set(SPLIT_ORDER))}
+
+
+def find_split(splits: Iterable[str], role: str) -> str | None:
+    """Return the split that is for training (``train``), validating (``val``) or testing (``test``), by its name.
+
+    Of several names for the same, the one that comes first in our list of them counts.
+    """
+    own = set(splits)
+    return next((name for name in _ROLES[role] if name in own), None)
+
+
+def role_of(split: str) -> str | None:
+    """Return ``train``, ``val`` or ``test``, whichever a split is by its name, or None."""
+    return next((role for role, names in _ROLES.items() if split in names), None)
 
 
 def split_by_hash(key: str, ratios: Mapping[str, float]) -> str:

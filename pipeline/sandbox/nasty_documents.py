@@ -36,7 +36,11 @@ _ODD_CLASSES = {
     "right_to_left": "\u202eسيارة",
     "long": "x" * 300,
 }
-_BAD_CLASSES = {"empty": "", "blank": "   ", "escape_code": "car\x1b[2J", "newline": "car\nbus", "nul": "car\x00"}
+_BAD_CLASSES = {"empty": "", "blank": "   "}
+# Classes with control characters, and what is made of them.
+_UNTIDY_CLASSES = {
+    "escape_code": ("car\x1b[2J", "car [2J"), "newline": ("car\nbus", "car bus"), "nul": ("car\x00", "car"),
+}  # fmt: skip
 
 
 def twist(function: Twist) -> Twist:
@@ -61,7 +65,7 @@ def put(record: Record, rng: random.Random, thing: Thing, *, expected: bool = Tr
 
 
 def spoil(record: Record, thing: Thing, reason: Reason) -> None:
-    """Record that a thing cannot be read, and why."""
+    """Record that a thing cannot be read, or has to be corrected, and why."""
     record.scene.faulty[thing.id] = reason.value
 
 
@@ -254,8 +258,19 @@ def _bad_class(label: str) -> Twist:
     return change
 
 
+def _untidy_class(label: str, tidied: str) -> Twist:
+    def change(record: Record, rng: random.Random) -> None:
+        thing = spot(record.scene, rng, label=label)
+        put(record, rng, thing, expected=False)
+        record.scene.things.append(replace(thing, label=tidied))
+        spoil(record, thing, Reason.CLASS_NAME_TIDIED)
+
+    return change
+
+
 DOCUMENT_TWISTS |= {f"class:{name}": _odd_class(label) for name, label in _ODD_CLASSES.items()}
 DOCUMENT_TWISTS |= {f"class:{name}": _bad_class(label) for name, label in _BAD_CLASSES.items()}
+DOCUMENT_TWISTS |= {f"class:{name}": _untidy_class(*labels) for name, labels in _UNTIDY_CLASSES.items()}
 
 
 @twist

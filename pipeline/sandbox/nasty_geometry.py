@@ -22,7 +22,6 @@ _BAD_BOXES: dict[str, tuple[Any, Reason]] = {
     "boolean": ({**_BOX, "x": True}, Reason.INVALID_GEOMETRY),
     "huge": ({**_BOX, "x": 1e308}, Reason.INVALID_GEOMETRY),
     "infinite": ({**_BOX, "x": "@infinite@"}, Reason.INVALID_GEOMETRY),
-    "negative_width": ({**_BOX, "width": -30}, Reason.INVALID_BOUNDING_BOX),
     "zero_height": ({**_BOX, "height": 0}, Reason.INVALID_BOUNDING_BOX),
     "without_height": ({"x": 10, "y": 20, "width": 30}, Reason.INVALID_GEOMETRY),
     "list": ([10, 20], Reason.INVALID_GEOMETRY),
@@ -56,6 +55,18 @@ def _bad(tool: str, coordinate: Any, reason: Reason) -> Twist:
 
 GEOMETRY_TWISTS |= {f"box:{name}": _bad("bounding_box", *case) for name, case in _BAD_BOXES.items()}
 GEOMETRY_TWISTS |= {f"polygon:{name}": _bad("polygon", *case) for name, case in _BAD_POLYGONS.items()}
+
+
+def _drawn_backwards(record: Record, rng: random.Random) -> None:
+    """A box that was begun at its right edge."""
+    thing = spot(record.scene, rng)
+    _, data = put(record, rng, thing)
+    coordinate = data["coordinate"]
+    coordinate["x"], coordinate["width"] = coordinate["x"] + coordinate["width"], -coordinate["width"]
+    spoil(record, thing, Reason.BOX_TURNED_ROUND)
+
+
+GEOMETRY_TWISTS["box:negative_width"] = _drawn_backwards
 
 
 @twist

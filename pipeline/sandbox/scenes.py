@@ -59,7 +59,7 @@ class Thing:
 class Scene:
     """One media: its name in the document, its true size in pixels and the things on it.
 
-    ``faulty`` maps the ids of unreadable annotations to the expected reason code.
+    ``faulty`` maps the ids of unreadable or corrected annotations to the expected reason.
     """
 
     media: str

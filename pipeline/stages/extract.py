@@ -9,7 +9,7 @@ from pipeline.config.export import ExportConfig
 from pipeline.config.sections import SplitConfig
 from pipeline.config.split_file import SplitFile, split_of
 from pipeline.executors.base import Executor
-from pipeline.model.catalog import ShardSummary
+from pipeline.model.catalog import ShardSummary, count_objects
 from pipeline.model.labels import class_names
 from pipeline.model.ledger import Ledger, merge_ledgers
 from pipeline.model.naming import fold_hash, proposed_stem_and_suffix
@@ -132,13 +132,16 @@ def account(record: ExtractedRecord, ledger: Ledger) -> None:
         ledger.records.written += 1
     else:
         failed = [failure for failure in record.failures if failure.outcome == "failed"]
-        whole = (failed or list(record.failures) or [Failure(record.record.id, Reason.UNSUPPORTED_DOCUMENT)])[0]
+        left_out = failed or [failure for failure in record.failures if failure.outcome == "skipped"]
+        whole = (left_out or [Failure(record.record.id, Reason.UNSUPPORTED_DOCUMENT)])[0]
         (ledger.records.fail if failed else ledger.records.skip)(whole.reason)
     ledger.annotations.seen += record.seen
     ledger.annotations.written += sum(len(sample.annotations) for sample in record.samples)
+    books = ledger.annotations
+    count = {"failed": books.fail, "skipped": books.skip, "corrected": books.lose}
     for failure in record.failures:
         if failure.of == "annotation":
-            (ledger.annotations.fail if failure.outcome == "failed" else ledger.annotations.skip)(failure.reason)
+            count[failure.outcome](failure.reason)
 
 
 def failed_records(failures: Iterable[Failure]) -> set[int]:
@@ -159,6 +162,8 @@ def summarise(
             name = split_of(record, split, listed)
             splits[name] = splits.get(name, 0) + 1
         summary.annotations += len(sample.annotations)
+        if sample.kind == "image":
+            count_objects(sample.annotations, summary.objects)
         for annotation in sample.annotations:
             if annotation.label:
                 labels[annotation.label] = labels.get(annotation.label, 0) + 1

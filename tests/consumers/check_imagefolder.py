@@ -10,7 +10,7 @@ from datasets import load_dataset
 
 images, cache = sys.argv[1:]
 splits = {}
-for split, rows in load_dataset("imagefolder", data_dir=images, cache_dir=cache).items():
+for split, rows in load_dataset(images, cache_dir=cache).items():
     found, unreadable = {}, []
     for index, row in enumerate(rows.remove_columns("image")):
         try:

@@ -24,6 +24,7 @@ def check_row(row, sample, annotation, number):
     assert (row["annotation_id"], row["source_id"], row["tool"]) == (number, annotation.id, annotation.tool)
     assert (row["attributes"] or {}) == annotation.attributes
     assert (row["group"] or "") == annotation.group
+    assert (row["group_class"] or "") == annotation.group_label
     frame = tuple(row[name] for name in ("x", "y", "width", "height"))
     match shape:
         case Box():

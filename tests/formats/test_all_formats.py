@@ -16,7 +16,7 @@ from pipeline.formats import FORMATS
 from pipeline.sandbox import EVERY_KIND_RECORDS, Sandbox, SandboxOptions
 from pipeline.storage import open_storage
 from tests.formats.coco.grammar import check_tree
-from tests.formats.imagefolder.grammar import check_imagefolder
+from tests.formats.imagefolder.grammar import CARD, check_imagefolder, read_metadata
 from tests.formats.tar_grammar import tar_samples
 from tests.formats.voc.grammar import check_voc_tree
 from tests.formats.yolo.grammar import check_yolo_tree
@@ -86,13 +86,19 @@ def test_voc_is_loadable(exported):
     assert all(image.file_name.endswith(".jpg") for image in tree.images.values())
 
 
+def imagefolder_of(folder):
+    """The card and the tables of imagefolder in an export."""
+    files = files_below(folder, "images")
+    return {name: data for name, data in files.items() if name == CARD or name.endswith("metadata.parquet")}
+
+
 def test_imagefolder_is_loadable(exported):
-    tables = {name: data for name, data in files_below(exported, "images").items() if name.endswith("metadata.parquet")}
-    rows = check_imagefolder(tables)
+    tree = imagefolder_of(exported)
+    rows = check_imagefolder(tree)
     assert len(rows) == summary(exported)["formats"]["imagefolder"]["samples"]["written"]
-    for path, data in tables.items():
+    for path in tree.keys() - {CARD}:
         folder = exported / path.rpartition("/")[0]
-        listed = {row["file_name"] for row in check_imagefolder({path: data})}
+        listed = {row["file_name"] for row in read_metadata(tree[path])[0]}
         assert listed == {file.name for file in folder.iterdir()} - {"metadata.parquet"}
 
 
@@ -166,9 +172,7 @@ def test_an_export_of_nothing_is_complete_and_loadable(tmp_path):
         export(empty, tmp_path, **EVERYTHING)
     assert summary(tmp_path)["samples"] == 0
     check_tree(files_below(tmp_path, "annotations"))
-    check_imagefolder(
-        {name: data for name, data in files_below(tmp_path, "images").items() if name.endswith("metadata.parquet")}
-    )
+    check_imagefolder(imagefolder_of(tmp_path))
     check_voc_tree(files_below(tmp_path, "VOCdevkit"))
     assert not [key for data in files_below(tmp_path, "webdataset").values() for key in tar_samples(data)]
     verify(open_storage(str(tmp_path)), full=True)

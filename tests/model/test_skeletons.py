@@ -40,13 +40,31 @@ def test_the_person_is_that_of_the_sdk():
 
 def test_a_whole_person_comes_first_and_the_rest_is_one_skeleton():
     found = derive_skeletons(["left_tip", "base", *reversed(PERSON_POINTS), "right_tip", "left_alone"], {})
-    assert found == (PERSON, Skeleton("keypoints", ("left_tip", "base", "right_tip", "left_alone"), (), (2, 1, 0, 3)))
+    assert found == (
+        PERSON,
+        Skeleton("keypoints", ("left_tip", "base", "right_tip", "left_alone")),
+    )  # it has no mirror image
+
+
+def test_mirror_images_are_known_when_each_point_has_one_or_names_no_side():
+    (found,) = derive_skeletons(["left_tip", "base", "right_tip"], {})
+    assert found.flip == (2, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("L_eye", "R_eye", "mouth"), ("left_eye", "right_eye", "ear_l", "ear_r"), ("a", "b"), ("eye.left", "eye.right")],
+)
+def test_mirror_images_that_nobody_names_are_not_known(names):
+    """``[0, 1, 2]`` would tell Ultralytics that the left eye of a mirrored image is its left eye."""
+    assert derive_skeletons(names, {})[0].flip == ()
+    assert make_skeleton("head", names).flip == ()
 
 
 def test_a_person_that_misses_a_point_is_none():
     (found,) = derive_skeletons(PERSON_POINTS[:-1], {})
     assert (found.name, found.points, found.edges) == ("keypoints", PERSON_POINTS[:-1], ())
-    assert found.flip == (*PERSON.flip[:15], 15)
+    assert found.flip == ()
 
 
 def test_no_points_are_no_skeleton():
@@ -67,13 +85,14 @@ def test_locked_points_keep_their_numbers_whatever_comes(first, second, third):
         assert len(set(everywhere)) == len(everywhere)
         assert set(labels) <= set(everywhere)
         for skeleton in found:
-            assert [skeleton.flip[partner] for partner in skeleton.flip] == list(range(len(skeleton.points)))
+            assert [skeleton.flip[partner] for partner in skeleton.flip] == list(range(len(skeleton.flip)))
+            assert len(skeleton.flip) in (0, len(skeleton.points))
         locked = {skeleton.name: skeleton.points for skeleton in found}
 
 
 def test_a_described_skeleton_takes_the_order_of_the_lock():
     described = make_skeleton("crane", ("tip", "base", "hook"), [("base", "tip")], [("tip", "hook")])
-    new, old = Skeleton("new", ("a",), (), (0,)), Skeleton("old", ("x", "y"), (), (0, 1))
+    new, old = Skeleton("new", ("a",)), Skeleton("old", ("x", "y"))
     found = keep_locked((new, described), {"old": ("x", "y"), "crane": ("base", "tip")})
     assert found == (old, make_skeleton("crane", ("base", "tip", "hook"), [("base", "tip")], [("tip", "hook")]), new)
 

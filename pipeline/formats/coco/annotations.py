@@ -46,7 +46,7 @@ type Geometry = tuple[Rectangle, float, Segmentation, tuple[Reason, ...]]
 
 
 class CocoAnnotation(msgspec.Struct, gc=False, omit_defaults=True):
-    """An item of ``annotations``."""
+    """An item of ``annotations``; ``group`` is the id of the annotation group, which readers leave alone."""
 
     id: int
     image_id: int
@@ -56,6 +56,7 @@ class CocoAnnotation(msgspec.Struct, gc=False, omit_defaults=True):
     segmentation: Segmentation
     iscrowd: int
     attributes: dict[str, Any] = {}
+    group: str = ""
 
 
 def describe_shape(shape: Shape, size: Size, masks: str, box_segmentation: BoxSegmentation) -> Geometry | Reason:

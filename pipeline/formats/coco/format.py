@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from pipeline.formats import BaseFormat, Entry, Loss, Manifest, Section
 from pipeline.formats.coco.annotations import BoxSegmentation, CocoAnnotation, CocoImage, describe_shape, read_iscrowd
-from pipeline.formats.coco.keypoints import KeypointObject, SkeletonCategory, make_category, make_objects, name_files
+from pipeline.formats.coco.keypoints import KeypointObject, SkeletonCategory, make_categories, make_objects, name_files
 from pipeline.formats.coco.support import SUPPORT
 from pipeline.formats.encoding import ascii_json, without_nulls
 from pipeline.formats.images import (
@@ -50,8 +50,8 @@ class Coco(BaseFormat):
         numbered = list(enumerate(catalog.classes, start=1))
         categories = _encode_lines({"id": number, "name": name, "supercategory": name} for number, name in numbered)
         kinds = {"instances": categories}
-        for kind, skeleton in zip(name_files(catalog), catalog.skeletons, strict=True):
-            kinds[kind] = _encode_lines([make_category(skeleton)])
+        for number, (kind, skeleton) in enumerate(zip(name_files(catalog), catalog.skeletons, strict=True)):
+            kinds[kind] = _encode_lines(make_categories(skeleton, catalog.classes_of_objects(number)))
         if catalog.masks == "semantic":
             kinds["stuff"] = categories
         info = ascii_json(
@@ -101,10 +101,16 @@ class Coco(BaseFormat):
             losses += [Loss(annotation.id, "lossy", reason) for reason in changes]
             kept = without_nulls(attributes) if attributes else {}
             if masks == "semantic" and isinstance(shape, Mask):
-                stuff.append(CocoAnnotation(number, image_id, category + 1, bbox, area, segmentation, 0, kept))
+                stuff.append(
+                    CocoAnnotation(number, image_id, category + 1, bbox, area, segmentation, 0, kept, annotation.group)
+                )
                 continue
             iscrowd = read_iscrowd(attributes) if attributes else 0
-            instances.append(CocoAnnotation(number, image_id, category + 1, bbox, area, segmentation, iscrowd, kept))
+            instances.append(
+                CocoAnnotation(
+                    number, image_id, category + 1, bbox, area, segmentation, iscrowd, kept, annotation.group
+                )
+            )
         results = self._items("instances", sample, image, instances)
         objects: Sequence[Sequence[KeypointObject]] = [()] * len(catalog.skeletons)
         if keypoints:

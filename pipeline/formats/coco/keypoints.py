@@ -35,7 +35,7 @@ class KeypointObject(msgspec.Struct, gc=False):
 
 
 class SkeletonCategory(msgspec.Struct, gc=False):
-    """The one category of a skeleton's file; ``skeleton`` holds the lines between points, counted from 1."""
+    """A category of a skeleton's file; ``skeleton`` holds the lines between points, counted from 1."""
 
     id: int
     name: str
@@ -44,10 +44,13 @@ class SkeletonCategory(msgspec.Struct, gc=False):
     skeleton: tuple[tuple[int, int], ...]
 
 
-def make_category(skeleton: Skeleton) -> SkeletonCategory:
-    """Return the category of a skeleton."""
+def make_categories(skeleton: Skeleton, classes: Sequence[str]) -> list[SkeletonCategory]:
+    """Return the categories of a skeleton: one for each class that its objects can have."""
     lines = tuple((start + 1, end + 1) for start, end in skeleton.edges)
-    return SkeletonCategory(1, skeleton.name, skeleton.name, skeleton.points, lines)
+    return [
+        SkeletonCategory(number, name, skeleton.name, skeleton.points, lines)
+        for number, name in enumerate(classes, start=1)
+    ]
 
 
 def make_objects(
@@ -70,7 +73,8 @@ def make_objects(
         number = sample.annotation_id + instance.annotations[0]
         points = tuple(itertools.chain.from_iterable(instance.points))
         area = rectangle[2] * rectangle[3]
-        found = KeypointObject(number, sample.image_id, 1, points, instance.visible, rectangle, area)
+        category = catalog.classes_of_objects(instance.skeleton).index(instance.label) + 1
+        found = KeypointObject(number, sample.image_id, category, points, instance.visible, rectangle, area)
         objects[instance.skeleton].append(found)
         losses += [
             Loss(annotations[position].id, "lossy", Reason.CUSTOM_ATTRIBUTES_DROPPED)

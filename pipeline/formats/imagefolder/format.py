@@ -11,8 +11,10 @@ from typing import Any, ClassVar
 import msgspec
 
 from pipeline.formats import BaseFormat, Entry, Loss, Manifest, Section
+from pipeline.formats.encoding import yaml_string
 from pipeline.formats.images import (
     Rectangle,
+    dropped_groups,
     encode_mask,
     image_size,
     is_turned,
@@ -23,6 +25,7 @@ from pipeline.formats.images import (
 )
 from pipeline.formats.support import KEPT, Kind, Support
 from pipeline.model.catalog import Catalog
+from pipeline.model.splits import role_of
 from pipeline.reasons import Reason
 from pipeline.records import Annotation, Box, Mask, NumberedSample, Polygon, Whole
 
@@ -60,6 +63,7 @@ class ImageFolder(BaseFormat):
         transform = "pipeline.formats.imagefolder.arrow:to_image_metadata"
         for split in catalog.splits:
             yield Manifest(_path(split), (Section(_IMAGES, open=head),), transform)
+        yield Manifest("images/README.md", (Section("card", open=_make_card(catalog.splits)),))
 
     def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:
         """Return the row of an image, as a line of JSON."""
@@ -82,6 +86,7 @@ class ImageFolder(BaseFormat):
                     losses.append(Loss(annotation.id, "lossy", Reason.CUSTOM_ATTRIBUTES_DROPPED))
             else:
                 losses += _add(objects, number, annotation, category, size, catalog.masks)
+        losses += dropped_groups(source, losses)
         row = {
             "file_name": sample.file_name,
             "image_id": sample.image_id,
@@ -118,7 +123,23 @@ class ImageFolder(BaseFormat):
 
     def how_to_read(self, url: str, split: str) -> str:  # noqa: ARG002  # datasets finds the splits by their folders
         """Return how Hugging Face ``datasets`` loads the images."""
-        return f"Hugging Face: load_dataset('imagefolder', data_dir='{url}/images')"
+        return f"Hugging Face: load_dataset('{url}/images')"
+
+
+def _make_card(splits: Iterable[str]) -> bytes:
+    """Return the card that tells ``datasets`` the splits; without it they are guessed from names of folders and images.
+
+    The splits of training are called as ``datasets`` calls them.
+    """
+    lines = ["---", "configs:", "- config_name: default", "  data_files:"]
+    taken: set[str] = set()
+    for split in splits:
+        role = role_of(split)
+        name = "validation" if role == "val" else role or split.replace("-", "_")
+        name = name if name not in taken else split.replace("-", "_")
+        taken.add(name)
+        lines += [f"  - split: {yaml_string(name)}", f"    path: {yaml_string(f'{split}/**')}"]
+    return "".join(f"{line}\n" for line in (*lines, "---")).encode()
 
 
 def _add(

@@ -25,7 +25,7 @@ RESERVED_FOLDERS = ("images", "files", "metadata", "_staging", "_SUCCESS.json")
 """What the export itself writes at its root."""
 
 # Readers look for this file beside the images, so a format may write it there. No original ever has this name.
-BESIDE_IMAGES = re.compile(r"images/[^/]+/metadata\.parquet")
+BESIDE_IMAGES = re.compile(r"images/(?:[^/]+/metadata\.parquet|README\.md)")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\\:*?\"<>|]")
 _NOT_FINITE = re.compile(r"(?<!\w)[-+]?(nan|inf|infinity)(?!\w)", re.IGNORECASE)
 _DIGEST_IN_PROCESS = """

@@ -20,7 +20,7 @@ from pipeline.formats.testing.annotations import (
     TURNED,
 )
 from pipeline.formats.testing.shapes import box, polygon
-from pipeline.model.catalog import Catalog, ShardSummary, build_catalog
+from pipeline.model.catalog import Catalog, ShardSummary, build_catalog, count_objects
 from pipeline.records import Annotation, File, NumberedSample, Opaque, Original, Record, Sample
 
 type _Record = tuple[int, str, str, str, int | None, int | None, tuple[Annotation, ...]]
@@ -107,9 +107,11 @@ def catalog_of(numbered: Sequence[NumberedSample], **options: Any) -> Catalog:
         "rename": {"Car": "car"},
         "drop": (DROPPED,),
     }
-    summary = ShardSummary(len(numbered), annotations, labels, splits)
-    catalog = build_catalog(summary, **(defaults | {key: options[key] for key in options.keys() - {"skeletons"}}))
-    return msgspec.structs.replace(catalog, skeletons=options.get("skeletons", (PERSON, ARROW)))
+    objects: dict[str, dict[str, int]] = {}
+    for item in numbered:
+        count_objects(item.sample.annotations, objects)
+    summary = ShardSummary(len(numbered), annotations, labels, splits, objects=objects)
+    return build_catalog(summary, **({"skeletons": (PERSON, ARROW)} | defaults | options))
 
 
 def empty_catalog() -> Catalog:

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from pipeline.formats import BaseFormat, Entry, Loss, Manifest, Section
-from pipeline.formats.images import image_size, without_image
+from pipeline.formats.images import dropped_groups, image_size, without_image
 from pipeline.formats.support import KEPT, Kind, Support
 from pipeline.formats.voc.image import VocImage
 from pipeline.formats.voc.image_sets import group_splits, make_label_map, name_class_lists
@@ -98,6 +98,7 @@ class Voc(BaseFormat):
         )
         results: list[Entry | Loss] = [
             *image.losses,
+            *dropped_groups(sample.sample, image.losses),
             Entry(self._path(f"Annotations/{sample.stem}.xml"), xml),
             *self._lines(sample, catalog, image),
         ]

@@ -7,6 +7,7 @@ from pipeline.formats.encoding import one_line
 from pipeline.formats.voc.planes import index_colour
 from pipeline.formats.voc.xml import replace_non_xml
 from pipeline.model.naming import fold, safe_leaf
+from pipeline.model.splits import find_split
 
 TRAINVAL = "trainval"
 """VOC's list of train and val together; torchvision and Detectron2 know it by this name."""
@@ -15,9 +16,13 @@ BACKGROUND = "background"
 
 
 def group_splits(splits: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Return the name of each list of images, and the splits in it, in this order."""
-    found = {split: (split,) for split in splits}
-    both = tuple(split for split in ("train", "val") if split in found)
+    """Return the name of each list of images, and the splits in it, in this order.
+
+    The lists of the three splits of training have the names that readers know, whatever the splits are called.
+    """
+    names = {find_split(splits, role): role for role in ("train", "val", "test")}
+    found = {names.get(split, split): (split,) for split in splits}
+    both = tuple(found[name][0] for name in ("train", "val") if name in found)
     return found | ({TRAINVAL: both} if both and TRAINVAL not in found else {})
 
 

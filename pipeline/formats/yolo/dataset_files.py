@@ -9,7 +9,7 @@ import msgspec
 from pipeline.formats.encoding import ascii_json, one_line, yaml_path, yaml_string
 from pipeline.model.catalog import Catalog
 from pipeline.model.skeletons import Skeleton
-from pipeline.model.splits import UNASSIGNED
+from pipeline.model.splits import UNASSIGNED, find_split, role_of
 from pipeline.records import NumberedSample
 
 NO_SKELETON = Skeleton("", ("none",), flip=(0,))
@@ -26,17 +26,16 @@ def make_data_yaml(task: str, classes: Sequence[str], catalog: Catalog, skeleton
     Both train and val are required, and val must hold an image, so another split stands in for a missing one.
     """
     splits = _usable_splits(catalog)
-    train = training_split(catalog)
-    val = "val" if "val" in splits else train
+    train, val, test = training_split(catalog), find_split(splits, "val"), find_split(splits, "test")
     lines = [f"# Ultralytics YOLO, task {task}. Folders are relative to this file."]
-    if train != "train":
+    if role_of(train) != "train":
         lines.append("# There is no split named train: another one stands in for it.")
     lines.append(f"train: {yaml_path(f'images/{train}')}")
-    if val != "val":
+    if val is None:
         lines.append("# There is no split named val: another one stands in for it. Do not trust validation scores.")
-    lines.append(f"val: {yaml_path(f'images/{val}')}")
-    if "test" in splits:
-        lines.append("test: images/test")
+    lines.append(f"val: {yaml_path(f'images/{val or train}')}")
+    if test is not None:
+        lines.append(f"test: {yaml_path(f'images/{test}')}")
     if skeleton is not None:
         lines += _describe_skeleton(skeleton)
     lines.append(f"nc: {len(classes)}")
@@ -78,8 +77,10 @@ def make_ndjson_line(task: str, sample: NumberedSample, catalog: Catalog, rows: 
 
     ``rows`` is the text of its label file: both have the same numbers, digit for digit.
     """
-    split = "train" if sample.split == training_split(catalog) else sample.split
-    if split not in ("train", "val", "test"):
+    splits = _usable_splits(catalog)
+    roles = {find_split(splits, "val"): "val", find_split(splits, "test"): "test", training_split(catalog): "train"}
+    split = roles.get(sample.split)
+    if split is None:
         return None
     path = quote(sample.original_path)
     head = {
@@ -97,7 +98,7 @@ def make_ndjson_line(task: str, sample: NumberedSample, catalog: Catalog, rows: 
 def training_split(catalog: Catalog) -> str:
     """Return the split that is trained on: train, or the first one when there is no train."""
     splits = _usable_splits(catalog)
-    return "train" if "train" in splits else splits[0]
+    return find_split(splits, "train") or splits[0]
 
 
 def _usable_splits(catalog: Catalog) -> list[str]:

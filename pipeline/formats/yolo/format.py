@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from msgspec import Meta
 
 from pipeline.formats import BaseFormat, Entry, Loss, Manifest, OptionError, Section
-from pipeline.formats.images import Size, image_size, without_image
+from pipeline.formats.images import Size, dropped_groups, image_size, without_image
 from pipeline.formats.support import Kind, Support
 from pipeline.formats.yolo.boxes import render_detect, render_obb
 from pipeline.formats.yolo.dataset_files import (
@@ -117,7 +117,8 @@ class Yolo(BaseFormat):
         classes, skeleton = catalog.classes, None
         if self.task == "pose":
             chosen = choose_skeleton(catalog, self.skeleton)
-            classes, skeleton = ((chosen.name,) if chosen else ()), chosen or NO_SKELETON
+            classes = catalog.classes_of_objects(catalog.skeletons.index(chosen)) if chosen else ()
+            skeleton = chosen or NO_SKELETON
         settings = make_data_yaml(self.task, classes, catalog, skeleton)
         yield Manifest(self._path("classes.txt"), (Section("classes", open=make_classes_txt(classes)),))
         yield Manifest(self._path("data.yaml"), (Section("data", open=settings),))
@@ -132,6 +133,7 @@ class Yolo(BaseFormat):
         if size is None or sample.file_name.rpartition(".")[2].lower() not in IMAGE_SUFFIXES:
             return without_image(source)
         rows, losses = self._rows(source, size, catalog)
+        losses += dropped_groups(source, losses) if self.task != "pose" else ()
         results: list[Entry | Loss] = [*losses, Entry(self._path(f"labels/{sample.split}/{sample.stem}.txt"), rows)]
         if self.folder and sample.original is not None:
             results.append(Entry(self._path(f"images/{sample.split}/{sample.file_name}"), original=True))

@@ -1,5 +1,7 @@
 """Label rows of skeletons (task pose)."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from pipeline.errors import ConfigError
@@ -13,7 +15,7 @@ from pipeline.model.skeletons import Skeleton
 from pipeline.reasons import Reason
 from pipeline.records import Box, Point, Sample
 
-_BOX = b"0 %.6f %.6f %.6f %.6f"
+_BOX = b"%d %.6f %.6f %.6f %.6f"
 _POINT = b" %.6f %.6f %d"
 
 
@@ -34,7 +36,7 @@ def choose_skeleton(catalog: Catalog, name: str) -> Skeleton | None:
 
 
 def render_pose(sample: Sample, size: Size, catalog: Catalog, skeleton: str) -> Rows:
-    """Return ``0 x_center y_center width height (x y visibility)…`` for each object of one skeleton.
+    """Return ``class x_center y_center width height (x y visibility)…`` for each object of one skeleton.
 
     Points are in the skeleton's order, coordinates are fractions of the image's sides, and a missing point is
     ``0 0 0``. Raises ConfigError as
@@ -55,13 +57,13 @@ def render_pose(sample: Sample, size: Size, catalog: Catalog, skeleton: str) -> 
             reason = Reason.KEYPOINT_PROFILE_UNSUPPORTED
             losses += [Loss(annotations[position].id, "skipped", reason) for position in instance.annotations]
             continue
-        row, found = _make_row(instance, sample, size)
+        row, found = _make_row(instance, sample, size, catalog.classes_of_objects(instance.skeleton))
         rows.append(row)
         losses += found
     return b"".join(rows), losses
 
 
-def _make_row(instance: Instance, sample: Sample, size: Size) -> Rows:
+def _make_row(instance: Instance, sample: Sample, size: Size, classes: Sequence[str]) -> Rows:
     """Return the row of an object; empty when no part of it lies inside the image."""
     width, height = size
     annotations = sample.annotations
@@ -86,7 +88,7 @@ def _make_row(instance: Instance, sample: Sample, size: Size) -> Rows:
         centre_and_length(x, across, width),
         centre_and_length(y, down, height),
     )
-    numbers = [centre_x, centre_y, share_x, share_y]
+    numbers: list[float] = [classes.index(instance.label), centre_x, centre_y, share_x, share_y]
     for x, y, visibility in points:
         numbers += (x / width + 0.0, y / height + 0.0, visibility)  # never -0.000000
     return (_BOX + _POINT * len(points) + b"\n") % tuple(numbers), losses

@@ -11,7 +11,7 @@ import msgspec
 
 from pipeline.records import Annotation, Box, Point, Shape, Whole
 from pipeline.synapse.documents import shapes
-from pipeline.synapse.documents.groups import Group, membership
+from pipeline.synapse.documents.groups import NO_GROUP, Group, membership
 from pipeline.synapse.documents.shapes import (
     FULLY_VISIBLE,
     MAX_COORDINATE,
@@ -135,7 +135,7 @@ def _annotations(
         for value in attributes.values():
             if type(value) is not str and not shapes.check_attributes(value):
                 return None
-        annotations.append(Annotation(item.id, item.tool, label, shape, attributes, group_of.get(item.id, "")))
+        annotations.append(Annotation(item.id, item.tool, label, shape, attributes, *group_of.get(item.id, NO_GROUP)))
     return tuple(annotations)
 
 

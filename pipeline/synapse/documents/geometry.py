@@ -4,11 +4,12 @@ from typing import Any
 
 import msgspec
 
+from pipeline.model.labels import has_controls, tidy_label
 from pipeline.reasons import Reason
 from pipeline.records import Opaque, Relation, Shape, Whole
 from pipeline.synapse.documents import shapes
 from pipeline.synapse.documents.json_fields import Fields, is_null
-from pipeline.synapse.documents.shapes import Rejected, class_label, decode
+from pipeline.synapse.documents.shapes import Rejected, decode
 
 _DRAWN = frozenset(("bounding_box", "polygon", "polyline", "keypoint", "segmentation"))
 WITHOUT_CLASS = frozenset(("relation", "prompt", "answer"))
@@ -21,12 +22,16 @@ _NOT_GEOMETRY = frozenset(("id", "tool", "type"))
 
 
 class Places(msgspec.Struct):
-    """Where the geometry of one annotation may be: its entry in ``annotationsData``, or the annotation itself."""
+    """Where the geometry of one annotation may be: its entry in ``annotationsData``, or the annotation itself.
+
+    ``corrections`` collects what was put right while it was read: the reason and a detail.
+    """
 
     annotation: Fields
     entry: Fields
     annotation_json: bytes
     entry_json: bytes
+    corrections: list[tuple[Reason, str]] = []
 
     def find(self, name: str) -> msgspec.Raw | None:
         """Return a member of the entry or of the annotation, or None if it is missing or null."""
@@ -56,7 +61,9 @@ def read_shape(tool: str, kind: str, places: Places, attributes: dict[str, Any])
     value = decode(places.geometry())
     if tool == "bounding_box":
         # DM v2 keeps a box's rotation among its attributes.
-        return shapes.box(value, attributes.pop("rotation", None) if "attrs" in places.annotation else None)
+        return shapes.box(
+            value, attributes.pop("rotation", None) if "attrs" in places.annotation else None, places.corrections
+        )
     if tool == "keypoint":
         visible = attributes.pop("visibility", None)
         return shapes.point(value, decode(places.annotation.get("visibility")) if visible is None else visible)
@@ -95,8 +102,9 @@ def _opaque(tool: str, places: Places) -> Opaque:
     return Opaque(places.annotation_json)
 
 
-def read_classification(annotation: Fields, *, required: bool) -> tuple[str, dict[str, Any]]:
+def read_classification(places: Places, *, required: bool) -> tuple[str, dict[str, Any]]:
     """Return the class and the other attributes, from an object or a plain string and from DM v2's ``attrs``."""
+    annotation = places.annotation
     try:
         code = decode(annotation.get("classification"))
         listed = decode(annotation.get("attrs"))
@@ -110,9 +118,11 @@ def read_classification(annotation: Fields, *, required: bool) -> tuple[str, dic
         if not isinstance(attribute, dict) or not isinstance(attribute.get("name"), str):
             raise Rejected(Reason.MALFORMED_ANNOTATION, "attrs is not a list of names and values")
         attributes[attribute["name"]] = attribute.get("value")
-    label = class_label(code) if isinstance(code, str) else ""
+    label = tidy_label(code) if isinstance(code, str) else ""
     if not label and (required or code not in (None, "")):
-        raise Rejected(Reason.INVALID_CLASS_NAME, "no class, or controls in it")
+        raise Rejected(Reason.INVALID_CLASS_NAME, "no class")
+    if isinstance(code, str) and has_controls(code.strip()):
+        places.corrections.append((Reason.CLASS_NAME_TIDIED, "tabs and other controls in its class are spaces now"))
     if not shapes.check_attributes(attributes):
         raise Rejected(Reason.MALFORMED_ANNOTATION, "an attribute that is a number out of range")
     return label, attributes

@@ -1,8 +1,13 @@
 """Read annotation groups, which say what belongs together (for example the keypoints of one skeleton)."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import msgspec
+
+from pipeline.model.labels import tidy_label
+
+NO_GROUP = ("", "")
 
 
 class Member(msgspec.Struct, gc=False):
@@ -13,22 +18,30 @@ class Member(msgspec.Struct, gc=False):
 
 
 class Group(msgspec.Struct, gc=False):
-    """A group of a media: members by id, or in the older, nested form."""
+    """A group of a media: members by id, or in the older, nested form. It can have a class of its own."""
 
     id: str
     annotationIds: list[str] | None = None  # noqa: N815 (the document's own name)
     annotationList: list[Member] | None = None  # noqa: N815 (the document's own name)
+    classification: Any = None
+
+    @property
+    def label(self) -> str:
+        """The class of the group, ``""`` when it has none."""
+        code = self.classification.get("class") if isinstance(self.classification, dict) else self.classification
+        return tidy_label(code) if isinstance(code, str) else ""
 
 
-def membership(groups: Iterable[Group]) -> dict[str, str]:
-    """Return the group of each annotation, by annotation id.
+def membership(groups: Iterable[Group]) -> dict[str, tuple[str, str]]:
+    """Return id and class of the group of each annotation, by annotation id.
 
-    An annotation in several groups gets ``""``, because it is not known which one is meant; formats report it.
+    An annotation in several groups is in none, because it is not known which one is meant; formats report it.
     """
-    group_of: dict[str, str] = {}
+    group_of: dict[str, tuple[str, str]] = {}
     for group in groups:
+        own = group.id, group.label
         for member in (*(group.annotationIds or ()), *_ids(group.annotationList)):
-            group_of[member] = group.id if group_of.get(member, group.id) == group.id else ""
+            group_of[member] = own if group_of.get(member, own)[0] == group.id else NO_GROUP
     return group_of
 
 

@@ -29,8 +29,12 @@ class Document(msgspec.Struct, frozen=True, gc=False):
     @property
     def seen(self) -> int:
         """The number of annotations in the document, readable or not. Geometry without an annotation counts as one."""
-        inside = sum(len(media.annotations) + len(media.failures) for media in self.media)
+        inside = sum(len(media.annotations) + sum(map(_is_left_out, media.failures)) for media in self.media)
         return inside + sum(1 for failure in self.failures if failure.of == "annotation")
+
+
+def _is_left_out(failure: Failure) -> bool:
+    return failure.outcome != "corrected"  # what is corrected is among the annotations
 
 
 def parse_document(data: bytes) -> Document:

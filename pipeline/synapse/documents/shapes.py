@@ -4,7 +4,6 @@ Nothing is invented, clipped or rounded: a value that is not a valid shape raise
 """
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -13,7 +12,7 @@ import msgspec
 import numpy as np
 
 from pipeline.images.masks import MaskError, runs_from_indices, runs_from_pairs
-from pipeline.model.labels import normalise_label
+from pipeline.model.labels import has_controls, normalise_label
 from pipeline.reasons import Reason
 from pipeline.records import Box, Mask, Point, Polygon, Polyline
 
@@ -29,7 +28,11 @@ _BRACKETS_AND_SPACE = b"[] \t\r\n"
 
 
 class Rejected(ValueError):
-    """An annotation that cannot be read. Arguments: the :class:`Reason` and a detail without any of its content."""
+    """An annotation that is left out.
+
+    Arguments: the :class:`Reason`, a detail without any of its content, and ``skipped`` if there is nothing to draw;
+    without it the annotation failed, because it cannot be read.
+    """
 
 
 def natural_key(media: str) -> tuple[str | tuple[int, str], ...]:
@@ -54,10 +57,7 @@ def pixel_size(value: Any) -> int | None:
 @lru_cache(maxsize=65536)
 def class_label(value: str) -> str:
     """Return a class code, trimmed and in NFC; ``""`` if it is empty or has control characters or line separators."""
-    label = normalise_label(value)
-    if not label.isprintable() and any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in label):
-        return ""
-    return label
+    return "" if has_controls(value.strip()) else normalise_label(value)
 
 
 def check_attributes(values: Any) -> bool:
@@ -79,16 +79,22 @@ def visibility(value: Any) -> int:
     raise Rejected(Reason.MALFORMED_ANNOTATION, "visibility is none of missing, occluded, visible")
 
 
-def box(value: Any, rotation: Any = None) -> Box:
-    """Read a box of ``{x, y, width, height, rotation}`` or ``[x, y, width, height]``; rotation in radians."""
+def box(value: Any, rotation: Any, corrections: list[tuple[Reason, str]]) -> Box:
+    """Read a box of ``{x, y, width, height, rotation}`` or ``[x, y, width, height]``; rotation in radians.
+
+    A box that was drawn from right to left or upwards is turned round, which is added to ``corrections``.
+    """
     if isinstance(value, dict):
         rotation = value.get("rotation", rotation)
         value = [value.get(key) for key in ("x", "y", "width", "height")]
     if not isinstance(value, list) or len(value) != 4:
         raise Rejected(Reason.INVALID_GEOMETRY, "not x, y, width and height")
     x, y, width, height = map(_coordinate, value)
-    if not (width > 0 and height > 0):
-        raise Rejected(Reason.INVALID_BOUNDING_BOX, "width and height must be positive")
+    if not (width and height):
+        raise Rejected(Reason.INVALID_BOUNDING_BOX, "it has no width or no height", "skipped")
+    if width < 0 or height < 0:
+        x, y, width, height = min(x, x + width), min(y, y + height), abs(width), abs(height)
+        corrections.append((Reason.BOX_TURNED_ROUND, "it was drawn from right to left or upwards"))
     return Box(x, y, width, height, 0.0 if rotation is None else _coordinate(rotation) or 0.0)
 
 
@@ -112,14 +118,14 @@ def ring(points: Sequence[float]) -> Polygon:
     while len(points) > 2 and points[0] == points[-2] and points[1] == points[-1]:
         points = points[:-2]
     if len(points) < 6:
-        raise Rejected(Reason.INVALID_POLYGON, "fewer than three points")
+        raise Rejected(Reason.INVALID_POLYGON, "fewer than three points", "skipped")
     return Polygon(tuple(points))
 
 
 def line(points: Sequence[float]) -> Polyline:
     """Return a polyline of flat points that are known to be numbers."""
     if len(points) < 4:
-        raise Rejected(Reason.INVALID_GEOMETRY, "fewer than two points")
+        raise Rejected(Reason.INVALID_GEOMETRY, "fewer than two points", "skipped")
     return Polyline(tuple(points))
 
 
@@ -142,7 +148,7 @@ def mask(pixels: bytes, compressed: Any = None, compression: Any = None, encodin
     del structure, skeleton
     numbers = np.fromstring(pixels.translate(None, _BRACKETS_AND_SPACE), dtype=np.int64, sep=",")
     if not numbers.size:
-        raise Rejected(Reason.INVALID_MASK_ENCODING, "the mask has no pixels")
+        raise Rejected(Reason.INVALID_MASK_ENCODING, "the mask has no pixels", "skipped")
     if declared not in (None, paired):
         raise Rejected(Reason.INVALID_MASK_ENCODING, "pixels do not have the declared encoding")
     try:

@@ -13,7 +13,7 @@ import msgspec
 from pipeline.reasons import Reason
 from pipeline.records import Annotation, Failure, Relation
 from pipeline.synapse.documents.geometry import TOOLS, WITHOUT_CLASS, Places, read_classification, read_shape
-from pipeline.synapse.documents.groups import Group, membership
+from pipeline.synapse.documents.groups import NO_GROUP, Group, membership
 from pipeline.synapse.documents.json_fields import Fields, is_null, read_fields, read_items, read_text
 from pipeline.synapse.documents.shapes import Rejected, decode, media_kind, natural_key, pixel_size
 
@@ -105,7 +105,7 @@ class TooManyFailures(ValueError):
 class _MediaReader:
     """Reads one media. Everything in it becomes one item of ``annotations`` or of ``failures``."""
 
-    def __init__(self, key: str, group_of: dict[str, str]) -> None:
+    def __init__(self, key: str, group_of: dict[str, tuple[str, str]]) -> None:
         self.key = key or "_"  # a media must have a name, in the lists of failures as in files
         self.kind = media_kind(key)
         self.group_of = group_of
@@ -178,10 +178,13 @@ class _MediaReader:
         tool = _ALIASES.get(tool, tool)
         if not tool:
             raise Rejected(Reason.MALFORMED_ANNOTATION, "no tool")
-        label, attributes = read_classification(places.annotation, required=tool in TOOLS - WITHOUT_CLASS)
+        label, attributes = read_classification(places, required=tool in TOOLS - WITHOUT_CLASS)
         shape = read_shape(tool, self.kind, places, attributes)
-        group = self.group_of.get(identifier) or read_text(places.annotation.get("group_id"))
-        return Annotation(identifier, tool, label, shape, attributes, group)
+        for reason, detail in places.corrections:
+            self.reject(identifier, reason, detail, "corrected")
+        group, group_label = self.group_of.get(identifier, NO_GROUP)
+        group = group or read_text(places.annotation.get("group_id"))
+        return Annotation(identifier, tool, label, shape, attributes, group, group_label)
 
 
 def _groups(raw: msgspec.Raw | None) -> Iterator[Group]:

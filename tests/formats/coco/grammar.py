@@ -67,8 +67,10 @@ def check_instances(data):
 
 
 def check_skeleton(content):
-    """A file of keypoints: one category, because COCOeval compares all objects of a file point by point."""
-    (category,) = content["categories"]
+    """A file of keypoints: one skeleton, because COCOeval compares all objects of a file point by point."""
+    category = content["categories"][0]
+    for other in content["categories"]:
+        assert (other["keypoints"], other["skeleton"]) == (category["keypoints"], category["skeleton"])
     points = category["keypoints"]
     assert points
     assert len(set(points)) == len(points)

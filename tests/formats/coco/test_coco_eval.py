@@ -28,6 +28,7 @@ PERSON = [
 ]  # fmt: skip
 SKELETONS = {"head": PERSON[:5], "person": PERSON}
 DUPLICATE = "DUPLICATE_ANNOTATION"
+KEPT_ALL_THE_SAME = (DUPLICATE, "BOX_TURNED_ROUND", "CLASS_NAME_TIDIED")
 DRAWN = {"instances": ("bounding_box", "polygon", "segmentation"), "stuff": ("segmentation",)}
 
 
@@ -76,10 +77,14 @@ def truth_of(folder, records, kind, written):
         image = images.get(int(row["image_id"]))
         known = media.get((int(row["record_id"]), row["media"]))  # None for a file without annotations
         if image and known:
-            # Of two annotations with the same id the second one is at fault.
-            things = [thing for thing in known.things if known.faulty.get(thing.id, DUPLICATE) == DUPLICATE]
+            # Of two annotations with the same id the second one is at fault; others were put right.
+            things = [thing for thing in known.things if known.faulty.get(thing.id, DUPLICATE) in KEPT_ALL_THE_SAME]
             size = (image["width"], image["height"])
-            made = drawn(things, DRAWN[kind], size, categories) if kind in DRAWN else people(things, kind, size)
+            made = (
+                drawn(things, DRAWN[kind], size, categories)
+                if kind in DRAWN
+                else people(things, kind, size, categories)
+            )
             annotations += [{**annotation, "image_id": image["id"]} for annotation in made]
     for number, annotation in enumerate(annotations, start=1):
         annotation["id"] = number
@@ -135,7 +140,7 @@ def mask(runs, size):
     return {"bbox": coco_mask.toBbox(encoded).tolist(), "area": area, "segmentation": encoded} if area else None
 
 
-def people(things, kind, size):
+def people(things, kind, size, categories):
     """The groups of keypoints that are objects of the skeleton a kind of file is of."""
     groups = {}
     for thing in things:
@@ -148,7 +153,8 @@ def people(things, kind, size):
             continue
         triples = [placed.get(point, (0, 0, 0)) for point in SKELETONS[name]]
         seen = [(x, y) for x, y, visibility in triples if visibility]
-        boxes = [box(thing.geometry, size)["bbox"] for thing in members if thing.tool == "bounding_box"]
+        around = [thing for thing in members if thing.tool == "bounding_box"]
+        boxes = [box(thing.geometry, size)["bbox"] for thing in around]
         left, top = (min(axis) for axis in zip(*seen, strict=True))
         right, bottom = (max(axis) for axis in zip(*seen, strict=True))
         bbox = boxes[0] if boxes else [left, top, right - left, bottom - top]
@@ -157,7 +163,7 @@ def people(things, kind, size):
         if bbox[3] < 1:
             bbox[1], bbox[3] = top + (bottom - top - 1) / 2, 1
         yield {
-            "category_id": 1,
+            "category_id": categories[around[0].label if around else name],
             "keypoints": [number for triple in triples for number in triple],
             "num_keypoints": len(seen),
             "bbox": bbox,

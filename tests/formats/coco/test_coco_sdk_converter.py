@@ -16,7 +16,7 @@ from synapse_sdk.utils.converters.dm.types import (
 
 from pipeline.formats import Loss
 from pipeline.formats.coco.format import Coco
-from pipeline.formats.coco.keypoints import make_category
+from pipeline.formats.coco.keypoints import make_categories
 from pipeline.formats.testing import catalog_of, samples
 from pipeline.formats.testing.annotations import ARROW
 from pipeline.formats.testing.shapes import mask
@@ -184,7 +184,7 @@ def polygon(identity, *numbers):
 
 
 def test_the_skeleton_of_a_person_is_the_sdks():
-    category = make_category(PERSON_17)
+    (category,) = make_categories(PERSON_17, ["person"])
     assert list(category.keypoints) == list(COCO_PERSON_17_KEYPOINTS)
     assert [list(line) for line in category.skeleton] == [list(line) for line in COCO_PERSON_17_SKELETON]
 

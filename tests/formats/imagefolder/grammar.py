@@ -4,10 +4,12 @@ import io
 import json
 
 import pyarrow.parquet as pq
+import yaml
 from pycocotools import mask as coco_mask
 
 OBJECTS = ("id", "bbox", "category", "area", "segmentation", "mask", "attributes")
 TOLERANCE = 1e-6
+CARD = "images/README.md"
 
 
 def read_metadata(data):
@@ -29,7 +31,9 @@ def check_imagefolder(tree):
     Returns the rows of all splits.
     """
     found, schemas = [], []
-    for path, data in tree.items():
+    tables = {path: data for path, data in tree.items() if path != CARD}
+    _check_card(tree[CARD], tables)
+    for path, data in tables.items():
         folder, _, leaf = path.rpartition("/")
         assert folder.startswith("images/")
         assert folder.count("/") == 1
@@ -43,6 +47,15 @@ def check_imagefolder(tree):
         found += rows
     assert all(schema.equals(schemas[0], check_metadata=True) for schema in schemas), "features of splits differ"
     return found
+
+
+def _check_card(card, tables):
+    """Refuse a card that does not give ``datasets`` every folder, each as a split of another name."""
+    (config,) = yaml.safe_load(card.decode().split("---")[1])["configs"]
+    splits = [entry["split"] for entry in config["data_files"]]
+    assert len(set(splits)) == len(splits), "two splits of one name"
+    listed = sorted(entry["path"] for entry in config["data_files"])
+    assert listed == sorted(f"{path.split('/')[1]}/**" for path in tables)
 
 
 def _check_row(row, classes):

@@ -38,6 +38,7 @@ ANNOTATION = {
     "rle": dict,
     "visibility": int,
     "group": str,
+    "group_class": str,
     "relation_source": str,
     "relation_target": str,
     "geometry": None,

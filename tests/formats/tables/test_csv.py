@@ -183,7 +183,7 @@ def test_any_annotation_comes_back_as_it_was(annotations):
     assert len(rows) == max(1, len(kept))
     for (number, annotation), row in zip(kept, rows, strict=False):
         check_row(plain(row), sample, annotation, number)
-    assert [len(cells) for cells in csv.reader(io.StringIO(data.decode(), newline=""))] == [28] * (len(rows) + 1)
+    assert [len(cells) for cells in csv.reader(io.StringIO(data.decode(), newline=""))] == [29] * (len(rows) + 1)
 
 
 def test_a_wrong_option_is_refused():

@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.reasons import Reason
 from pipeline.records import Box, Opaque, Point, Polygon, Polyline, Relation, Whole
@@ -212,15 +214,9 @@ def test_another_visibility_is_malformed(value):
         ("bounding_box", {"coordinate": {**BOX, "rotation": "left"}}, Reason.INVALID_GEOMETRY),
         ("bounding_box", {"coordinate": TRIANGLE}, Reason.INVALID_GEOMETRY),
         ("bounding_box", {"data": [1, 2, 3]}, Reason.INVALID_GEOMETRY),
-        ("bounding_box", {"coordinate": {**BOX, "width": 0}}, Reason.INVALID_BOUNDING_BOX),
-        ("bounding_box", {"coordinate": {**BOX, "height": -3}}, Reason.INVALID_BOUNDING_BOX),
-        ("polygon", {"coordinate": TRIANGLE[:2]}, Reason.INVALID_POLYGON),
-        ("polygon", {"coordinate": [*TRIANGLE[:2], TRIANGLE[0]]}, Reason.INVALID_POLYGON),
-        ("polygon", {"coordinate": []}, Reason.INVALID_POLYGON),
         ("polygon", {"coordinate": BOX}, Reason.INVALID_GEOMETRY),
         ("polygon", {"coordinate": [*TRIANGLE, 5]}, Reason.INVALID_GEOMETRY),
         ("polygon", {"data": [[1, 2, 3]]}, Reason.INVALID_GEOMETRY),
-        ("polyline", {"coordinate": TRIANGLE[:1]}, Reason.INVALID_GEOMETRY),
         ("keypoint", {"coordinate": [1, 2, 3]}, Reason.INVALID_GEOMETRY),
     ],
 )
@@ -230,6 +226,36 @@ def test_bad_geometry_is_refused_with_its_reason_and_never_invented(tool, entry,
     assert (failure.media, failure.annotation_id) == ("image_1", "a0")
 
 
+@pytest.mark.parametrize(
+    ("tool", "entry", "reason"),
+    [
+        ("bounding_box", {"coordinate": {**BOX, "width": 0}}, Reason.INVALID_BOUNDING_BOX),
+        ("bounding_box", {"coordinate": {**BOX, "height": 0, "width": -3}}, Reason.INVALID_BOUNDING_BOX),
+        ("polygon", {"coordinate": TRIANGLE[:2]}, Reason.INVALID_POLYGON),
+        ("polygon", {"coordinate": [*TRIANGLE[:2], TRIANGLE[0]]}, Reason.INVALID_POLYGON),
+        ("polygon", {"coordinate": []}, Reason.INVALID_POLYGON),
+        ("polyline", {"coordinate": TRIANGLE[:1]}, Reason.INVALID_GEOMETRY),
+        ("segmentation", {"pixel_indices": []}, Reason.INVALID_MASK_ENCODING),
+    ],
+)
+def test_what_no_format_could_draw_is_skipped(tool, entry, reason):
+    failure = only_failure(v1(thing(tool, entry)))
+    assert (failure.reason, failure.outcome) == (reason, "skipped")
+
+
+@given(st.floats(-500, 500), st.floats(-500, 500), st.floats(1, 300), st.floats(1, 300), st.booleans(), st.booleans())
+def test_a_box_drawn_from_right_to_left_or_upwards_is_the_box_that_was_drawn(x, y, width, height, left, up):
+    """Whichever corner it was begun at, it has the same four; only one that was turned round is reported."""
+    drawn = {"x": x + width * left, "y": y + height * up, "width": -width if left else width,
+             "height": -height if up else height}  # fmt: skip
+    (media,) = parse(v1(thing("bounding_box", {"coordinate": drawn}))).media
+    (annotation,) = media.annotations
+    box = annotation.shape
+    assert (box.x, box.y, box.width, box.height) == pytest.approx((x, y, width, height))
+    corrected = [("corrected", Reason.BOX_TURNED_ROUND)] if left or up else []
+    assert [(failure.outcome, failure.reason) for failure in media.failures] == corrected
+
+
 def test_a_number_no_float_can_hold_is_refused():
     document = json.dumps(v1(thing("bounding_box", {"coordinate": {**BOX, "x": "@"}}))).replace('"@"', "1e999")
     assert only_failure(document.encode()).reason == Reason.INVALID_GEOMETRY
@@ -237,11 +263,26 @@ def test_a_number_no_float_can_hold_is_refused():
 
 @pytest.mark.parametrize(
     "classification", [None, {}, {"class": None}, {"class": ""}, {"class": "  "}, "", [], 5, {"class": 5},
-                       {"class": "a\x1b[2Jb"}, {"class": "a\nb"}, {"class": "a\u2028b"}, {"color": "red"}]
+                       {"color": "red"}]
 )  # fmt: skip
 def test_an_annotation_without_a_proper_class_is_refused(classification):
     box = ({"tool": "bounding_box", "classification": classification}, {"coordinate": BOX})
     assert only_failure(v1(box)).reason == Reason.INVALID_CLASS_NAME
+
+
+@pytest.mark.parametrize(
+    ("code", "label"),
+    [("a\tb", "a b"), ("a\x1b[2Jb", "a [2Jb"), ("a\r\nb", "a b"), ("a\u2028b", "a b"), ("a\x00", "a")],
+)
+def test_control_characters_in_a_class_are_spaces_and_reported(code, label):
+    box = ({"tool": "bounding_box", "classification": {"class": code}}, {"coordinate": BOX})
+    document = parse(v1(box))
+    (media,) = document.media
+    assert [annotation.label for annotation in media.annotations] == [label]
+    assert [(failure.outcome, failure.reason) for failure in media.failures] == [
+        ("corrected", Reason.CLASS_NAME_TIDIED)
+    ]
+    assert document.seen == 1
 
 
 def test_a_class_is_trimmed_and_normalised():
