@@ -217,8 +217,8 @@ def test_the_export_and_the_platform_agree_both_ways(data, masks, kind, measure,
         assert not written["annotations"]
         return
     assert len(written["annotations"]) > least
-    assert scores(truth, written, measure) == (1.0, 1.0)
-    assert scores(written, truth, measure) == (1.0, 1.0)
+    assert scores(truth, written, measure) == pytest.approx((1.0, 1.0))
+    assert scores(written, truth, measure) == pytest.approx((1.0, 1.0))
 
 
 def smaller_box(annotation):
