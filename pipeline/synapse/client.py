@@ -5,6 +5,7 @@ ours here. Pages, payloads and originals go over :class:`~pipeline.synapse.http.
 headers.
 """
 
+import json
 import os
 import time
 import warnings
@@ -105,7 +106,7 @@ class SynapseClient(Transport):
         finally:
             second.reset_connection()
         project = found.get("project_id")
-        return project if isinstance(project, int) else None
+        return project if isinstance(project, int) and abs(project) < 2**63 else None
 
     def open_storage(self, number: int, path: str, purpose: str = "write") -> Access:
         """Return where ``path`` in a Synapse storage is and how to open it; the credentials expire with the session.
@@ -147,7 +148,9 @@ class SynapseClient(Transport):
             answer = call()
             if not isinstance(answer, Mapping):
                 raise _NotJsonError
-            return dict(answer)
+            # Half of a surrogate pair in a text could not be staged.
+            whole: dict[str, Any] = json.loads(json.dumps(answer, ensure_ascii=False).encode(errors="replace"))
+            return whole
 
         return self._call(what, call_for_object)
 
@@ -167,7 +170,7 @@ class SynapseClient(Transport):
                     self._raise(what, error)
             except SdkStorageError as error:
                 raise PreflightError(what, f"cannot be used: {type(error).__name__.removesuffix('Error')}") from None
-            except (ImportError, KeyError, TypeError, ValueError) as error:
+            except (ImportError, KeyError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
                 # The SDK's own models refuse a configuration; what they say may quote the secrets in it.
                 raise PreflightError(what, f"the Synapse SDK cannot use it ({type(error).__name__})") from None
             time.sleep(self.limits.backoff.wait(attempt))

@@ -134,6 +134,9 @@ class Extractor[T]:
             problem = "the API lists it under a project that it does not belong to"
             self._fail(row.key, Failure(row.key, Reason.RECORD_FOREIGN, problem))
             return []
+        if row.problem:
+            self._fail(row.key, Failure(row.key, Reason.PAYLOAD_UNAVAILABLE, row.problem, transient=True))
+            return []
         wrapper = wrapper_of(row.data)
         if wrapper is not None:
             row.data = _NOTHING

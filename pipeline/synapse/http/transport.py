@@ -269,12 +269,14 @@ class Transport:
             return decode(body)
         except ValueError as error:
             raise _unusable(str(error)) from error
+        except RecursionError:
+            raise _unusable("lists and objects are nested too deep") from None
 
     async def _read_into(self, sink: Sink, response: aiohttp.ClientResponse, clock: asyncio.Timeout) -> None:
         """Write a file, or the rest of one, to ``sink``. The time of the try grows with every byte."""
         size = response.content_length
         is_rest = response.status == 206
-        if is_rest and range_start(response) != sink.received:
+        if is_rest and (not sink.received or range_start(response) != sink.received):
             raise _unusable("another part of the file than the one asked for")
         if not is_rest:
             sink.received = 0

@@ -14,6 +14,7 @@ from pipeline.model.shards import Shard, pack_keys
 from pipeline.synapse.http.event_loop import gather
 from pipeline.synapse.listing.chunks import Chunk, cut_chunks, group_pages
 from pipeline.synapse.listing.listing import Listing
+from pipeline.synapse.listing.rows import Count, Id, decode_page
 
 _PARALLEL_WALKS = 8
 _MOST_WALKS = 64
@@ -29,8 +30,8 @@ class PlanReport(msgspec.Struct):
 
 
 class _Key(msgspec.Struct, gc=False):
-    id: int
-    pgh_id: int | None = None
+    id: Id
+    pgh_id: Id | None = None
     ground_truth_dataset: Any = None
 
     def is_of(self, dataset: int | None) -> bool:
@@ -42,7 +43,7 @@ class _Key(msgspec.Struct, gc=False):
 class _KeyPage(msgspec.Struct):
     results: list[_Key]
     next: str | None = None
-    count: int | None = None
+    count: Count | None = None
 
 
 _DECODER = msgspec.json.Decoder(_KeyPage)
@@ -209,7 +210,7 @@ class Planner:
         return page
 
     def _decode(self, body: bytes) -> _KeyPage:
-        page = _DECODER.decode(body)
+        page = _decode_keys(body)
         keys = _keys(page)
         if self._is_ground_truth and any(row.pgh_id is None for row in page.results):
             raise ValueError("a row has no pgh_id")
@@ -244,6 +245,19 @@ class Planner:
 
 class _ListChangedError(Exception):
     """Rows were added or removed while a list was read by page numbers: some may have been skipped."""
+
+
+def _decode_keys(body: bytes) -> _KeyPage:
+    """Decode a page of keys, whatever else is in it. Raises ValueError when a key cannot be read."""
+    try:
+        return _DECODER.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        page = decode_page(body)
+    for row in page.results:
+        if row.problem:
+            raise ValueError(row.problem)
+    keys = [_Key(row.id, row.pgh_id, row.ground_truth_dataset) for row in page.results]
+    return _KeyPage(keys, page.next, page.count)
 
 
 def _keys(page: _KeyPage) -> list[int]:

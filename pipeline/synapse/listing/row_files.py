@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 
 from pipeline.records import File
+from pipeline.synapse.documents.bounds import MAX_DEPTH
+from pipeline.synapse.documents.shapes import MAX_COORDINATE
 from pipeline.synapse.listing.rows import Row
 
 _SPEC_KEYS = ("specification", "specification_name", "file_specification")
@@ -15,6 +17,8 @@ _KINDS = {
     "image": "image", "video": "video", "pcd": "pcd", "text": "text", "audio": "audio", "data": "data",
     "prompt": "prompt",
 }  # fmt: skip
+_LARGEST_SIDE = int(MAX_COORDINATE)
+_LARGEST_SIZE = 2**63 - 1
 _INFO_KEYS = {"url", "path", "path_original", "file_type", "is_primary", "checksum", *_NAME_KEYS}
 
 
@@ -103,9 +107,9 @@ def _fetchable(spec: str, info: Mapping[str, Any], *, primary: bool) -> Fetchabl
         name=name,
         kind=_kind(spec, info),
         primary=primary,
-        width=_positive(meta.get("width")),
-        height=_positive(meta.get("height")),
-        size=_positive(info.get("size")),
+        width=_positive(meta.get("width"), _LARGEST_SIDE),
+        height=_positive(meta.get("height"), _LARGEST_SIDE),
+        size=_positive(info.get("size"), _LARGEST_SIZE),
         checksum=checksum if isinstance(checksum, str) else "",
     )
     return FetchableFile(file, url if isinstance(url, str) else "")
@@ -116,20 +120,23 @@ def _kind(spec: str, info: Mapping[str, Any]) -> str:
     return kind if isinstance(kind, str) and kind else _KINDS.get(spec.split("_", 1)[0], "")
 
 
-def _positive(value: Any) -> int | None:
+def _positive(value: Any, most: int) -> int | None:
+    """A whole number from 1 to ``most``; anything else counts as not given."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most else None
 
 
-def _without_urls(value: Any) -> Any:
-    """``value`` without URLs: they are signed, they expire, and they must not leak."""
+def _without_urls(value: Any, depth: int = 0) -> Any:
+    """``value`` without URLs: they are signed, they expire, and they must not leak. What is too deep becomes null."""
+    if depth > MAX_DEPTH and isinstance(value, dict | list):
+        return None
     if isinstance(value, dict):
         return {
-            key: _without_urls(inner)
+            key: _without_urls(inner, depth + 1)
             for key, inner in value.items()
             if not (key == "url" or str(key).endswith("_url")) and not is_url(inner)
         }
     if isinstance(value, list):
-        return [_without_urls(inner) for inner in value if not is_url(inner)]
+        return [_without_urls(inner, depth + 1) for inner in value if not is_url(inner)]
     return value

@@ -1,0 +1,222 @@
+"""A server that answers one thing wrongly: the record fails by name, or the run stops with one clear line."""
+
+import json
+
+import pytest
+from aiohttp import web
+
+from exporting import export, storage, summary
+from pipeline.errors import BackendError, ExportError, FailureLimitError, TransientError
+from pipeline.model.backoff import Backoff
+from pipeline.synapse.http import transport
+from pipeline.synapse.http.tries import RequestLimits
+from synapse.local_api import TinySynapse, task
+
+DEEP = b"[" * 100_000 + b"]" * 100_000
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """The package's waits, a fiftieth as long."""
+    quick = RequestLimits(Backoff(6, first=0.01, longest=0.05, jitter=0.5, longest_retry_after=0.1), deadline=30)
+    monkeypatch.setattr(transport, "RequestLimits", lambda: quick)
+
+
+def rows(number=6):
+    return [task(key) for key in range(1, number + 1)]
+
+
+def is_plan(request):
+    return request.query.get("fields") == "id" and "pagination" in request.query
+
+
+def is_documents(request):
+    return "response_mode" in request.query
+
+
+def body(text):
+    return web.Response(body=text, content_type="application/json")
+
+
+def failures(path):
+    return [json.loads(line) for line in storage(path).read("metadata/failures.jsonl").splitlines()]
+
+
+def originals(path):
+    return sorted(name for name, _ in storage(path).files() if name.startswith(("images/", "files/")))
+
+
+# Ids, sizes and depths that no reader holds
+
+
+@pytest.mark.parametrize("number", [b"9223372036854775808", b"1" * 25, b"9" * 5000, b"-" + b"9" * 30])
+def test_a_plan_with_an_id_that_is_none_ends_with_one_line(tmp_path, number):
+    def spoil(page, request):
+        return body(b'{"next":null,"results":[{"id":%b}]}' % number) if is_plan(request) else None
+
+    with TinySynapse(rows(), spoil=spoil) as api, pytest.raises(TransientError, match="no id that can be read") as told:
+        export(api, tmp_path / "out")
+    assert "\n" not in str(told.value)
+
+
+def test_unknown_keys_of_a_plan_are_skipped_however_deep_they_are(tmp_path):
+    def spoil(page, request):
+        if not is_plan(request):
+            return None
+        row = b'{"id":%d,"more":%b}'
+        inner = b",".join(row % (found["id"], DEEP) for found in page)
+        return body(b'{"next":null,"deep":%b,"results":[%b]}' % (DEEP, inner))
+
+    with TinySynapse(rows(), spoil=spoil) as api:
+        export(api, tmp_path / "out")
+    assert summary(tmp_path / "out")["records"]["written"] == 6
+
+
+@pytest.mark.parametrize("where", ["next", "count"])
+def test_an_envelope_that_cannot_be_read_ends_with_one_line(tmp_path, where):
+    def spoil(page, request):
+        return body(b'{"results":[],"%b":%b}' % (where.encode(), DEEP)) if is_plan(request) else None
+
+    with TinySynapse(rows(), spoil=spoil) as api, pytest.raises(TransientError, match="cannot be used") as told:
+        export(api, tmp_path / "out")
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("count", [b"18446744073709551616", b"-1", b"9" * 5000, DEEP])
+def test_a_count_that_is_none_ends_with_one_line(tmp_path, count):
+    def spoil(page, request):
+        return body(b'{"next":null,"count":%b,"results":[]}' % count) if request.query["page_size"] == "1" else None
+
+    with TinySynapse(rows(), spoil=spoil) as api, pytest.raises(ExportError) as told:
+        export(api, tmp_path / "out")
+    assert told.value.exit_code == 1
+    assert "\n" not in str(told.value)
+
+
+def test_the_body_of_a_refusal_may_be_anything(tmp_path):
+    def spoil(page, request):
+        refusal = web.Response(status=400, body=DEEP[:9_000], content_type="application/json")
+        return refusal if is_plan(request) else None
+
+    with TinySynapse(rows(), spoil=spoil) as api, pytest.raises(BackendError, match="HTTP 400"):
+        export(api, tmp_path / "out")
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_a_project_that_cannot_be_read_ends_before_any_work(tmp_path, status):
+    with TinySynapse(rows()) as api:
+        api.project = (b'{"detail":%b}' % DEEP, status)
+        with pytest.raises(ExportError) as told:
+            export(api, tmp_path / "out")
+    assert "\n" not in str(told.value)
+
+
+def test_a_project_with_half_a_character_in_its_title_and_classes_is_exported(tmp_path):
+    classes = b'{"classification":{"bounding_box":["car","b\\ud800"]}}'
+    with TinySynapse(rows()) as api:
+        api.project = (b'{"id":12,"title":"t\\udfff","configuration":%b}' % classes, 200)
+        export(api, tmp_path / "out")
+    assert summary(tmp_path / "out")["records"]["written"] == 6
+
+
+@pytest.mark.parametrize("size", ["1e20", "1e300", "-1e300", "18446744073709551616", "0.5", "9" * 5000, "NaN"])
+@pytest.mark.parametrize("where", ["size", "width"])
+def test_a_size_that_is_none_counts_as_not_given(tmp_path, size, where):
+    with TinySynapse([numbered(3)], spoil=replaced(where, size.encode())) as api:
+        export(api, tmp_path / "out")
+    assert summary(tmp_path / "out")["records"]["written"] == 1
+    assert len(originals(tmp_path / "out")) == 1
+
+
+@pytest.mark.parametrize("meta", [b"NaN", b'{"x":[-Infinity]}', DEEP, b'{"x":%b}' % (b"[" * 900 + b"]" * 900)])
+def test_an_original_whose_meta_cannot_be_read_is_exported_all_the_same(tmp_path, meta):
+    with TinySynapse([*rows(3), numbered(4)], spoil=replaced("meta", meta)) as api:
+        export(api, tmp_path / "out")
+    assert len(originals(tmp_path / "out")) == 4
+    assert failures(tmp_path / "out") == []
+
+
+def test_a_record_whose_files_cannot_be_read_fails_by_name(tmp_path):
+    with TinySynapse([*rows(3), numbered(4)], spoil=replaced("meta", b"nothing")) as api:
+        with pytest.raises(FailureLimitError, match="what the API says in data_unit is not JSON"):
+            export(api, tmp_path / "out")
+        export(api, tmp_path / "out", max_failures=1)
+    (failure,) = failures(tmp_path / "out")
+    assert (failure["record_id"], failure["reason"]) == (4, "PAYLOAD_UNAVAILABLE")
+    assert summary(tmp_path / "out")["records"]["written"] == 3
+
+
+# Headers of answers
+
+
+HEADERS = {
+    "a start of 5,000 digits": {"Content-Range": f"bytes {'9' * 5000}-/*"},
+    "no start": {"Content-Range": "bytes -"},
+    "another start": {"Content-Range": "bytes 7-9/10"},
+    "a part that nobody asked for": {"Content-Range": "bytes 0-3/1000"},
+}
+
+
+@pytest.mark.parametrize("headers", HEADERS.values(), ids=HEADERS)
+def test_an_original_with_a_header_that_cannot_be_read_is_its_records_failure(tmp_path, headers):
+    def fetch(request):
+        return web.Response(status=206, body=b"half", headers=headers) if request.path == "/media/3.jpg" else None
+
+    check_one_original_fails(tmp_path, fetch)
+
+
+@pytest.mark.parametrize("tag", [b'"\xff\xfe"', b'"' + b"x" * 4000 + b'"'])
+def test_a_cut_original_with_a_strange_etag_is_its_records_failure(tmp_path, tag):
+    async def cut(request):
+        response = web.StreamResponse(headers={"Content-Length": "1000", "ETag": tag.decode(errors="surrogateescape")})
+        await response.prepare(request)
+        await response.write(b"half of it")
+        request.transport.close()
+        return response
+
+    check_one_original_fails(tmp_path, lambda request: cut(request) if request.path == "/media/3.jpg" else None)
+
+
+@pytest.mark.parametrize(
+    "value", ["9" * 5000, "nan", "Mon, 01 Jan 2024 00:00:00 +99999999", "Fri, 31 Dec 9999 23:59:59 -2359"]
+)
+def test_a_wait_that_cannot_be_read_is_its_records_failure(tmp_path, value):
+    def fetch(request):
+        return web.Response(status=503, headers={"Retry-After": value}) if request.path == "/media/3.jpg" else None
+
+    check_one_original_fails(tmp_path, fetch)
+
+
+def check_one_original_fails(tmp_path, fetch):
+    with TinySynapse(rows(), fetch=fetch) as api:
+        with pytest.raises(FailureLimitError):
+            export(api, tmp_path / "out")
+        export(api, tmp_path / "out", max_failures=1)
+    (failure,) = failures(tmp_path / "out")
+    assert (failure["record_id"], failure["reason"]) == (3, "IMAGE_MATERIALIZATION_FAILED")
+    assert len(originals(tmp_path / "out")) == 5
+
+
+def numbered(key):
+    """A task in whose file :func:`replaced` puts other values."""
+    row = task(key)
+    row["data_unit"]["files"]["image_1"] |= {"size": "HERE_size", "meta": {"width": "HERE_width", "height": 480}}
+    return row
+
+
+def replaced(where, value):
+    """A spoiler that puts ``value`` in the place ``where`` of :func:`numbered`, as it is written."""
+
+    def spoil(page, request):
+        if request.query.get("fields") == "id":
+            return None
+        results = []
+        for row in page:
+            text = json.dumps(row).encode()
+            if where == "meta":
+                text = text.replace(b'{"width": "HERE_width", "height": 480}', value)
+            text = text.replace(b'"HERE_%b"' % where.encode(), value)
+            results.append(text.replace(b'"HERE_size"', b"null").replace(b'"HERE_width"', b"null"))
+        return body(b'{"next":null,"results":[%b]}' % b",".join(results))
+
+    return spoil
