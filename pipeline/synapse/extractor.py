@@ -40,6 +40,7 @@ REISSUES = 3
 """New URLs asked for one object, when the one before has run out."""
 
 _BATCHES = 16
+_DOUBTS = 2  # further requests for rows that the API still has, but does not list
 _HOPELESS = 5  # failures in a shard, with nothing that worked, after which it is not about single records
 _NOTHING = msgspec.Raw(b"null")
 
@@ -97,6 +98,8 @@ class Extractor[T]:
             if pending:
                 # Asked for again before it is believed: an answer may leave out a row that is there.
                 await self._read(self._listing.only(batch, pending), pending)
+            if pending:
+                await self._doubt(batch, pending)
         except TransientError as error:
             if isinstance(error, ResponseTooLarge):
                 self._rows_at_once = max(1, batch.rows // 2)
@@ -112,11 +115,29 @@ class Extractor[T]:
             problem = "it was planned, but the API no longer lists it"
             self._fail(key, Failure(key, Reason.RECORD_VANISHED, problem, outcome="skipped"))
 
+    async def _doubt(self, batch: Batch, pending: set[int]) -> None:
+        """Ask for rows again that are not listed but still there; those that do not come fail, and may come later."""
+        for attempt in range(1, _DOUBTS + 1):
+            there = await self._listing.still_there(self._listing.only(batch, pending))
+            if not there:
+                return
+            await asyncio.sleep(self._client.limits.backoff.wait(attempt))
+            missing = set(there)
+            await self._read(self._listing.only(batch, there), missing)
+            pending -= there - missing
+            if not missing:
+                return
+        problem = "the API still has it, but leaves it out of its list"
+        for key in missing:
+            self._fail(key, Failure(key, Reason.RECORD_VANISHED, problem, transient=True))
+        pending -= missing
+        self._pages.failed(TransientError(self._listing.endpoint.path, f"record {min(missing)}: {problem}"))
+
     async def _read(self, batch: Batch, pending: set[int]) -> None:
         later: list[Coroutine[Any, Any, None]] = []
         async with self._budget.lease() as lease, aclosing(self._listing.pages(batch, pending, lease=lease)) as pages:
             async for rows in pages:
-                self._pages.worked = True
+                self._pages.worked |= bool(rows)
                 for row in rows:
                     if row.key in pending:
                         pending.discard(row.key)

@@ -44,6 +44,7 @@ class OriginalCopier:
         self._open_stream = open_stream
         self._budget = ByteBudget(HELD_BYTES)
         self._results: dict[str, Copied | Failure] = {}
+        self._left_out: set[int] = set()
 
     async def run(self, wanted: Sequence[Wanted]) -> list[tuple[str, Copied | Failure]]:
         """Copy the files; return the outcome of each with its path, in the order of ``wanted``."""
@@ -59,17 +60,34 @@ class OriginalCopier:
 
             await gather(copy(batch) for batch in self._listing.batches(self._shard, by_record))
         for file in wanted:
-            self._results.setdefault(file.path, copy_failure(file, "the API no longer lists its record"))
+            transient = file.record_id in self._left_out
+            problem = "the API leaves its record out of its list" if transient else "the API no longer lists its record"
+            self._results.setdefault(file.path, copy_failure(file, problem, transient=transient))
         return [(file.path, self._results[file.path]) for file in wanted]
 
     async def _copy_batch(
         self, batch: Batch, by_record: dict[int, list[Wanted]], writers: concurrent.futures.ThreadPoolExecutor
     ) -> None:
         pending = set(batch.keys)
+        await self._copy_listed(batch, pending, by_record, writers)
+        if pending:
+            # Asked for again before it is believed: an answer may leave out a row that is there.
+            await self._copy_listed(self._listing.only(batch, pending), pending, by_record, writers)
+        if pending:
+            self._left_out |= await self._listing.still_there(self._listing.only(batch, pending))
+
+    async def _copy_listed(
+        self,
+        batch: Batch,
+        pending: set[int],
+        by_record: dict[int, list[Wanted]],
+        writers: concurrent.futures.ThreadPoolExecutor,
+    ) -> None:
+        """Copy the files of the rows that are listed, and take their keys from ``pending``."""
         async with aclosing(self._listing.pages(batch, pending, self._listing.endpoint.file_fields)) as pages:
             async for rows in pages:
                 taken = {row.key: row for row in rows}
-                pending -= taken.keys()
+                pending.difference_update(taken)
                 await gather(
                     self._copy(batch, row, file, writers) for row in taken.values() for file in by_record[row.key]
                 )

@@ -135,7 +135,7 @@ class TinyList:
         self._ids_select = ids_select
         self._has_cursor = has_cursor
         self._has_ranges = has_ranges
-        self._spoil = spoil
+        self.spoil = spoil
 
     async def __call__(self, request):
         query = request.query
@@ -156,7 +156,7 @@ class TinyList:
         body = {"next": following, "previous": None, "results": self._only(page, query.get("fields"))}
         if not (self._has_cursor and query.get("pagination") == "cursor"):
             body["count"] = len(rows)
-        spoilt = self._spoil(page, request) if self._spoil else None
+        spoilt = self.spoil(page, request) if self.spoil else None
         return spoilt or web.Response(body=json.dumps(body).encode(), content_type="application/json")
 
     @staticmethod

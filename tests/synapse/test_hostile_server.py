@@ -12,13 +12,13 @@ from pipeline.synapse.http import transport
 from pipeline.synapse.http.tries import RequestLimits
 from synapse.local_api import TinySynapse, task
 
-DEEP = b"[" * 100_000 + b"]" * 100_000
+DEEP = b"[" * 20_000 + b"]" * 20_000
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     """The package's waits, a fiftieth as long."""
-    quick = RequestLimits(Backoff(6, first=0.01, longest=0.05, jitter=0.5, longest_retry_after=0.1), deadline=30)
+    quick = RequestLimits(Backoff(3, first=0.01, longest=0.02, jitter=0.5, longest_retry_after=0.02), deadline=30)
     monkeypatch.setattr(transport, "RequestLimits", lambda: quick)
 
 
@@ -220,3 +220,148 @@ def replaced(where, value):
         return body(b'{"next":null,"results":[%b]}' % b",".join(results))
 
     return spoil
+
+
+# Rows that are left out
+
+
+def test_documents_left_out_while_the_api_counts_them_fail_and_come_with_the_next_run(tmp_path):
+    gone = set(range(1, 60, 2))
+
+    def spoil(page, request):
+        if not is_documents(request) or not gone.intersection(row["id"] for row in page):
+            return None
+        return web.json_response({"next": None, "results": [row for row in page if row["id"] not in gone]})
+
+    with TinySynapse(rows(60), spoil=spoil) as api:
+        with pytest.raises(FailureLimitError, match=r"30 of 60 records failed.*RECORD_VANISHED the API still has it"):
+            export(api, tmp_path / "out", run={"page_size": 1})
+        assert not (tmp_path / "out" / "_SUCCESS.json").exists()
+        assert len(api.seen) < 600
+        gone.clear()
+        export(api, tmp_path / "out", run={"page_size": 1})
+    assert summary(tmp_path / "out")["records"]["written"] == 60
+    assert failures(tmp_path / "out") == []
+
+
+def test_an_api_that_shows_no_document_ends_the_run(tmp_path):
+    def spoil(page, request):
+        return web.json_response({"next": None, "results": [], "count": 60}) if is_documents(request) else None
+
+    with TinySynapse(rows(60), spoil=spoil) as api, pytest.raises(TransientError, match="leaves it out of its list"):
+        export(api, tmp_path / "out", run={"page_size": 1})
+    assert len(api.seen) < 600
+
+
+def lose_half_after_the_plan(api):
+    every = api.list.rows
+
+    def spoil(page, request):
+        if is_plan(request):
+            api.list.rows = every[::2]
+
+    api.list.spoil = spoil
+
+
+def test_of_more_records_than_are_deleted_in_a_day_nobody_believes_that_they_vanished(tmp_path):
+    with TinySynapse(rows(60)) as api:
+        every = api.list.rows
+        lose_half_after_the_plan(api)
+        with pytest.raises(FailureLimitError, match=r"30 of 60 records failed.*RECORD_VANISHED it was planned"):
+            export(api, tmp_path / "out", run={"page_size": 60})
+        api.list.rows = every[:-5]
+        export(api, tmp_path / "out", run={"page_size": 60})
+    told = summary(tmp_path / "out")["records"]
+    assert (told["written"], told["skipped"]) == (55, {"RECORD_VANISHED": 5})
+
+
+def test_many_vanished_records_are_published_without_where_max_failures_allows_it(tmp_path):
+    with TinySynapse(rows(60)) as api:
+        lose_half_after_the_plan(api)
+        export(api, tmp_path / "out", run={"page_size": 60}, max_failures=30)
+    told = summary(tmp_path / "out")["records"]
+    assert (told["written"], told["skipped"]) == (30, {"RECORD_VANISHED": 30})
+
+
+def test_originals_whose_rows_are_left_out_of_one_answer_are_copied(tmp_path):
+    left_out = []
+
+    def spoil(page, request):
+        if "data_unit" not in request.query.get("fields", "") or left_out:
+            return None
+        left_out.append(request)
+        return web.json_response({"next": None, "results": page[:2]})
+
+    with TinySynapse(rows(), spoil=spoil) as api:
+        export(api, tmp_path / "out")
+    assert len(left_out) == 1
+    assert sum(request.path.startswith("/media/") for request in api.seen) == 6
+    assert len(originals(tmp_path / "out")) == 6
+
+
+@pytest.mark.parametrize("always", [True, False])
+def test_a_plan_that_ends_early_is_read_again_and_then_refused(tmp_path, always):
+    ended = []
+
+    def spoil(page, request):
+        if not is_plan(request) or (ended and not always):
+            return None
+        ended.append(request)
+        return web.json_response({"next": None, "results": [{"id": row["id"]} for row in page[:20]]})
+
+    with TinySynapse(rows(60), spoil=spoil) as api:
+        if always:
+            with pytest.raises(BackendError, match="counts 60, but leaves 40 of them out") as told:
+                export(api, tmp_path / "out")
+            assert "\n" not in str(told.value)
+            assert len(ended) == 3
+            export(api, tmp_path / "out", max_failures=40)
+        else:
+            export(api, tmp_path / "out")
+    assert summary(tmp_path / "out")["records"]["written"] == (20 if always else 60)
+
+
+def test_rows_deleted_while_they_are_planned_are_not_missed(tmp_path):
+    with TinySynapse(rows(60)) as api:
+        every = api.list.rows
+
+        def spoil(page, request):
+            if request.query["page_size"] == "1":
+                api.list.rows = every[3:]
+
+        api.list.spoil = spoil
+        export(api, tmp_path / "out")
+        assert sum(is_plan(request) for request in api.seen) == 1
+    assert summary(tmp_path / "out")["records"]["written"] == 57
+
+
+# Lists without end
+
+
+def test_a_link_that_leads_in_a_circle_ends_the_walk(tmp_path):
+    def spoil(page, request):
+        if is_documents(request):
+            shown = [row for row in page if row["id"] != 3]
+            return web.json_response({"next": str(request.url), "results": shown, "count": 6})
+        return None
+
+    with TinySynapse(rows(), spoil=spoil) as api:
+        with pytest.raises(FailureLimitError, match="1 of 6 records failed"):
+            export(api, tmp_path / "out")
+        assert len(api.seen) < 40
+
+
+@pytest.mark.parametrize("is_endless", [is_documents, is_plan], ids=["documents", "plan"])
+def test_a_list_without_end_ends_the_run(tmp_path, is_endless):
+    def spoil(page, request):
+        if not is_endless(request):
+            return None
+        key = int(request.query.get("at") or request.query.get("id__lt") or 10**6) - 1
+        following = str(request.url.update_query(at=key))
+        return web.json_response({"next": following, "results": [{"id": key, "project": 12}]})
+
+    with TinySynapse(rows(), spoil=spoil) as api:
+        with pytest.raises(BackendError, match="report this to the server's operator") as told:
+            export(api, tmp_path / "out")
+        assert "\n" not in str(told.value)
+        assert len(api.seen) < 3000

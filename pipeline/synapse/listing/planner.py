@@ -20,13 +20,18 @@ _PARALLEL_WALKS = 8
 _MOST_WALKS = 64
 _LISTINGS = 3  # of a list by page numbers whose count changes meanwhile
 _REPEATED_PAGES = 3
+_MORE_ROWS = 1000  # than twice the number that was counted: after so many, a list has no end
 
 
 class PlanReport(msgspec.Struct):
-    """What the listing showed: records, and rows that came more than once (each is planned once)."""
+    """What the listing showed: records, and rows that came more than once (each is planned once).
+
+    ``missing`` are rows that the API counts, but did not list in any of several walks.
+    """
 
     listed: int = 0
     duplicates: int = 0
+    missing: int = 0
 
 
 class _Key(msgspec.Struct, gc=False):
@@ -76,7 +81,27 @@ class Planner:
         self._announced = 0
 
     async def plan(self) -> list[Shard]:
-        """All shards, in ascending key order. Raises BackendError for a list that cannot be divided."""
+        """All shards, in ascending key order. Raises BackendError for a list that cannot be divided.
+
+        A list that is shorter than the API's own count is walked again; what is missing still is in the report.
+        """
+        for _ in range(_LISTINGS - 1):
+            shards = await self._list()
+            if not await self._missing():
+                return shards
+            self.report = PlanReport()
+        shards = await self._list()
+        self.report.missing = await self._missing()
+        return shards
+
+    async def _missing(self) -> int:
+        """How many rows the API counts, before the walk as well as now, that the walk did not show."""
+        listed = self.report.listed + self.report.duplicates
+        if (self._counted or 0) <= listed:
+            return 0
+        return max(0, min(self._counted or 0, await self._listing.count()) - listed)
+
+    async def _list(self) -> list[Shard]:
         if self._is_ground_truth:
             return await self._plan_ground_truth()
         params = self._listing.walk_params(self._limits.page)
@@ -227,6 +252,12 @@ class Planner:
                 new.setdefault(key, row.id)
         self.report.listed += len(new)
         self.report.duplicates += len(page.results) - len(new)
+        if self._counted is not None and self.report.listed > 2 * self._counted + _MORE_ROWS:
+            problem = (
+                f"the API lists more than {self.report.listed:,} records, but counts {self._counted:,}; "
+                "report this to the server's operator"
+            )
+            raise BackendError(self._listing.endpoint.path, problem)
         # A list that had to be read again counts once.
         self._on_progress(max(0, self.report.listed - self._announced))
         self._announced = max(self._announced, self.report.listed)
