@@ -222,6 +222,21 @@ def replaced(where, value):
     return spoil
 
 
+# Files
+
+
+def test_an_original_at_a_path_of_the_api_is_its_records_failure_and_never_asked_for(tmp_path):
+    every = rows()
+    every[2]["data_unit"]["files"]["image_1"]["url"] = "/users/me/"
+    with TinySynapse(every) as api:
+        with pytest.raises(FailureLimitError, match="the API's server keeps files below /media/ only"):
+            export(api, tmp_path / "out")
+        export(api, tmp_path / "out", max_failures=1)
+        assert not [request for request in api.seen if request.path.startswith("/users/")]
+    assert [failure["record_id"] for failure in failures(tmp_path / "out")] == [3]
+    assert len(originals(tmp_path / "out")) == 5
+
+
 # Rows that are left out
 
 

@@ -22,7 +22,7 @@ from pipeline.synapse.http.event_loop import CHUNK, ClientLoop
 from pipeline.synapse.http.hosts import FileHosts
 from pipeline.synapse.http.request_slots import HostSlots, Slot
 from pipeline.synapse.http.tries import FailedTry, RequestLimits, Tries
-from pipeline.synapse.http.urls import ApiUrls, parse_file_url, redacted_url
+from pipeline.synapse.http.urls import ApiUrls, is_signed, parse_file_url, redacted_url
 
 REISSUED, PAYLOAD, PAGE = range(3)
 """The order of requests when all slots are taken: first files, whose URLs expire, and first of them expired ones."""
@@ -180,13 +180,14 @@ class Transport:
         await self._send(_Request(url, receive, resume, rank, accepted=(200, 206), sink=sink))
 
     def _file_target(self, address: str) -> tuple[URL, Mapping[str, str]]:
-        """Return the URL of a file and the headers to send: credentials only to the API's own server.
+        """Return the URL of a file and the headers to send: credentials only to the API's own server, which keeps files
+        below one path, and never besides a signature.
 
         Raises BackendError for a URL that files are not fetched from.
         """
         own = self.urls.of_own_file(address)
         if own is not None:
-            return own, self._headers
+            return own, {} if is_signed(own) else self._headers
         url = parse_file_url(address)
         self._hosts.check(url.raw_host or "")
         return url, {}
