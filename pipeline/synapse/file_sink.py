@@ -67,12 +67,23 @@ class FileSink:
             algorithm = ""
         self._algorithm, self._checksum = algorithm, digits
 
+    @property
+    def expected(self) -> int | None:
+        """The size of the file, as the answer or else the API says it."""
+        return self._file.size if self._announced is None else self._announced
+
+    def _check_size(self, size: int) -> None:
+        most = self._limits.largest_original
+        if size > most:
+            raise TooLargeError("", f"the file has more than {most:,} bytes; raise run.largest_original_mb to copy it")
+
     async def begin(self, size: int | None) -> None:
         """Start over at the first byte: discard what was received before."""
         await self.discard()
         self._announced = size
         if size and self._file.size and size != self._file.size:
             raise OtherSizeError("", self._other_size(size))
+        self._check_size(self.expected or 0)
         self.differs = False
         self._digest = hashlib.sha256()
         self._check = self._digest
@@ -82,6 +93,7 @@ class FileSink:
 
     async def write(self, chunk: bytes) -> None:
         """Take the next bytes; they reach storage a megabyte at a time."""
+        self._check_size(self.received)
         if self._file.size and self.received > self._file.size:
             raise OtherSizeError("", self._other_size(self.received))
         self._parts.append(chunk)
@@ -100,7 +112,7 @@ class FileSink:
     async def finish(self) -> Copied | Failure:
         """Put the file in place, or return why it is not what the API promised."""
         size = self.received
-        promised = self._file.size if self._announced is None else self._announced
+        promised = self.expected
         if not size:
             return self.another_file("the file is empty")
         if size != (promised or size) or size != (self._file.size or size):
@@ -240,6 +252,10 @@ class FileSink:
 
 class OtherSizeError(BackendError):
     """A file that has another size than the one the API gives."""
+
+
+class TooLargeError(BackendError):
+    """A file that is larger than the configuration allows, which may be changed."""
 
 
 class StorageTroubleError(Exception):

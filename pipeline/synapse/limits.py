@@ -19,6 +19,8 @@ class SourceLimits:
     """Largest original that is written whole; larger ones are streamed."""
     stream_chunk: int = 2**20
     """Bytes of a streamed original that are written at a time."""
+    largest_original: int = 16 * 2**30
+    """Largest original that is copied: a server may send bytes without end."""
     baked_picture: int = 256 * 2**20
     """Largest picture that is turned upright, because it has to be in memory."""
 

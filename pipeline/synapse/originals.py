@@ -11,7 +11,7 @@ from pipeline.model.shards import Shard
 from pipeline.model.source import Copied, Wanted
 from pipeline.records import Failure
 from pipeline.synapse.extractor import with_fresh_url, without_address
-from pipeline.synapse.file_sink import FileSink, OtherSizeError, StorageTroubleError, copy_failure
+from pipeline.synapse.file_sink import FileSink, OtherSizeError, StorageTroubleError, TooLargeError, copy_failure
 from pipeline.synapse.http.byte_budget import ByteBudget
 from pipeline.synapse.http.event_loop import gather
 from pipeline.synapse.listing.listing import Batch, Listing
@@ -23,6 +23,7 @@ HELD_BYTES = 64 * 2**20
 
 
 _FETCHES = 2  # of a file that comes whole, but is not the one that was promised
+_UNTIL_CONFIGURED = (RefusedHost, TooLargeError)  # the same export, configured to allow it, tries again
 _WRITERS = 16
 _BATCHES = 2  # one that is copied and one that is listed meanwhile: URLs are used before they run out
 
@@ -109,7 +110,9 @@ class OriginalCopier:
                     except OtherSizeError as error:
                         result = sink.another_file(without_address(error))
                     except BackendError as error:
-                        return copy_failure(file, without_address(error), transient=isinstance(error, RefusedHost))
+                        return copy_failure(
+                            file, without_address(error), transient=isinstance(error, _UNTIL_CONFIGURED)
+                        )
                     if not sink.differs:
                         break
                 return result

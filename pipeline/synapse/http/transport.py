@@ -27,8 +27,6 @@ from pipeline.synapse.http.urls import ApiUrls, is_signed, parse_file_url, redac
 REISSUED, PAYLOAD, PAGE = range(3)
 """The order of requests when all slots are taken: first files, whose URLs expire, and first of them expired ones."""
 
-_SLOWEST = 50_000  # bytes per second: an original that comes slower than this, besides one try's time, is given up
-
 
 class Stats(msgspec.Struct):
     """What one client did so far; ``bytes`` are decoded body bytes, ``retries`` are among the ``requests``."""
@@ -43,6 +41,10 @@ class Sink(Protocol):
 
     received: int
     etag: str
+
+    @property
+    def expected(self) -> int | None:
+        """The size of the file, as far as anyone says it; read after ``begin``."""
 
     async def begin(self, size: int | None) -> None:
         """Get ready for the first bytes of a file of ``size`` bytes; called again when the download starts over."""
@@ -166,9 +168,15 @@ class Transport:
     async def fetch_original(self, address: str, sink: Sink, *, rank: int = PAYLOAD) -> None:
         """Write a whole file to ``sink``; after a cut connection it continues where it stopped, or starts over."""
         url, headers = self._file_target(address)
+        spent = 0.0
 
         async def receive(response: aiohttp.ClientResponse, clock: asyncio.Timeout) -> None:
-            await self._read_into(sink, response, clock)
+            nonlocal spent
+            began = asyncio.get_running_loop().time()
+            try:
+                await self._read_into(sink, response, clock, began + self.limits.deadline - spent)
+            finally:
+                spent += asyncio.get_running_loop().time() - began
 
         def resume() -> dict[str, str]:
             own = {**headers, "Accept-Encoding": "identity"}
@@ -273,8 +281,13 @@ class Transport:
         except RecursionError:
             raise _unusable("lists and objects are nested too deep") from None
 
-    async def _read_into(self, sink: Sink, response: aiohttp.ClientResponse, clock: asyncio.Timeout) -> None:
-        """Write a file, or the rest of one, to ``sink``. The time of the try grows with every byte."""
+    async def _read_into(
+        self, sink: Sink, response: aiohttp.ClientResponse, clock: asyncio.Timeout, deadline: float
+    ) -> None:
+        """Write a file, or the rest of one, to ``sink``. The time of the try grows with every byte.
+
+        ``deadline`` is when all tries end together; it is later for a larger file.
+        """
         size = response.content_length
         is_rest = response.status == 206
         if is_rest and (not sink.received or range_start(response) != sink.received):
@@ -283,9 +296,11 @@ class Transport:
             sink.received = 0
             await sink.begin(None if "Content-Encoding" in response.headers else size)
         sink.etag = response.headers.get("ETag", "")
+        slowest = self.limits.slowest
+        latest = deadline + (sink.expected or self.limits.unannounced) / slowest
         async for chunk in response.content.iter_chunked(CHUNK):
             # Large files may take their time, as long as they arrive: a byte now and then is not enough.
-            clock.reschedule((clock.when() or 0.0) + len(chunk) / _SLOWEST)
+            clock.reschedule(min((clock.when() or 0.0) + len(chunk) / slowest, latest))
             self.stats.bytes += len(chunk)
             sink.received += len(chunk)
             await sink.write(chunk)

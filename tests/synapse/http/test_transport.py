@@ -443,7 +443,7 @@ def test_an_original_that_drips_is_given_up_however_large_it_says_it_is(client):
             await asyncio.sleep(0.05)
 
     class Nowhere:
-        received, etag = 0, ""
+        received, etag, expected = 0, "", 2**29
 
         async def begin(self, size):
             assert size == 2**29
