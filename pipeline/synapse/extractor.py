@@ -28,7 +28,7 @@ from pipeline.synapse.http.byte_budget import ByteBudget
 from pipeline.synapse.http.event_loop import gather
 from pipeline.synapse.http.transport import PAYLOAD, REISSUED
 from pipeline.synapse.listing.listing import Batch, Listing
-from pipeline.synapse.listing.row_files import files_json, originals_of
+from pipeline.synapse.listing.row_files import FileFinder, files_json, originals_of
 from pipeline.synapse.listing.rows import Row
 from pipeline.synapse.listing.wrappers import Wrapper, unwrapped, wrapper_of
 from pipeline.synapse.split_value import split_value
@@ -233,9 +233,10 @@ class Extractor[T]:
     async def _measure(self, batch: Batch, row: Row, record: ExtractedRecord, unsized: list[Sample]) -> None:
         """Look into the originals of images whose size neither document nor API says."""
         samples, failures = list(record.samples), list(record.failures)
+        finder = FileFinder(self._listing.target)
         for sample in unsized:
             try:
-                size = await self._image_size(batch, row, sample)
+                size = await self._image_size(batch, row, sample, finder)
             except (TransientError, RefusedHost) as error:
                 problem = f"its size could not be read: {without_address(error)}"
                 failures.append(
@@ -247,14 +248,14 @@ class Extractor[T]:
                 failures += outside
         self._keep(msgspec.structs.replace(record, samples=tuple(samples), failures=tuple(failures)))
 
-    async def _image_size(self, batch: Batch, row: Row, sample: Sample) -> tuple[int, int] | None:
+    async def _image_size(self, batch: Batch, row: Row, sample: Sample, finder: FileFinder) -> tuple[int, int] | None:
         spec = sample.file.spec if sample.file else ""
 
         async def measure(row: Row, rank: int) -> tuple[int, int] | None:
-            originals = originals_of(row, self._listing.target)
-            url = next((original.url for original in originals if original.file.spec == spec), "")
-            if not url:
+            original = finder.find(row, spec)
+            if original is None or not original.url:
                 return None
+            url = original.url
             return await find_image_size(lambda length: self._client.fetch_range(url, length, rank=rank))
 
         try:

@@ -15,7 +15,7 @@ from pipeline.synapse.file_sink import FileSink, OtherSizeError, StorageTroubleE
 from pipeline.synapse.http.byte_budget import ByteBudget
 from pipeline.synapse.http.event_loop import gather
 from pipeline.synapse.listing.listing import Batch, Listing
-from pipeline.synapse.listing.row_files import originals_of
+from pipeline.synapse.listing.row_files import FileFinder
 from pipeline.synapse.listing.rows import Row
 
 HELD_BYTES = 64 * 2**20
@@ -89,17 +89,21 @@ class OriginalCopier:
             async for rows in pages:
                 taken = {row.key: row for row in rows}
                 pending.difference_update(taken)
+                finders = {key: FileFinder(self._listing.target) for key in taken}
                 await gather(
-                    self._copy(batch, row, file, writers) for row in taken.values() for file in by_record[row.key]
+                    self._copy(batch, row, file, finders[row.key], writers)
+                    for row in taken.values()
+                    for file in by_record[row.key]
                 )
 
-    async def _copy(self, batch: Batch, row: Row, file: Wanted, writers: concurrent.futures.ThreadPoolExecutor) -> None:
+    async def _copy(
+        self, batch: Batch, row: Row, file: Wanted, finder: FileFinder, writers: concurrent.futures.ThreadPoolExecutor
+    ) -> None:
         async with self._budget.lease() as lease:
             sink = FileSink(file, self._write, self._open_stream, writers, lease, self._listing.limits)
 
             async def fetch(row: Row, rank: int) -> Copied | Failure:
-                found = (own for own in originals_of(row, self._listing.target) if own.file.spec == file.spec)
-                original = next(found, None)
+                original = finder.find(row, file.spec)
                 if original is None or not original.url:
                     return copy_failure(file, "the API gives no URL of the file")
                 sink.expect(original.file.checksum)

@@ -1,6 +1,7 @@
 """A server that answers one thing wrongly: the record fails by name, or the run stops with one clear line."""
 
 import json
+import sys
 
 import pytest
 from aiohttp import web
@@ -380,3 +381,35 @@ def test_a_list_without_end_ends_the_run(tmp_path, is_endless):
             export(api, tmp_path / "out")
         assert "\n" not in str(told.value)
         assert len(api.seen) < 3000
+
+
+# Records of very many files
+
+
+def lines_to_read_files(number, path):
+    """How many lines run that read the files of a row, for an export of one record with a ``number`` of files."""
+    count = 0
+
+    def trace(frame, event, _):
+        nonlocal count
+        if not frame.f_code.co_filename.endswith("row_files.py"):
+            return None
+        count += event == "line"
+        return trace
+
+    row = task(1)
+    info = row["data_unit"]["files"]["image_1"]
+    row["data_unit"]["files"] = [{**info, "url": f"/media/{index}.jpg"} for index in range(number)]
+    with TinySynapse([row]) as api:
+        sys.settrace(trace)
+        try:
+            export(api, path)
+        finally:
+            sys.settrace(None)
+    assert len(originals(path)) == number
+    return count
+
+
+def test_the_work_for_a_record_grows_as_its_files_do(tmp_path):
+    few, many = lines_to_read_files(20, tmp_path / "few"), lines_to_read_files(80, tmp_path / "many")
+    assert many < 6 * few

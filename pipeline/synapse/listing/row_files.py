@@ -1,6 +1,7 @@
 """The files of a row, in any of the shapes in which the API gives them."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,6 +41,22 @@ def originals_of(row: Row, target: str) -> list[FetchableFile]:
     return [_fetchable(spec, infos[spec], primary=spec == primary) for spec in specs]
 
 
+class FileFinder:
+    """Finds the files of one record by their specs, and reads its row once for all of them."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._row: Row | None = None
+        self._files: dict[str, FetchableFile] = {}
+
+    def find(self, row: Row, spec: str) -> FetchableFile | None:
+        """Return the file as ``row`` says it: the row that was read last, or a fresh one."""
+        if row is not self._row:
+            self._row = row
+            self._files = {original.file.spec: original for original in originals_of(row, self._target)}
+        return self._files.get(spec)
+
+
 def files_json(row: Row, target: str) -> bytes:
     """Return the row's file infos as a JSON object by spec, as the server gives them but without any URL."""
     return msgspec.json.encode({spec: _without_urls(info) for spec, info in _infos(row, target).items()})
@@ -76,25 +93,27 @@ def _by_spec(files: Any) -> dict[str, Mapping[str, Any]]:
             if isinstance(info, dict | str)
         }
     found: dict[str, Mapping[str, Any]] = {}
+    numbers: Counter[str] = Counter()
     for info in files if isinstance(files, list) else ():
         if isinstance(info, str):
             info = {"url": info}  # noqa: PLW2901
         if isinstance(info, dict):
-            found[_spec_of(info, found)] = info
+            found[_spec_of(info, found, numbers)] = info
     return found
 
 
-def _spec_of(info: Mapping[str, Any], taken: Mapping[str, Any]) -> str:
+def _spec_of(info: Mapping[str, Any], taken: Mapping[str, Any], numbers: Counter[str]) -> str:
+    """The spec that a file names, or its kind with the next free number; ``numbers`` are the last ones by kind."""
     for key in (*_SPEC_KEYS, *(("name",) if "file_name_original" in info else ())):
         value = info.get(key)
         value = value.get("name") if isinstance(value, dict) else value
         if isinstance(value, str) and value and value not in taken:
             return value
     kind = _kind("", info) or "image"
-    number = 1
-    while f"{kind}_{number}" in taken:
-        number += 1
-    return f"{kind}_{number}"
+    numbers[kind] += 1
+    while f"{kind}_{numbers[kind]}" in taken:
+        numbers[kind] += 1
+    return f"{kind}_{numbers[kind]}"
 
 
 def _fetchable(spec: str, info: Mapping[str, Any], *, primary: bool) -> FetchableFile:
