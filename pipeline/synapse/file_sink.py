@@ -19,11 +19,11 @@ from pipeline.reasons import Reason
 from pipeline.records import Failure
 from pipeline.synapse.http.byte_budget import Lease
 from pipeline.synapse.limits import SourceLimits
+from pipeline.synapse.no_picture import HEADER, START, TAIL, reason_no_picture
 
 _CHECKSUMS = {32: "md5", 40: "sha1", 64: "sha256"}
 """Algorithms by the hexadecimal digits of what they give: the API does not say which one a checksum is of."""
 _HEX = re.compile(r"[0-9a-f]+")
-_HEADER = 2**20  # a header with a colour profile and a preview is smaller
 
 
 class FileSink:
@@ -103,7 +103,7 @@ class FileSink:
             self._held >= self._limits.stream_chunk and (self._announced or 0) > self._limits.whole_file
         ):
             if self._stream is None:
-                self._look(b"".join(self._parts)[:_HEADER])
+                self._look(b"".join(self._parts)[:HEADER])
             if self._is_to_be_baked and self._held <= self._limits.baked_picture:
                 self._lease.grow(self._held)
             else:
@@ -119,21 +119,21 @@ class FileSink:
             return self.another_file(self._other_size(size, promised))
         if self._stream is None:
             data = b"".join(self._parts)
-            self._look(data[:_HEADER])
-            if self._is_page:
-                return self.another_file("a web page came instead of the picture")
+            self._look(data[:HEADER])
+            if problem := self._reason_no_picture(data):
+                return self.another_file(problem)
             try:
                 copied = await self._in_thread(lambda: self._put(data))
             except PictureError as error:
                 return copy_failure(self._file, str(error))
             return copied or self.another_file(self._other_digest)
-        if self._is_page:
-            return self.another_file("a web page came instead of the picture")
         if self._is_to_be_baked:
             return copy_failure(
                 self._file, f"a picture of more than {self._limits.baked_picture:,} bytes is not turned upright"
             )
         await self._flush()
+        if problem := self._reason_no_picture(self._end):
+            return self.another_file(problem)
         if self._is_another_file():
             return self.another_file(self._other_digest)
         await self._in_thread(self._stack.close)
@@ -180,15 +180,16 @@ class FileSink:
     def _is_to_be_baked(self) -> bool:
         return self._file.bake and self._header is not None and self._header.orientation != 1
 
-    @property
-    def _is_page(self) -> bool:
-        """Whether it is a web page, for example a login page, which comes with status 200."""
-        return self._header is None and self._start.lstrip().lower().startswith((b"<!doctype html", b"<html"))
+    def _reason_no_picture(self, tail: bytes) -> str:
+        """Why it is no picture although it should be one: a login page, for example, comes with status 200."""
+        if self._file.pixels is None:
+            return ""
+        return reason_no_picture(self._start, tail, self.received, self._header)
 
     def _look(self, head: bytes) -> None:
         """Read the header of a picture from its first bytes."""
         if self._file.pixels:
-            self._start, self._header = head[:64], read_header(head)
+            self._start, self._header = head[:START], read_header(head)
 
     def _findings(self) -> tuple[Reason, ...]:
         """Return what to report about the picture."""
@@ -225,7 +226,7 @@ class FileSink:
     async def _flush(self) -> None:
         parts, self._parts, self._held = self._parts, [], 0
         if parts:
-            self._end = (self._end + parts[-1])[-2:]
+            self._end = b"".join([self._end, *parts])[-TAIL:]
 
         def append() -> None:
             if self._stream is None:

@@ -9,9 +9,11 @@ from aiohttp import web
 from exporting import export, storage, summary
 from pipeline.errors import BackendError, ExportError, FailureLimitError, TransientError
 from pipeline.model.backoff import Backoff
+from pipeline.stages import workspace
 from pipeline.synapse.http import transport
 from pipeline.synapse.http.tries import RequestLimits
-from synapse.local_api import TinySynapse, task
+from pipeline.synapse.limits import SourceLimits
+from synapse.local_api import TinySynapse, picture, task
 
 DEEP = b"[" * 20_000 + b"]" * 20_000
 
@@ -188,9 +190,9 @@ def test_a_wait_that_cannot_be_read_is_its_records_failure(tmp_path, value):
     check_one_original_fails(tmp_path, fetch)
 
 
-def check_one_original_fails(tmp_path, fetch):
+def check_one_original_fails(tmp_path, fetch, words="IMAGE_MATERIALIZATION_FAILED"):
     with TinySynapse(rows(), fetch=fetch) as api:
-        with pytest.raises(FailureLimitError):
+        with pytest.raises(FailureLimitError, match=words):
             export(api, tmp_path / "out")
         export(api, tmp_path / "out", max_failures=1)
     (failure,) = failures(tmp_path / "out")
@@ -236,6 +238,52 @@ def test_an_original_at_a_path_of_the_api_is_its_records_failure_and_never_asked
         assert not [request for request in api.seen if request.path.startswith("/users/")]
     assert [failure["record_id"] for failure in failures(tmp_path / "out")] == [3]
     assert len(originals(tmp_path / "out")) == 5
+
+
+NO_PICTURES = {
+    "JSON": (b'{"detail": "Not found."}', "JSON came instead"),
+    "XML": (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "XML came instead"),
+    "S3": (b"<Error><Code>AccessDenied</Code></Error>", "XML came instead"),
+    "SVG": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "XML came instead"),
+    "a page": (b"<!DOCTYPE html><html></html>", "a web page came instead"),
+    "a sentence": (b"Permission denied", "a text came instead"),
+    "zeros": (bytes(5000), "nothing but zeros came instead"),
+    "half a PNG": (picture(kind="PNG")[:-40], "the picture is cut off"),
+    "half a WebP": (picture(kind="WEBP")[:-40], "the picture is cut off"),
+    "the start of a JPEG": (picture()[:60], "the picture's header cannot be read"),
+}
+
+
+@pytest.mark.parametrize(("data", "words"), NO_PICTURES.values(), ids=NO_PICTURES)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_what_is_no_picture_is_its_records_failure(tmp_path, monkeypatch, data, words, streamed):
+    if streamed:
+        monkeypatch.setattr(workspace, "DEFAULT_LIMITS", SourceLimits(whole_file=10, stream_chunk=5))
+
+    def fetch(request):
+        return web.Response(body=data) if request.path == "/media/3.jpg" else None
+
+    check_one_original_fails(tmp_path, fetch, words)
+
+
+PICTURES = {
+    "of a kind nobody reads": b"\x00\x00\x00\x18ftypheic" + bytes(200),
+    "in words": b"P3\n1 1\n255\n1 2 3\n",
+    "with bytes after its end": picture(kind="PNG") + b"\r\n",
+    "PNG": picture(kind="PNG"),
+    "WebP": picture(kind="WEBP"),
+    "GIF": picture(kind="GIF"),
+    "BMP": picture(kind="BMP"),
+    "TIFF": picture(kind="TIFF"),
+}
+
+
+@pytest.mark.parametrize("data", PICTURES.values(), ids=PICTURES)
+def test_what_may_be_a_picture_is_copied_as_it_is(tmp_path, data):
+    with TinySynapse(rows(1), fetch=lambda _: web.Response(body=data)) as api:
+        export(api, tmp_path / "out")
+    (name,) = originals(tmp_path / "out")
+    assert storage(tmp_path / "out").read(name) == data
 
 
 # Rows that are left out
