@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn, Self
 
 from pydantic import ValidationError
-from requests.adapters import HTTPAdapter
 from synapse_sdk import exceptions as sdk
 from synapse_sdk.utils.auth import create_backend_client, create_backend_client_v2
 from synapse_sdk.utils.storage.errors import StorageError as SdkStorageError
@@ -23,6 +22,7 @@ from synapse_sdk.utils.storage.provider import BackendSessionProvider
 from pipeline.errors import BackendError, CredentialsError, PreflightError, TransientError
 from pipeline.storage import Access
 from pipeline.synapse.http.answers import server_message
+from pipeline.synapse.http.sdk_adapter import BoundedAdapter
 from pipeline.synapse.http.transport import Transport
 from pipeline.synapse.http.tries import RequestLimits
 
@@ -52,11 +52,7 @@ class SynapseClient(Transport):
         except ValueError:
             raise PreflightError("SYNAPSE_HOST", "must be a URL like https://api.synapse.sh") from None
         self._backend = backend
-        # The SDK's session would repeat a refused connection for twelve seconds, and follow redirects with the token.
-        session = backend.requests_session
-        session.max_redirects = 0
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(max_retries=0))
+        self._bound(backend)
 
     @classmethod
     def from_environment(
@@ -97,7 +93,7 @@ class SynapseClient(Transport):
             second = create_backend_client_v2()
         if second is None:
             return None
-        second.requests_session.max_redirects = 0
+        self._bound(second)
         try:
             found = self._object(
                 f"ground truth dataset {dataset}",
@@ -140,6 +136,15 @@ class SynapseClient(Transport):
         ends = session.expires_at
         seconds = None if ends is None else (ends - datetime.now(UTC)).total_seconds()
         return Access(str(place), dict(place.storage_options), seconds)
+
+    def _bound(self, backend: Any) -> None:
+        """The SDK's session would repeat a refused connection for twelve seconds, follow redirects with the token, and
+        read an answer without end.
+        """
+        session = backend.requests_session
+        session.max_redirects = 0
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, BoundedAdapter(self.limits))
 
     # The border between the SDK's exceptions and ours
 

@@ -42,7 +42,7 @@ def reason_no_picture(start: bytes, tail: bytes, size: int, header: Header | Non
 
 def _is_cut(start: bytes, tail: bytes, size: int) -> bool:
     if start.startswith(_PNG_START):
-        return _PNG_END not in tail
+        return not tail.endswith(_PNG_END) and _PNG_END not in tail
     # RFC 9649, section 2.4: the size of all that follows.
     return start.startswith(b"RIFF") and int.from_bytes(start[4:8], "little") + 8 > size
 

@@ -187,6 +187,8 @@ class TinySynapse(LocalApi):
         if request.path.startswith("/sdk/"):
             return await self.list(request)
         if request.path.startswith("/projects/"):
+            if callable(self.project):
+                return await self.project(request)
             body, status = self.project
             return web.Response(body=body, status=status, content_type="application/json")
         answer = self._fetch(request) if self._fetch else None

@@ -1,5 +1,6 @@
 """A server that answers one thing wrongly: the record fails by name, or the run stops with one clear line."""
 
+import asyncio
 import json
 import sys
 
@@ -7,13 +8,13 @@ import pytest
 from aiohttp import web
 
 from exporting import export, storage, summary
-from pipeline.errors import BackendError, ExportError, FailureLimitError, TransientError
+from pipeline.errors import BackendError, ExportError, FailureLimitError, PreflightError, TransientError
 from pipeline.model.backoff import Backoff
 from pipeline.stages import workspace
 from pipeline.synapse.http import transport
 from pipeline.synapse.http.tries import RequestLimits
 from pipeline.synapse.limits import SourceLimits
-from synapse.local_api import TinySynapse, picture, task
+from synapse.local_api import TinySynapse, cut, picture, reset, task
 
 DEEP = b"[" * 20_000 + b"]" * 20_000
 
@@ -111,6 +112,37 @@ def test_a_project_that_cannot_be_read_ends_before_any_work(tmp_path, status):
         api.project = (b'{"detail":%b}' % DEEP, status)
         with pytest.raises(ExportError) as told:
             export(api, tmp_path / "out")
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("bound", [{"largest_body": 2**18}, {"attempt": 0.3}], ids=["bytes", "seconds"])
+def test_a_project_without_end_ends_before_any_work(tmp_path, monkeypatch, bound):
+    monkeypatch.setattr(transport, "RequestLimits", lambda: RequestLimits(**bound))
+
+    async def endless(request):
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        while True:
+            await response.write(b" " * 2**14)
+            await asyncio.sleep(0.001)
+
+    with TinySynapse(rows()) as api:
+        api.project = endless
+        with pytest.raises(PreflightError, match="gives no answer in time"):
+            export(api, tmp_path / "out")
+
+
+async def packed_wrongly(_):
+    return web.Response(body=b"no gzip", headers={"Content-Encoding": "gzip"})
+
+
+@pytest.mark.parametrize("answer", [cut, reset, packed_wrongly])
+def test_a_project_that_does_not_come_whole_ends_before_any_work(tmp_path, answer):
+    with TinySynapse(rows()) as api:
+        api.project = answer
+        with pytest.raises(ExportError) as told:
+            export(api, tmp_path / "out")
+    assert told.value.exit_code in (1, 2)
     assert "\n" not in str(told.value)
 
 
