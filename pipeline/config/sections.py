@@ -155,6 +155,7 @@ class RunConfig(Model):
     requests: int = Field(default=32, ge=1, le=1000)
     shard_timeout: int = Field(default=3600, ge=0)
     file_hosts: tuple[str, ...] = ()
+    largest_original_mb: int = Field(default=16_384, ge=1)
     keep_staging: bool = False
 
     @field_validator("file_hosts")

@@ -21,10 +21,14 @@ from pipeline.records import Failure, Point, Record, Sample
 from pipeline.stages.empty_images import drop_empty_images
 from pipeline.stages.one_by_one import extract_one_by_one
 from pipeline.stages.workspace import Settings, TaskContext, Workspace, open_workspace
+from pipeline.staging.area import Staging
 from pipeline.staging.markers import ExtractMarker, Plan
 from pipeline.staging.samples import StagedSample, encode
 from pipeline.staging.spool import Spool
 from pipeline.storage import Extent
+
+_FEW_VANISHED = 10
+_VANISHED_SHARE = 20
 
 
 class SpooledSample(NamedTuple):
@@ -49,15 +53,10 @@ class ShardResult(msgspec.Struct, frozen=True):
 def extract(settings: Settings, plan: Plan, executor: Executor, reporter: Reporter) -> int:
     """Extract every shard that is not extracted yet, and return how many those were.
 
-    Until the catalog is frozen, shards with failures that may have passed are extracted again.
+    Until the catalog is frozen, shards with failures that may have passed are extracted again, and those of which more
+    vanished than is believed.
     """
-    staging = open_workspace(settings).staging
-    frozen = staging.read_catalog() is not None
-    todo = [
-        shard
-        for shard, marker in zip(plan.shards, staging.extract_markers(plan), strict=True)
-        if marker is None or (marker.retryable and not frozen)
-    ]
+    todo = _unfinished(plan, open_workspace(settings).staging)
     waiting = sum(shard.count for shard in todo)
     reporter.begin("extract", plan.records, resumed=plan.records - waiting)
     # All workers share the limit on requests: where there are more workers than requests, some wait for their turn.
@@ -66,6 +65,20 @@ def extract(settings: Settings, plan: Plan, executor: Executor, reporter: Report
         reporter.advance(result.records, result.bytes, result.failures)
     reporter.end()
     return len(todo)
+
+
+def _unfinished(plan: Plan, staging: Staging) -> list[Shard]:
+    frozen = staging.read_catalog() is not None
+    todo: list[Shard] = []
+    vanished: dict[int, set[int]] = {}
+    for shard, marker in zip(plan.shards, staging.extract_markers(plan), strict=True):
+        if marker is None or (marker.retryable and not frozen):
+            todo.append(shard)
+        elif ids := vanished_records(marker.failures):
+            vanished[shard.index] = ids
+    if frozen or not are_too_many(plan, sum(map(len, vanished.values()))):
+        return todo
+    return sorted([*todo, *(plan.shards[index] for index in vanished)], key=lambda shard: shard.index)
 
 
 def shared_context(settings: Settings, plan: Plan, executor: Executor, shards: int) -> tuple[TaskContext, int]:
@@ -147,6 +160,20 @@ def account(record: ExtractedRecord, ledger: Ledger) -> None:
 def failed_records(failures: Iterable[Failure]) -> set[int]:
     """Ids of the records of which something failed. What is skipped by rule does not count."""
     return {failure.record_id for failure in failures if failure.outcome == "failed"}
+
+
+def vanished_records(failures: Iterable[Failure]) -> set[int]:
+    """Ids of the records that were planned and are not there any more."""
+    return {failure.record_id for failure in failures if failure.reason == Reason.RECORD_VANISHED}
+
+
+def are_too_many(plan: Plan, vanished: int) -> bool:
+    """Tell whether more records vanished than is believed.
+
+    Up to a twentieth, and always ten, may be deleted while an export runs: those are skipped and reported. Of more,
+    the list of the API is more likely to be wrong, and only ``max_failures`` allows to publish without them.
+    """
+    return vanished > max(_FEW_VANISHED, plan.records // _VANISHED_SHARE)
 
 
 def summarise(

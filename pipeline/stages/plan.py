@@ -6,13 +6,16 @@ The plan is frozen: rows that appear later are left out by rule, rows that vanis
 import hashlib
 
 from pipeline.config.class_lock import check_drift, encode_lock, find_lock
+from pipeline.config.export import ExportConfig
 from pipeline.config.side_files import read_side_file
 from pipeline.config.split_file import SplitFile, read_split_file
-from pipeline.errors import ConfigError, StagingError
+from pipeline.errors import BackendError, ConfigError, StagingError
 from pipeline.model.source import Project
 from pipeline.progress import Reporter
 from pipeline.stages.workspace import Workspace
 from pipeline.staging.markers import Given, Plan
+
+_COME_AND_GO = 1000
 
 
 def frozen_plan(workspace: Workspace) -> Plan | None:
@@ -51,10 +54,24 @@ def read_given(workspace: Workspace, project: Project) -> tuple[Given, SplitFile
     return given, split_file
 
 
+def refuse_short_list(config: ExportConfig, counted: int, missing: int) -> None:
+    """Raise BackendError when more records are missing from the list than come and go while it is read.
+
+    One in a thousand may; ``max_failures`` allows more.
+    """
+    if missing > max(counted // _COME_AND_GO, config.failure_limit(counted)):
+        raise BackendError(
+            f"{config.target} records",
+            f"the API counts {counted:,}, but leaves {missing:,} of them out of its list whenever it is read; "
+            "run again, or set max_failures to that number to export without them",
+        )
+
+
 def make_plan(workspace: Workspace, project: Project, reporter: Reporter) -> Plan:
     """List the target's records, cut them into shards, and freeze these with all else that the export depends on.
 
-    Raises ConfigError for a class lock or a file of splits that cannot be used.
+    Raises ConfigError for a class lock or a file of splits that cannot be used, BackendError for a list that is not
+    complete.
     """
     given, split_file = read_given(workspace, project)
     source = workspace.source
@@ -63,6 +80,7 @@ def make_plan(workspace: Workspace, project: Project, reporter: Reporter) -> Pla
     shards = tuple(source.plan(workspace.config.run.shard_size, reporter.advance))
     reporter.end()
     records = sum(shard.count for shard in shards)
+    refuse_short_list(workspace.config, counted, source.plan_report.missing)
     export = workspace.identity
     digest = hashlib.sha256(export.key.encode())
     for shard in shards:

@@ -22,7 +22,7 @@ from pipeline.executors.base import Executor
 from pipeline.progress import Reporter
 from pipeline.records import Failure
 from pipeline.stages.catalog import make_catalog
-from pipeline.stages.extract import extract, failed_records
+from pipeline.stages.extract import are_too_many, extract, failed_records, vanished_records
 from pipeline.stages.merge import declared_manifests, merge
 from pipeline.stages.patch import discard_patch
 from pipeline.stages.publish import publish
@@ -105,16 +105,22 @@ def _check_failures(workspace: Workspace, plan: Plan) -> list[Failure]:
 
 
 def enforce_failure_limit(workspace: Workspace, plan: Plan, failures: Sequence[Failure]) -> None:
-    """Raise FailureLimitError when more records failed than ``max_failures`` allows, and write the list of all."""
-    failed = len(failed_records(failures))
-    if failed <= workspace.config.failure_limit(plan.records):
+    """Raise FailureLimitError when more records failed than ``max_failures`` allows, and write the list of all.
+
+    Records that vanished count as failed when they are too many to be believed.
+    """
+    vanished = vanished_records(failures)
+    doubted = vanished if are_too_many(plan, len(vanished)) else set()
+    failed = failed_records(failures) | doubted
+    if len(failed) <= workspace.config.failure_limit(plan.records):
         return
     report = f"{workspace.staging.root}/failures.jsonl"
     workspace.storage.write(report, b"".join(metadata.failure_lines(failures)))
-    reasons = Counter(" ".join(filter(None, (f.reason, f.detail))) for f in failures if f.outcome == "failed")
+    counted = (f for f in failures if f.outcome == "failed" or f.record_id in doubted)
+    reasons = Counter(" ".join(filter(None, (f.reason, f.detail))) for f in counted)
     why = reasons.most_common(1)[0][0]
     raise FailureLimitError(
-        f"{failed} of {plan.records} records failed, max_failures is {workspace.config.max_failures}: nothing was "
+        f"{len(failed)} of {plan.records} records failed, max_failures is {workspace.config.max_failures}: nothing was "
         f"published; most often: {why}; all are listed in {workspace.storage.url}/{report}; run the same "
         "command again to retry failures that may pass, or raise max_failures to publish without them"
     )

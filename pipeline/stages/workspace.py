@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -30,6 +31,7 @@ from pipeline.staging.area import Staging
 from pipeline.staging.markers import Identity
 from pipeline.storage import Storage, open_access, open_storage
 from pipeline.synapse.client import SynapseClient
+from pipeline.synapse.limits import DEFAULT_LIMITS
 from pipeline.synapse.source import Source
 from pipeline.version import __version__
 
@@ -90,7 +92,12 @@ class Workspace:
         """The records to export."""
         config = self.config
         return Source(
-            self.client, config.target, config.filter, page_size=config.run.page_size, split_key=config.split.key
+            self.client,
+            config.target,
+            config.filter,
+            page_size=config.run.page_size,
+            split_key=config.split.key,
+            limits=replace(DEFAULT_LIMITS, largest_original=config.run.largest_original_mb * 2**20),
         )
 
     @cached_property

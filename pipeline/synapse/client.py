@@ -5,6 +5,7 @@ ours here. Pages, payloads and originals go over :class:`~pipeline.synapse.http.
 headers.
 """
 
+import json
 import os
 import time
 import warnings
@@ -13,7 +14,6 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn, Self
 
 from pydantic import ValidationError
-from requests.adapters import HTTPAdapter
 from synapse_sdk import exceptions as sdk
 from synapse_sdk.utils.auth import create_backend_client, create_backend_client_v2
 from synapse_sdk.utils.storage.errors import StorageError as SdkStorageError
@@ -22,6 +22,7 @@ from synapse_sdk.utils.storage.provider import BackendSessionProvider
 from pipeline.errors import BackendError, CredentialsError, PreflightError, TransientError
 from pipeline.storage import Access
 from pipeline.synapse.http.answers import server_message
+from pipeline.synapse.http.sdk_adapter import BoundedAdapter
 from pipeline.synapse.http.transport import Transport
 from pipeline.synapse.http.tries import RequestLimits
 
@@ -51,11 +52,7 @@ class SynapseClient(Transport):
         except ValueError:
             raise PreflightError("SYNAPSE_HOST", "must be a URL like https://api.synapse.sh") from None
         self._backend = backend
-        # The SDK's session would repeat a refused connection for twelve seconds, and follow redirects with the token.
-        session = backend.requests_session
-        session.max_redirects = 0
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(max_retries=0))
+        self._bound(backend)
 
     @classmethod
     def from_environment(
@@ -96,7 +93,7 @@ class SynapseClient(Transport):
             second = create_backend_client_v2()
         if second is None:
             return None
-        second.requests_session.max_redirects = 0
+        self._bound(second)
         try:
             found = self._object(
                 f"ground truth dataset {dataset}",
@@ -105,7 +102,7 @@ class SynapseClient(Transport):
         finally:
             second.reset_connection()
         project = found.get("project_id")
-        return project if isinstance(project, int) else None
+        return project if isinstance(project, int) and abs(project) < 2**63 else None
 
     def open_storage(self, number: int, path: str, purpose: str = "write") -> Access:
         """Return where ``path`` in a Synapse storage is and how to open it; the credentials expire with the session.
@@ -140,6 +137,15 @@ class SynapseClient(Transport):
         seconds = None if ends is None else (ends - datetime.now(UTC)).total_seconds()
         return Access(str(place), dict(place.storage_options), seconds)
 
+    def _bound(self, backend: Any) -> None:
+        """The SDK's session would repeat a refused connection for twelve seconds, follow redirects with the token, and
+        read an answer without end.
+        """
+        session = backend.requests_session
+        session.max_redirects = 0
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, BoundedAdapter(self.limits))
+
     # The border between the SDK's exceptions and ours
 
     def _object(self, what: str, call: Callable[[], Any]) -> dict[str, Any]:
@@ -147,7 +153,9 @@ class SynapseClient(Transport):
             answer = call()
             if not isinstance(answer, Mapping):
                 raise _NotJsonError
-            return dict(answer)
+            # Half of a surrogate pair in a text could not be staged.
+            whole: dict[str, Any] = json.loads(json.dumps(answer, ensure_ascii=False).encode(errors="replace"))
+            return whole
 
         return self._call(what, call_for_object)
 
@@ -167,7 +175,7 @@ class SynapseClient(Transport):
                     self._raise(what, error)
             except SdkStorageError as error:
                 raise PreflightError(what, f"cannot be used: {type(error).__name__.removesuffix('Error')}") from None
-            except (ImportError, KeyError, TypeError, ValueError) as error:
+            except (ImportError, KeyError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
                 # The SDK's own models refuse a configuration; what they say may quote the secrets in it.
                 raise PreflightError(what, f"the Synapse SDK cannot use it ({type(error).__name__})") from None
             time.sleep(self.limits.backoff.wait(attempt))

@@ -30,7 +30,7 @@ from pipeline.synapse.http.byte_budget import ByteBudget
 from pipeline.synapse.http.event_loop import gather
 from pipeline.synapse.http.transport import PAYLOAD, REISSUED
 from pipeline.synapse.listing.listing import Batch, Listing
-from pipeline.synapse.listing.row_files import files_json, originals_of
+from pipeline.synapse.listing.row_files import FileFinder, files_json, originals_of
 from pipeline.synapse.listing.rows import Row
 from pipeline.synapse.listing.wrappers import Wrapper, unwrapped, wrapper_of
 from pipeline.synapse.split_value import split_value
@@ -42,6 +42,7 @@ REISSUES = 3
 """New URLs asked for one object, when the one before has run out."""
 
 _BATCHES = 16
+_DOUBTS = 2  # further requests for rows that the API still has, but does not list
 _HOPELESS = 5  # failures in a shard, with nothing that worked, after which it is not about single records
 _NOTHING = msgspec.Raw(b"null")
 
@@ -99,6 +100,8 @@ class Extractor[T]:
             if pending:
                 # Asked for again before it is believed: an answer may leave out a row that is there.
                 await self._read(self._listing.only(batch, pending), pending)
+            if pending:
+                await self._doubt(batch, pending)
         except TransientError as error:
             if isinstance(error, ResponseTooLarge):
                 self._rows_at_once = max(1, batch.rows // 2)
@@ -114,11 +117,29 @@ class Extractor[T]:
             problem = "it was planned, but the API no longer lists it"
             self._fail(key, Failure(key, Reason.RECORD_VANISHED, problem, outcome="skipped"))
 
+    async def _doubt(self, batch: Batch, pending: set[int]) -> None:
+        """Ask for rows again that are not listed but still there; those that do not come fail, and may come later."""
+        for attempt in range(1, _DOUBTS + 1):
+            there = await self._listing.still_there(self._listing.only(batch, pending))
+            if not there:
+                return
+            await asyncio.sleep(self._client.limits.backoff.wait(attempt))
+            missing = set(there)
+            await self._read(self._listing.only(batch, there), missing)
+            pending -= there - missing
+            if not missing:
+                return
+        problem = "the API still has it, but leaves it out of its list"
+        for key in missing:
+            self._fail(key, Failure(key, Reason.RECORD_VANISHED, problem, transient=True))
+        pending -= missing
+        self._pages.failed(TransientError(self._listing.endpoint.path, f"record {min(missing)}: {problem}"))
+
     async def _read(self, batch: Batch, pending: set[int]) -> None:
         later: list[Coroutine[Any, Any, None]] = []
         async with self._budget.lease() as lease, aclosing(self._listing.pages(batch, pending, lease=lease)) as pages:
             async for rows in pages:
-                self._pages.worked = True
+                self._pages.worked |= bool(rows)
                 for row in rows:
                     if row.key in pending:
                         pending.discard(row.key)
@@ -135,6 +156,9 @@ class Extractor[T]:
         if not row.is_of(self._listing.project):
             problem = "the API lists it under a project that it does not belong to"
             self._fail(row.key, Failure(row.key, Reason.RECORD_FOREIGN, problem))
+            return []
+        if row.problem:
+            self._fail(row.key, Failure(row.key, Reason.PAYLOAD_UNAVAILABLE, row.problem, transient=True))
             return []
         wrapper = wrapper_of(row.data)
         if wrapper is not None:
@@ -211,9 +235,10 @@ class Extractor[T]:
     async def _look(self, batch: Batch, row: Row, record: ExtractedRecord, unclear: list[Sample]) -> None:
         """Look into the originals of images whose size or format nothing else says."""
         samples, failures = list(record.samples), list(record.failures)
+        finder = FileFinder(self._listing.target)
         for sample in unclear:
             try:
-                header = await self._header(batch, row, sample)
+                header = await self._header(batch, row, sample, finder)
             except (TransientError, RefusedHost) as error:
                 if isinstance(error, RefusedHost) and sample.width:
                     continue  # only the suffix is missing; what copies the original says that the host is refused
@@ -227,14 +252,14 @@ class Extractor[T]:
                 failures += outside
         self._keep(msgspec.structs.replace(record, samples=tuple(samples), failures=tuple(failures)))
 
-    async def _header(self, batch: Batch, row: Row, sample: Sample) -> Header | None:
+    async def _header(self, batch: Batch, row: Row, sample: Sample, finder: FileFinder) -> Header | None:
         spec = sample.file.spec if sample.file else ""
 
         async def look(row: Row, rank: int) -> Header | None:
-            originals = originals_of(row, self._listing.target)
-            url = next((original.url for original in originals if original.file.spec == spec), "")
-            if not url:
+            original = finder.find(row, spec)
+            if original is None or not original.url:
                 return None
+            url = original.url
             return await find_header(lambda length: self._client.fetch_range(url, length, rank=rank))
 
         try:

@@ -20,12 +20,11 @@ from pipeline.reasons import Reason
 from pipeline.records import Failure
 from pipeline.synapse.http.byte_budget import Lease
 from pipeline.synapse.limits import SourceLimits
+from pipeline.synapse.no_picture import HEADER, START, TAIL, reason_no_picture
 
 _CHECKSUMS = {32: "md5", 40: "sha1", 64: "sha256"}
 """Algorithms by the hexadecimal digits of what they give: the API does not say which one a checksum is of."""
 _HEX = re.compile(r"[0-9a-f]+")
-_HEADER = 2**20  # a header with a colour profile and a preview is smaller
-_TAIL = 2**16  # EXIF after the pixels is at most this long in practice
 
 
 class FileSink:
@@ -69,12 +68,23 @@ class FileSink:
             algorithm = ""
         self._algorithm, self._checksum = algorithm, digits
 
+    @property
+    def expected(self) -> int | None:
+        """The size of the file, as the answer or else the API says it."""
+        return self._file.size if self._announced is None else self._announced
+
+    def _check_size(self, size: int) -> None:
+        most = self._limits.largest_original
+        if size > most:
+            raise TooLargeError("", f"the file has more than {most:,} bytes; raise run.largest_original_mb to copy it")
+
     async def begin(self, size: int | None) -> None:
         """Start over at the first byte: discard what was received before."""
         await self.discard()
         self._announced = size
         if size and self._file.size and size != self._file.size:
             raise OtherSizeError("", self._other_size(size))
+        self._check_size(self.expected or 0)
         self.differs = False
         self._digest = hashlib.sha256()
         self._check = self._digest
@@ -84,6 +94,7 @@ class FileSink:
 
     async def write(self, chunk: bytes) -> None:
         """Take the next bytes; they reach storage a megabyte at a time."""
+        self._check_size(self.received)
         if self._file.size and self.received > self._file.size:
             raise OtherSizeError("", self._other_size(self.received))
         self._parts.append(chunk)
@@ -93,7 +104,7 @@ class FileSink:
             self._held >= self._limits.stream_chunk and (self._announced or 0) > self._limits.whole_file
         ):
             if self._stream is None:
-                self._look(b"".join(self._parts)[:_HEADER])
+                self._look(b"".join(self._parts)[:HEADER])
             if self._is_to_be_baked and self._held <= self._limits.baked_picture:
                 self._lease.grow(self._held)
             else:
@@ -102,7 +113,7 @@ class FileSink:
     async def finish(self) -> Copied | Failure:
         """Put the file in place, or return why it is not what the API promised."""
         size = self.received
-        promised = self._file.size if self._announced is None else self._announced
+        promised = self.expected
         if not size:
             return self.another_file("the file is empty")
         if size != (promised or size) or size != (self._file.size or size):
@@ -110,20 +121,20 @@ class FileSink:
         if self._stream is None:
             data = b"".join(self._parts)
             self._look(data)
-            if self._is_page:
-                return self.another_file("a web page came instead of the picture")
+            if problem := self._reason_no_picture(data):
+                return self.another_file(problem)
             try:
                 copied = await self._in_thread(lambda: self._put(data))
             except PictureError as error:
                 return copy_failure(self._file, str(error))
             return copied or self.another_file(self._other_digest)
-        if self._is_page:
-            return self.another_file("a web page came instead of the picture")
         if self._is_to_be_baked:
             return copy_failure(
                 self._file, f"a picture of more than {self._limits.baked_picture:,} bytes is not turned upright"
             )
         await self._flush()
+        if problem := self._reason_no_picture(self._end):
+            return self.another_file(problem)
         if self._is_another_file():
             return self.another_file(self._other_digest)
         await self._in_thread(self._stack.close)
@@ -134,7 +145,7 @@ class FileSink:
 
     def _put(self, data: bytes) -> Copied | None:
         """Write a file that is held whole, turned upright if wanted; return None if it is not the promised file."""
-        self._end = data[-_TAIL:]
+        self._end = data[-TAIL:]
         self._hash(data)
         if self._is_another_file():
             return None
@@ -173,15 +184,16 @@ class FileSink:
         """Whether it is turned, or may be, because what says so has not come yet."""
         return self._file.bake and self._header is not None and self._header.orientation != UPRIGHT
 
-    @property
-    def _is_page(self) -> bool:
-        """Whether it is a web page, for example a login page, which comes with status 200."""
-        return self._header is None and self._start.lstrip().lower().startswith((b"<!doctype html", b"<html"))
+    def _reason_no_picture(self, tail: bytes) -> str:
+        """Why it is no picture although it should be one: a login page, for example, comes with status 200."""
+        if self._file.pixels is None:
+            return ""
+        return reason_no_picture(self._start, tail, self.received, self._header)
 
     def _look(self, head: bytes) -> None:
         """Read the header of a picture from its first bytes."""
         if self._file.pixels:
-            self._start, self._header = head[:64], read_header(head)
+            self._start, self._header = head[:START], read_header(head)
 
     def _findings(self) -> tuple[Reason, ...]:
         """Return what to report about the picture."""
@@ -218,7 +230,7 @@ class FileSink:
     async def _flush(self) -> None:
         parts, self._parts, self._held = self._parts, [], 0
         if parts:
-            self._end = (self._end + b"".join(parts))[-_TAIL:]
+            self._end = b"".join([self._end, *parts])[-TAIL:]
 
         def append() -> None:
             if self._stream is None:
@@ -245,6 +257,10 @@ class FileSink:
 
 class OtherSizeError(BackendError):
     """A file that has another size than the one the API gives."""
+
+
+class TooLargeError(BackendError):
+    """A file that is larger than the configuration allows, which may be changed."""
 
 
 class StorageTroubleError(Exception):

@@ -38,7 +38,7 @@ def picture(number):
 
 
 class TinySynapse:
-    """A project with tasks and their files, on 127.0.0.1; ``/file/<id>`` is the picture of a task."""
+    """A project with tasks and their files, on 127.0.0.1; ``/media/<id>`` is the picture of a task."""
 
     def __init__(self, rows):
         self.list = TinyList(rows)
@@ -75,7 +75,7 @@ class TinySynapse:
 def row(number, *, url=None, name=None, **fields):
     made = task(number, data=document(f"a{number}", size=(64, 48)), **fields)
     info = made["data_unit"]["files"]["image_1"]
-    info |= {"url": url or f"/file/{number}", "file_name_original": f"{number}.png" if name is None else name}
+    info |= {"url": url or f"/media/{number}", "file_name_original": f"{number}.png" if name is None else name}
     return made
 
 
@@ -107,14 +107,14 @@ def other():
 
 def reaching(other):
     """Rows that have, in turn, their own file, one elsewhere, a document elsewhere, and one that leads elsewhere."""
-    unsized = row(4, url=f"{other.url}/file/4?X-Sig={SIGNATURE}")
+    unsized = row(4, url=f"{other.url}/media/4?X-Sig={SIGNATURE}")
     unsized["data"]["extra"] = {"image_1": {}}
     return [
         row(1),
-        row(2, url=f"{other.url}/file/2?X-Sig={SIGNATURE}"),
+        row(2, url=f"{other.url}/media/2?X-Sig={SIGNATURE}"),
         row(3) | {"data": {"mode": "presigned", "presigned_url": f"{other.url}/document/3?X-Sig={SIGNATURE}"}},
         unsized,
-        row(5, url=f"http://{int.from_bytes(bytes([127, 0, 0, 2]))}{other.url[16:]}/file/5?X-Sig={SIGNATURE}"),
+        row(5, url=f"http://{int.from_bytes(bytes([127, 0, 0, 2]))}{other.url[16:]}/media/5?X-Sig={SIGNATURE}"),
     ]
 
 
@@ -154,7 +154,7 @@ def test_a_host_that_is_named_is_asked_and_the_bytes_are_the_same(monkeypatch, t
     with TinySynapse(rows) as synapse:
         synapse.export(monkeypatch, tmp_path / "there", run={"file_hosts": hosts})
     assert failures(tmp_path / "there") == []
-    assert {request.path for request in other.seen} == {"/file/2", "/document/3", "/file/4"}
+    assert {request.path for request in other.seen} == {"/media/2", "/document/3", "/media/4"}
     assert not any("synapse" in name.lower() for request in other.seen for name in request.headers)
     here = [row(1), row(2), row(3) | {"data": document("far", size=(64, 48))}, row(4)]
     with TinySynapse(here) as synapse:
@@ -164,10 +164,11 @@ def test_a_host_that_is_named_is_asked_and_the_bytes_are_the_same(monkeypatch, t
 
 
 def test_a_redirect_is_followed_nowhere(monkeypatch, tmp_path, other):
-    synapse = TinySynapse([row(1), row(2, url="/away/2"), row(3)])
+    synapse = TinySynapse([row(1), row(2), row(3)])
     with synapse:
         synapse.list.rows[0]["data"] = {"mode": "presigned", "presigned_url": f"{synapse.url}/away/3"}
-        synapse.away = f"{other.url}/file/2"
+        synapse.list.rows[1]["data_unit"]["files"]["image_1"]["url"] = f"{synapse.url}/away/2"
+        synapse.away = f"{other.url}/media/2"
         synapse.export(monkeypatch, tmp_path, max_failures=2, run={"file_hosts": ["127.0.0.2"]})
     assert {line["record_id"]: line["detail"] for line in failures(tmp_path)} == dict.fromkeys(
         (2, 3), "HTTP 302: redirects are not followed"

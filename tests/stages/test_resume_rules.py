@@ -55,6 +55,7 @@ ALLOWED = {
     "run.file_hosts": {"file_hosts": ["10.0.0.1"]},
     "run.keep_staging": {"keep_staging": True},
     "run.shard_timeout": {"shard_timeout": 60},
+    "run.largest_original_mb": {"largest_original_mb": 100},
 }
 # Where the export goes and what to do about what is there are not part of what it is; tests of their own have these.
 ELSEWHERE = {"storage", "path", "storage_options", "on_existing"}

@@ -1,10 +1,12 @@
 """A small HTTP server that answers as a test says, and a client that does not wait long."""
 
 import asyncio
+import io
 import json
 import threading
 
 from aiohttp import web
+from PIL import Image
 
 from pipeline.model.backoff import Backoff
 from pipeline.synapse.http.transport import Transport
@@ -133,7 +135,7 @@ class TinyList:
         self._ids_select = ids_select
         self._has_cursor = has_cursor
         self._has_ranges = has_ranges
-        self._spoil = spoil
+        self.spoil = spoil
 
     async def __call__(self, request):
         query = request.query
@@ -154,12 +156,52 @@ class TinyList:
         body = {"next": following, "previous": None, "results": self._only(page, query.get("fields"))}
         if not (self._has_cursor and query.get("pagination") == "cursor"):
             body["count"] = len(rows)
-        spoilt = self._spoil(page, request) if self._spoil else None
+        spoilt = self.spoil(page, request) if self.spoil else None
         return spoilt or web.Response(body=json.dumps(body).encode(), content_type="application/json")
 
     @staticmethod
     def _only(rows, fields):
         return [{k: v for k, v in row.items() if k in fields.split(",")} for row in rows] if fields else rows
+
+
+class TinySynapse(LocalApi):
+    """A whole server of tasks of project 12, for exports from end to end.
+
+    ``spoil(rows, request)`` may return another answer for a page; ``fetch(request)`` may return one for a
+    file, also as a coroutine.
+    """
+
+    project_id = 12
+
+    def __init__(self, rows, *, spoil=None, fetch=None, **options):
+        self.list = TinyList(rows, spoil=spoil, **options)
+        self._fetch = fetch
+        self.project = (b'{"id":12,"title":"tiny","configuration":{}}', 200)
+        super().__init__(self._route)
+
+    def environment(self):
+        """What a process needs to talk to it."""
+        return {"SYNAPSE_HOST": self.url, "SYNAPSE_ACCESS_TOKEN": TOKEN}
+
+    async def _route(self, request):
+        if request.path.startswith("/sdk/"):
+            return await self.list(request)
+        if request.path.startswith("/projects/"):
+            if callable(self.project):
+                return await self.project(request)
+            body, status = self.project
+            return web.Response(body=body, status=status, content_type="application/json")
+        answer = self._fetch(request) if self._fetch else None
+        if asyncio.iscoroutine(answer):
+            return await answer
+        return answer or web.Response(body=picture())
+
+
+def picture(size=(640, 480), kind="JPEG"):
+    """A picture of one colour as a file."""
+    file = io.BytesIO()
+    Image.new("RGB", size, (90, 120, 60)).save(file, kind)
+    return file.getvalue()
 
 
 def document(*ids, size=(640, 480)):

@@ -267,6 +267,50 @@ def test_a_large_file_is_never_whole_in_memory_and_appears_at_the_end(connect):
     assert result.size == len(PICTURE)
 
 
+async def endless(request):
+    """Send bytes, at a good pace, until the client hangs up."""
+    response = web.StreamResponse()
+    response.enable_chunked_encoding()
+    await response.prepare(request)
+    while True:
+        await response.write(bytes(2**16))
+        await asyncio.sleep(0.001)
+
+
+def test_an_original_without_end_is_left_at_the_largest_size_allowed(connect):
+    sizes = SourceLimits(whole_file=2**17, largest_original=2**20)
+    result, storage, _ = one_file(endless, connect, sizes=sizes)
+    assert_failed(result, storage, "more than 1,048,576 bytes; raise run.largest_original_mb", transient=True)
+    assert storage.discarded == ["images/a.jpg"]
+
+
+@pytest.mark.parametrize("told", ["answer", "row"])
+def test_an_original_that_is_too_large_by_what_is_said_of_it_is_not_read(connect, told):
+
+    async def large(request):
+        response = web.StreamResponse()
+        if told == "answer":
+            response.content_length = 2**20 + 1
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(1024):
+                await response.write(bytes(2**10))
+                await asyncio.sleep(0)
+        return response
+
+    size = 2**20 + 1 if told == "row" else None
+    result, storage, _ = one_file(large, connect, size, sizes=SourceLimits(largest_original=2**20))
+    assert_failed(result, storage, "more than 1,048,576 bytes", transient=True)
+    assert storage.discarded == []
+
+
+def test_an_original_that_never_ends_is_given_up_in_time_however_fast_it_comes(connect):
+    """All tries together: each one brings more than enough to be counted anew."""
+    impatient = RequestLimits(Backoff(attempts=2, first=0.01), deadline=0.5, progress=2**16, unannounced=2**10)
+    result, storage, _ = one_file(endless, connect, limits=impatient)
+    assert_failed(result, storage, "no complete answer in time", transient=True)
+
+
 def test_a_size_that_nobody_announced_is_counted(connect):
     connect = partial(connect, sizes=SourceLimits(whole_file=100_000))
 

@@ -309,7 +309,7 @@ def test_ground_truth_that_changes_while_page_numbers_are_walked_is_walked_again
         if request.query.get("at") == "10" and len(rows.rows) == 25:
             del rows.rows[0]
 
-    rows._spoil = vanish
+    rows.spoil = vanish
     with LocalApi(rows) as api:
         source, counted = connect(api, "ground_truth"), []
         shards = source.plan(10, counted.append)

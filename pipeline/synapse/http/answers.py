@@ -43,7 +43,8 @@ async def refuse_answer(response: aiohttp.ClientResponse, *, is_file: bool, secr
 
 def range_start(response: aiohttp.ClientResponse) -> int | None:
     """Return the first byte of a partial answer, or None if it does not say."""
-    match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+    # No file has a position of more than 18 digits, and Python refuses to read one of thousands.
+    match = re.match(r"bytes ([0-9]{1,18})-", response.headers.get("Content-Range", ""))
     return int(match[1]) if match else None
 
 
@@ -72,7 +73,10 @@ def server_message(body: Any, secrets: Mapping[str, str]) -> str:
     if isinstance(body, dict):
         error = body.get("error")
         body = body.get("detail") or (error.get("message") if isinstance(error, dict) else None) or body
-    text = body if isinstance(body, str) else msgspec.json.encode(body).decode()
+    try:
+        text = body if isinstance(body, str) else msgspec.json.encode(body).decode()
+    except (ValueError, OverflowError, RecursionError):  # nested too deep, or a number that no JSON holds
+        return ""
     for secret in secrets.values():
         for word in secret.split():
             if len(word) > 7:
@@ -83,7 +87,7 @@ def server_message(body: Any, secrets: Mapping[str, str]) -> str:
 async def _read_detail(response: aiohttp.ClientResponse, secrets: Mapping[str, str]) -> str:
     if "json" not in response.headers.get("Content-Type", ""):
         return ""
-    with contextlib.suppress(aiohttp.ClientError, OSError, ValueError):
+    with contextlib.suppress(aiohttp.ClientError, OSError, ValueError, RecursionError):
         return server_message(msgspec.json.decode(await response.content.read(10_000)), secrets)
     return ""
 
@@ -97,5 +101,5 @@ def _retry_after(response: aiohttp.ClientResponse) -> float:
     except ValueError:
         try:
             return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-        except ValueError:
+        except (ValueError, OverflowError):
             return 0.0

@@ -22,12 +22,10 @@ from pipeline.synapse.http.event_loop import CHUNK, ClientLoop
 from pipeline.synapse.http.hosts import FileHosts
 from pipeline.synapse.http.request_slots import HostSlots, Slot
 from pipeline.synapse.http.tries import FailedTry, RequestLimits, Tries
-from pipeline.synapse.http.urls import ApiUrls, parse_file_url, redacted_url
+from pipeline.synapse.http.urls import ApiUrls, is_signed, parse_file_url, redacted_url
 
 REISSUED, PAYLOAD, PAGE = range(3)
 """The order of requests when all slots are taken: first files, whose URLs expire, and first of them expired ones."""
-
-_SLOWEST = 50_000  # bytes per second: an original that comes slower than this, besides one try's time, is given up
 
 
 class Stats(msgspec.Struct):
@@ -43,6 +41,10 @@ class Sink(Protocol):
 
     received: int
     etag: str
+
+    @property
+    def expected(self) -> int | None:
+        """The size of the file, as far as anyone says it; read after ``begin``."""
 
     async def begin(self, size: int | None) -> None:
         """Get ready for the first bytes of a file of ``size`` bytes; called again when the download starts over."""
@@ -166,9 +168,15 @@ class Transport:
     async def fetch_original(self, address: str, sink: Sink, *, rank: int = PAYLOAD) -> None:
         """Write a whole file to ``sink``; after a cut connection it continues where it stopped, or starts over."""
         url, headers = self._file_target(address)
+        spent = 0.0
 
         async def receive(response: aiohttp.ClientResponse, clock: asyncio.Timeout) -> None:
-            await self._read_into(sink, response, clock)
+            nonlocal spent
+            began = asyncio.get_running_loop().time()
+            try:
+                await self._read_into(sink, response, clock, began + self.limits.deadline - spent)
+            finally:
+                spent += asyncio.get_running_loop().time() - began
 
         def resume() -> dict[str, str]:
             own = {**headers, "Accept-Encoding": "identity"}
@@ -180,13 +188,14 @@ class Transport:
         await self._send(_Request(url, receive, resume, rank, accepted=(200, 206), sink=sink))
 
     def _file_target(self, address: str) -> tuple[URL, Mapping[str, str]]:
-        """Return the URL of a file and the headers to send: credentials only to the API's own server.
+        """Return the URL of a file and the headers to send: credentials only to the API's own server, which keeps files
+        below one path, and never besides a signature.
 
         Raises BackendError for a URL that files are not fetched from.
         """
         own = self.urls.of_own_file(address)
         if own is not None:
-            return own, self._headers
+            return own, {} if is_signed(own) else self._headers
         url = parse_file_url(address)
         self._hosts.check(url.raw_host or "")
         return url, {}
@@ -269,20 +278,29 @@ class Transport:
             return decode(body)
         except ValueError as error:
             raise _unusable(str(error)) from error
+        except RecursionError:
+            raise _unusable("lists and objects are nested too deep") from None
 
-    async def _read_into(self, sink: Sink, response: aiohttp.ClientResponse, clock: asyncio.Timeout) -> None:
-        """Write a file, or the rest of one, to ``sink``. The time of the try grows with every byte."""
+    async def _read_into(
+        self, sink: Sink, response: aiohttp.ClientResponse, clock: asyncio.Timeout, deadline: float
+    ) -> None:
+        """Write a file, or the rest of one, to ``sink``. The time of the try grows with every byte.
+
+        ``deadline`` is when all tries end together; it is later for a larger file.
+        """
         size = response.content_length
         is_rest = response.status == 206
-        if is_rest and range_start(response) != sink.received:
+        if is_rest and (not sink.received or range_start(response) != sink.received):
             raise _unusable("another part of the file than the one asked for")
         if not is_rest:
             sink.received = 0
             await sink.begin(None if "Content-Encoding" in response.headers else size)
         sink.etag = response.headers.get("ETag", "")
+        slowest = self.limits.slowest
+        latest = deadline + (sink.expected or self.limits.unannounced) / slowest
         async for chunk in response.content.iter_chunked(CHUNK):
             # Large files may take their time, as long as they arrive: a byte now and then is not enough.
-            clock.reschedule((clock.when() or 0.0) + len(chunk) / _SLOWEST)
+            clock.reschedule(min((clock.when() or 0.0) + len(chunk) / slowest, latest))
             self.stats.bytes += len(chunk)
             sink.received += len(chunk)
             await sink.write(chunk)

@@ -17,8 +17,9 @@ class RequestLimits:
 
     ``unusable`` bounds the answers that arrive whole but cannot be read. ``connect`` and ``idle`` bound the connection,
     ``attempt`` one try, and ``deadline`` all tries together. ``largest_body`` bounds a decoded answer that is held in
-    memory; the largest known records have 28 MB. A download to a sink has no deadline: its tries are counted anew after
-    every ``progress`` bytes.
+    memory; the largest known records have 28 MB. The tries of a download to a sink are counted anew after every
+    ``progress`` bytes, and its deadline grows with the file: one that comes slower than ``slowest`` bytes per second,
+    besides the time of one try, is given up. Where nobody says its size, ``unannounced`` bytes are expected.
     """
 
     backoff: Backoff = _BACKOFF
@@ -29,6 +30,8 @@ class RequestLimits:
     deadline: float = 900.0
     largest_body: int = 128 * 2**20
     progress: int = 8 * 2**20
+    slowest: int = 50_000
+    unannounced: int = 128 * 2**20
 
 
 class FailedTry(Exception):
@@ -48,7 +51,7 @@ class FailedTry(Exception):
 class Tries:
     """Count the tries of one request. Times are seconds of the event loop's clock.
 
-    With ``is_download``, the bytes received so far count as progress, and only single tries are bounded in time.
+    With ``is_download``, the bytes received so far count as progress, and only single tries are bounded in time here.
     """
 
     def __init__(self, url: URL, limits: RequestLimits, *, is_download: bool) -> None:

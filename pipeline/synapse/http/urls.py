@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, unquote, urlencode
 
 from yarl import URL
 
 from pipeline.errors import BackendError
 
+_MEDIA = "media"
+_SIGNATURE = re.compile(r"(?:^|&)[^=&]*(?:signature|\bsig)=", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
 
 
@@ -70,10 +72,16 @@ class ApiUrls:
         return self._at_base(path, urlencode({**self._params, **given, **params}))
 
     def of_own_file(self, address: str) -> URL | None:
-        """Return the URL of a file that is given as a path on this server, or None if ``address`` is a whole URL."""
+        """Return the URL of a file that is given as a path on this server, or None if ``address`` is a whole URL.
+
+        Raises BackendError for a path that is not one of files: with the token, any answer of the API would come.
+        """
         if "://" in address or address.startswith("//"):
             return None
         path, _, query = address.partition("?")
+        if not _is_media_path(path):
+            problem = f"is not the path of a file; the API's server keeps files below /{_MEDIA}/ only"
+            raise BackendError(redacted_url(path), problem)
         return self._at_base(f"{self._base.raw_path.rstrip('/')}/{path.lstrip('/')}", query)
 
     def _is_own(self, link: URL) -> bool:
@@ -89,6 +97,17 @@ class ApiUrls:
             raise BackendError(redacted_url(path), "is not a valid URL")
         base = self._base
         return URL.build(scheme=base.scheme, authority=base.raw_authority, path=path, query_string=query, encoded=True)
+
+
+def is_signed(url: URL) -> bool:
+    """Whether a URL carries a signature, so that nothing else has to prove who asks."""
+    return _SIGNATURE.search(url.raw_query_string) is not None
+
+
+def _is_media_path(path: str) -> bool:
+    """Whether a path stays below the folder of files, however a server decodes it."""
+    steps = unquote(unquote(path)).replace("\\", "/").lstrip("/").split("/")
+    return steps[0] == _MEDIA and len(steps) > 1 and not any(step in (".", "..") for step in steps)
 
 
 def parse_file_url(text: str) -> URL:

@@ -65,6 +65,20 @@ class Batch(msgspec.Struct, frozen=True):
         return min(len(self.keys), self.page_size)
 
 
+class _Range:
+    """The lowest and the highest key of the pages so far: a list in order brings keys beyond them with each page."""
+
+    def __init__(self) -> None:
+        self._edges: list[int] = []
+
+    def extend(self, keys: Iterable[int]) -> bool:
+        """Take the keys of a page; return whether there is a new one beyond the others."""
+        before = self._edges
+        every = [*before, *keys]
+        self._edges = [min(every), max(every)] if every else []
+        return self._edges != before
+
+
 class Listing:
     """One target's list under one (checked) filter; ``expand`` is a field wanted in full besides the endpoint's own."""
 
@@ -175,19 +189,49 @@ class Listing:
     ) -> AsyncGenerator[list[Row]]:
         """Yield rows of ``pending`` keys, page by page; the caller removes the keys that it takes from ``pending``.
 
-        Ends when nothing is pending or the list is at its end. Rows that were not planned are left out.
+        Ends when nothing is pending, the list is at its end, or a page brings nothing new: a link may lead in a circle.
+        Rows that were not planned are left out. Raises BackendError for a list without end.
         """
         address, params = self.request(batch, fields)
         limit = self.limits.shared_page if batch.rows > 1 else None
-        while True:
+        seen = _Range()
+        for _ in range(self.limits.pages_per_batch):
             page = await self.client.fetch_page(address, params, decode_page, lease, rank=rank, limit=limit)
             following, rows = page.next, [row for row in page.results if row.key in pending]
+            is_new = seen.extend([row.key for row in page.results])
             passed = bool(batch.start) and min((row.key for row in page.results), default=0) < min(pending)
             del page
             yield rows
-            if following is None or passed or not pending:
+            if following is None or passed or not pending or not is_new:
                 return
             address, params = following, {}
+        problem = (
+            f"the API gives more than {self.limits.pages_per_batch:,} pages for {len(batch.keys):,} records; "
+            "report this to the server's operator"
+        )
+        raise BackendError(self.endpoint.path, problem)
+
+    async def still_there(self, batch: Batch) -> set[int]:
+        """Return which records of a batch the API still has, as far as it says, although it does not list their rows.
+
+        That are those whose keys it lists, and all others of the batch if it counts more than it lists. Where ``ids=``
+        has no effect there is no such count.
+        """
+        if batch.start:
+            return set()
+        keys, asked = set(batch.keys), set(batch.models or batch.keys)
+        own = {key: value for key, value in self.filter.items() if key not in (*_SELECTIONS, *_BOUNDS)}
+        params = {**own, "fields": self.endpoint.key_fields, "page_size": str(self.limits.page)}
+        found: set[int] = set()
+        for some in batched(sorted(asked), _MOST_IDS):
+            params["ids"] = ",".join(map(str, some))
+            page = await self.client.fetch_page(self.endpoint.path, params, decode_page)
+            if any((row.id if batch.models else row.key) not in asked for row in page.results):
+                return keys & {row.key for row in page.results}  # it ignores ids: its count is that of the whole list
+            if page.next is None and (page.count or 0) > len(page.results):
+                return keys
+            found |= {row.key for row in page.results}
+        return keys & found
 
     async def row(self, batch: Batch, key: int, fields: str = "", *, rank: int = PAGE) -> Row | None:
         """Return one record's row as it is now, or None if the API no longer lists it."""

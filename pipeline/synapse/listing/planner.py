@@ -14,23 +14,29 @@ from pipeline.model.shards import Shard, pack_keys
 from pipeline.synapse.http.event_loop import gather
 from pipeline.synapse.listing.chunks import Chunk, cut_chunks, group_pages
 from pipeline.synapse.listing.listing import Listing
+from pipeline.synapse.listing.rows import Count, Id, decode_page
 
 _PARALLEL_WALKS = 8
 _MOST_WALKS = 64
 _LISTINGS = 3  # of a list by page numbers whose count changes meanwhile
 _REPEATED_PAGES = 3
+_MORE_ROWS = 1000  # than twice the number that was counted: after so many, a list has no end
 
 
 class PlanReport(msgspec.Struct):
-    """What the listing showed: records, and rows that came more than once (each is planned once)."""
+    """What the listing showed: records, and rows that came more than once (each is planned once).
+
+    ``missing`` are rows that the API counts, but did not list in any of several walks.
+    """
 
     listed: int = 0
     duplicates: int = 0
+    missing: int = 0
 
 
 class _Key(msgspec.Struct, gc=False):
-    id: int
-    pgh_id: int | None = None
+    id: Id
+    pgh_id: Id | None = None
     ground_truth_dataset: Any = None
 
     def is_of(self, dataset: int | None) -> bool:
@@ -42,7 +48,7 @@ class _Key(msgspec.Struct, gc=False):
 class _KeyPage(msgspec.Struct):
     results: list[_Key]
     next: str | None = None
-    count: int | None = None
+    count: Count | None = None
 
 
 _DECODER = msgspec.json.Decoder(_KeyPage)
@@ -75,7 +81,27 @@ class Planner:
         self._announced = 0
 
     async def plan(self) -> list[Shard]:
-        """All shards, in ascending key order. Raises BackendError for a list that cannot be divided."""
+        """All shards, in ascending key order. Raises BackendError for a list that cannot be divided.
+
+        A list that is shorter than the API's own count is walked again; what is missing still is in the report.
+        """
+        for _ in range(_LISTINGS - 1):
+            shards = await self._list()
+            if not await self._missing():
+                return shards
+            self.report = PlanReport()
+        shards = await self._list()
+        self.report.missing = await self._missing()
+        return shards
+
+    async def _missing(self) -> int:
+        """How many rows the API counts, before the walk as well as now, that the walk did not show."""
+        listed = self.report.listed + self.report.duplicates
+        if (self._counted or 0) <= listed:
+            return 0
+        return max(0, min(self._counted or 0, await self._listing.count()) - listed)
+
+    async def _list(self) -> list[Shard]:
         if self._is_ground_truth:
             return await self._plan_ground_truth()
         params = self._listing.walk_params(self._limits.page)
@@ -209,7 +235,7 @@ class Planner:
         return page
 
     def _decode(self, body: bytes) -> _KeyPage:
-        page = _DECODER.decode(body)
+        page = _decode_keys(body)
         keys = _keys(page)
         if self._is_ground_truth and any(row.pgh_id is None for row in page.results):
             raise ValueError("a row has no pgh_id")
@@ -226,6 +252,12 @@ class Planner:
                 new.setdefault(key, row.id)
         self.report.listed += len(new)
         self.report.duplicates += len(page.results) - len(new)
+        if self._counted is not None and self.report.listed > 2 * self._counted + _MORE_ROWS:
+            problem = (
+                f"the API lists more than {self.report.listed:,} records, but counts {self._counted:,}; "
+                "report this to the server's operator"
+            )
+            raise BackendError(self._listing.endpoint.path, problem)
         # A list that had to be read again counts once.
         self._on_progress(max(0, self.report.listed - self._announced))
         self._announced = max(self._announced, self.report.listed)
@@ -244,6 +276,19 @@ class Planner:
 
 class _ListChangedError(Exception):
     """Rows were added or removed while a list was read by page numbers: some may have been skipped."""
+
+
+def _decode_keys(body: bytes) -> _KeyPage:
+    """Decode a page of keys, whatever else is in it. Raises ValueError when a key cannot be read."""
+    try:
+        return _DECODER.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        page = decode_page(body)
+    for row in page.results:
+        if row.problem:
+            raise ValueError(row.problem)
+    keys = [_Key(row.id, row.pgh_id, row.ground_truth_dataset) for row in page.results]
+    return _KeyPage(keys, page.next, page.count)
 
 
 def _keys(page: _KeyPage) -> list[int]:

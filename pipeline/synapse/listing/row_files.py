@@ -1,12 +1,15 @@
 """The files of a row, in any of the shapes in which the API gives them."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from pipeline.records import File
+from pipeline.synapse.documents.bounds import MAX_DEPTH
+from pipeline.synapse.documents.shapes import MAX_COORDINATE
 from pipeline.synapse.listing.rows import Row
 
 _SPEC_KEYS = ("specification", "specification_name", "file_specification")
@@ -15,6 +18,8 @@ _KINDS = {
     "image": "image", "video": "video", "pcd": "pcd", "text": "text", "audio": "audio", "data": "data",
     "prompt": "prompt",
 }  # fmt: skip
+_LARGEST_SIDE = int(MAX_COORDINATE)
+_LARGEST_SIZE = 2**63 - 1
 _INFO_KEYS = {"url", "path", "path_original", "file_type", "is_primary", "checksum", *_NAME_KEYS}
 
 
@@ -34,6 +39,22 @@ def originals_of(row: Row, target: str) -> list[FetchableFile]:
         # Without a mark it is the first, but never the sidecar of an image.
         primary = next((spec for spec in specs if _kind(spec, infos[spec]) != "data"), specs[0] if specs else "")
     return [_fetchable(spec, infos[spec], primary=spec == primary) for spec in specs]
+
+
+class FileFinder:
+    """Finds the files of one record by their specs, and reads its row once for all of them."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._row: Row | None = None
+        self._files: dict[str, FetchableFile] = {}
+
+    def find(self, row: Row, spec: str) -> FetchableFile | None:
+        """Return the file as ``row`` says it: the row that was read last, or a fresh one."""
+        if row is not self._row:
+            self._row = row
+            self._files = {original.file.spec: original for original in originals_of(row, self._target)}
+        return self._files.get(spec)
 
 
 def files_json(row: Row, target: str) -> bytes:
@@ -72,25 +93,27 @@ def _by_spec(files: Any) -> dict[str, Mapping[str, Any]]:
             if isinstance(info, dict | str)
         }
     found: dict[str, Mapping[str, Any]] = {}
+    numbers: Counter[str] = Counter()
     for info in files if isinstance(files, list) else ():
         if isinstance(info, str):
             info = {"url": info}  # noqa: PLW2901
         if isinstance(info, dict):
-            found[_spec_of(info, found)] = info
+            found[_spec_of(info, found, numbers)] = info
     return found
 
 
-def _spec_of(info: Mapping[str, Any], taken: Mapping[str, Any]) -> str:
+def _spec_of(info: Mapping[str, Any], taken: Mapping[str, Any], numbers: Counter[str]) -> str:
+    """The spec that a file names, or its kind with the next free number; ``numbers`` are the last ones by kind."""
     for key in (*_SPEC_KEYS, *(("name",) if "file_name_original" in info else ())):
         value = info.get(key)
         value = value.get("name") if isinstance(value, dict) else value
         if isinstance(value, str) and value and value not in taken:
             return value
     kind = _kind("", info) or "image"
-    number = 1
-    while f"{kind}_{number}" in taken:
-        number += 1
-    return f"{kind}_{number}"
+    numbers[kind] += 1
+    while f"{kind}_{numbers[kind]}" in taken:
+        numbers[kind] += 1
+    return f"{kind}_{numbers[kind]}"
 
 
 def _fetchable(spec: str, info: Mapping[str, Any], *, primary: bool) -> FetchableFile:
@@ -103,9 +126,9 @@ def _fetchable(spec: str, info: Mapping[str, Any], *, primary: bool) -> Fetchabl
         name=name,
         kind=_kind(spec, info),
         primary=primary,
-        width=_positive(meta.get("width")),
-        height=_positive(meta.get("height")),
-        size=_positive(info.get("size")),
+        width=_positive(meta.get("width"), _LARGEST_SIDE),
+        height=_positive(meta.get("height"), _LARGEST_SIDE),
+        size=_positive(info.get("size"), _LARGEST_SIZE),
         checksum=checksum if isinstance(checksum, str) else "",
     )
     return FetchableFile(file, url if isinstance(url, str) else "")
@@ -116,20 +139,23 @@ def _kind(spec: str, info: Mapping[str, Any]) -> str:
     return kind if isinstance(kind, str) and kind else _KINDS.get(spec.split("_", 1)[0], "")
 
 
-def _positive(value: Any) -> int | None:
+def _positive(value: Any, most: int) -> int | None:
+    """A whole number from 1 to ``most``; anything else counts as not given."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most else None
 
 
-def _without_urls(value: Any) -> Any:
-    """``value`` without URLs: they are signed, they expire, and they must not leak."""
+def _without_urls(value: Any, depth: int = 0) -> Any:
+    """``value`` without URLs: they are signed, they expire, and they must not leak. What is too deep becomes null."""
+    if depth > MAX_DEPTH and isinstance(value, dict | list):
+        return None
     if isinstance(value, dict):
         return {
-            key: _without_urls(inner)
+            key: _without_urls(inner, depth + 1)
             for key, inner in value.items()
             if not (key == "url" or str(key).endswith("_url")) and not is_url(inner)
         }
     if isinstance(value, list):
-        return [_without_urls(inner) for inner in value if not is_url(inner)]
+        return [_without_urls(inner, depth + 1) for inner in value if not is_url(inner)]
     return value

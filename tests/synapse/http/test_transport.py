@@ -272,6 +272,38 @@ def test_a_path_of_the_apis_own_server_gets_the_credentials(client):
     assert request.headers["Synapse-Access-Token"] == f"Token {TOKEN}"
 
 
+@pytest.mark.parametrize("name", ["X-Amz-Signature", "X-Goog-Signature", "Signature", "sig", "X-Sig"])
+def test_a_signed_path_of_the_apis_own_server_gets_no_credentials(client, name):
+    with LocalApi(scripted(web.Response(body=b"[]"))) as api:
+        payload(client(api), f"/media/files/a.json?x=1&{name}=abc")
+        (request,) = api.seen
+    assert request.path_qs == f"/media/files/a.json?x=1&{name}=abc"
+    assert not any("synapse" in name.lower() or name.lower() == "authorization" for name in request.headers)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/users/me/",
+        "users/me/",
+        "/media/../users/me/",
+        "/media/%2e%2e/users/me/",
+        "/media/..%2Fusers/me/",
+        "/media/%252e%252e/users/me/",
+        "/media/..\\users/me/",
+        "/media",
+        "/mediax/a.jpg",
+        "/MEDIA/../sdk/tasks/",
+        "",
+    ],
+)
+def test_a_path_of_the_api_is_no_file(client, path):
+    with LocalApi(scripted(web.Response(body=b"[]"))) as api:
+        with pytest.raises(BackendError, match="is not the path of a file"):
+            payload(client(api), path)
+        assert api.seen == []
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -411,7 +443,7 @@ def test_an_original_that_drips_is_given_up_however_large_it_says_it_is(client):
             await asyncio.sleep(0.05)
 
     class Nowhere:
-        received, etag = 0, ""
+        received, etag, expected = 0, "", 2**29
 
         async def begin(self, size):
             assert size == 2**29
