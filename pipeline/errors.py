@@ -24,6 +24,8 @@ Each one survives pickling, because workers raise them and the driver reads them
 plain values, kept in ``args``, and the sentence is made by ``__str__``.
 """
 
+from pipeline.redaction import redact
+
 
 class ExportError(Exception):
     """Base of all errors raised on purpose; ``exit_code`` is what the command line returns."""
@@ -31,7 +33,7 @@ class ExportError(Exception):
     exit_code = 1
 
     def __str__(self) -> str:
-        return ": ".join(str(part) for part in self.args if part not in (None, ""))
+        return redact(": ".join(str(part) for part in self.args if part not in (None, "")))
 
 
 class ConfigError(ExportError):

@@ -208,3 +208,26 @@ def test_ordinary_parameters_need_no_trust(plugin):
 def test_the_archive_of_names_is_long_enough():
     assert len(set(fuzzed_names(60))) == 60
     assert os.sep in "".join(fuzzed_names(60))
+
+
+LEAKY = """
+class Leaky:
+    name = "leaky"
+    needs_payload = False
+
+    def manifests(self, catalog):
+        return []
+
+    def render(self, sample, catalog):
+        raise ValueError("cannot read https://user:{0}@host/a.jpg?X-Amz-Signature={0}")
+"""
+
+
+def test_an_error_of_a_format_cannot_bring_a_secret_of_a_url_into_the_books(tidy, tmp_path):
+    (tmp_path / "leaky.py").write_text(LEAKY.format(CANARY))
+    values = settings(tidy, tmp_path / "out", formats=["leaky:Leaky"], max_failures="100%")
+    done = command("run", write_config(tmp_path, values), env=environment(tidy))
+    assert done.returncode == 0, done.stderr
+    assert "https://host/a.jpg" in (tmp_path / "out/metadata/failures.jsonl").read_text()
+    assert found_secrets(tmp_path / "out", [CANARY])[0] == []
+    assert CANARY not in done.stdout + done.stderr

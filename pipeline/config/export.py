@@ -14,7 +14,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from pipeline.config.plain_values import Problem, unusable_values
 from pipeline.config.sections import ClassConfig, FormatConfig, Model, RunConfig, SkeletonConfig, SplitConfig
-from pipeline.config.variables import refuse_literal_secrets
+from pipeline.config.variables import exposed_secrets
 
 
 def _failure_limit(value: int | str) -> int | str:
@@ -68,6 +68,7 @@ class ExportConfig(Model):
         if not isinstance(values, dict):
             return values
         _refuse(unusable_values(values))
+        _refuse(exposed_secrets(values))
         values = dict(values)
         if "format" in values:
             if "formats" in values:
@@ -101,7 +102,6 @@ class ExportConfig(Model):
                 f"split.key: {self.split.key} needs target: task or assignment; ground truth lists no more of a data "
                 "unit than its id (key: data_unit) and its file (key: file_name)"
             )
-        refuse_literal_secrets(self.storage_options)
         return self
 
     def identity(self) -> dict[str, Any]:

@@ -29,6 +29,18 @@ def unusable_values(value: Any, path: KeyPath = ()) -> Iterator[Problem]:
         yield path, problem
 
 
+def leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    """Return all values that are neither mappings nor lists, each with its place."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from leaves(item, (*path, str(key)))
+    elif isinstance(value, list | tuple):
+        for position, item in enumerate(value):
+            yield from leaves(item, (*path, position))
+    else:
+        yield path, value
+
+
 def _of_scalar(value: Any) -> str:
     if isinstance(value, str):
         return _of_text(value)
