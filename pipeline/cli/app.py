@@ -70,6 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report(f"{error.format_message().removesuffix('.')}; see {PROGRAM} --help", error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _SIGNALS[signal.SIGINT]
+    except SystemExit as stop:
+        if stop.code in _SIGNALS.values():
+            raise
+        # Nothing here ends in this way, so it was a format, or a library: no verdict was reached.
+        return _report(f"sys.exit({stop.code!r}) was called by a format or a library; raise an error there instead", 1)
     if not arguments:
         return _USAGE
     return code if isinstance(code, int) else 0
@@ -85,7 +90,7 @@ def _report(error: object, code: int) -> int:
 def _stopped_before(error: BaseException | None) -> int | None:
     """The exit code of the signal that was being handled when the error came, or None when there was none."""
     while error is not None:
-        if isinstance(error, SystemExit) and isinstance(error.code, int):
+        if isinstance(error, SystemExit) and isinstance(error.code, int) and error.code in _SIGNALS.values():
             return error.code
         error = error.__context__
     return None

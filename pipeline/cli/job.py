@@ -48,7 +48,7 @@ def main(arguments: Sequence[str], folder: Path) -> int:
         try:
             code = _run(arguments, folder)
         except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else 1
+            code = stop.code if stop.code and isinstance(stop.code, int) else 1
         except Exception:  # noqa: BLE001  a defect: shown in full, and before the verdict
             traceback.print_exc()
             code = 1
