@@ -6,6 +6,7 @@ Each command is a module of its own and imports what it needs when it runs, so t
 import logging
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from types import FrameType
 from typing import Annotated, NoReturn
@@ -14,6 +15,7 @@ import typer
 
 from pipeline.cli import clean, formats, plan, retry_failed, run, sandbox, verify
 from pipeline.errors import ExportError
+from pipeline.redaction import redact
 from pipeline.version import __version__
 
 PROGRAM = "synapse-export"
@@ -56,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 complete, 1 failed (run again to continue), 2 wrong usage, configuration or a check before work, 3 more failed
     records than ``max_failures``, 130 or 143 interrupted (run again to continue).
     """
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Redacted("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     for number in _SIGNALS:
         signal.signal(number, _interrupted)
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -75,9 +79,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         # Nothing here ends in this way, so it was a format, or a library: no verdict was reached.
         return _report(f"sys.exit({stop.code!r}) was called by a format or a library; raise an error there instead", 1)
+    except Exception:  # noqa: BLE001  a defect, shown in full
+        print(redact(traceback.format_exc()), file=sys.stderr, end="")
+        return 1
     if not arguments:
         return _USAGE
     return code if isinstance(code, int) else 0
+
+
+class _Redacted(logging.Formatter):
+    """Formats a line of any library's log without the secrets of the URLs in it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
 
 
 def _report(error: object, code: int) -> int:

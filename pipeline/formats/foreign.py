@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from pipeline.errors import ConfigError, FormatError
+from pipeline.errors import ConfigError, ExportError, FormatError
 from pipeline.formats.protocol import BaseFormat, Entry, Format, Loss, Manifest, Section
 from pipeline.formats.support import Kind, Support
 from pipeline.model.catalog import Catalog
@@ -82,17 +82,20 @@ class GuardedFormat(BaseFormat):
     @property
     def needs_payload(self) -> bool:
         """The format's own answer."""
-        return self.format.needs_payload
+        with _answering(self.name, "needs_payload"):
+            return self.format.needs_payload
 
     @property
     def needs_originals(self) -> bool:
         """The format's own answer."""
-        return self.format.needs_originals
+        with _answering(self.name, "needs_originals"):
+            return self.format.needs_originals
 
     @property
     def reader_memory(self) -> float:
         """The format's own number."""
-        return self.format.reader_memory
+        with _answering(self.name, "reader_memory"):
+            return self.format.reader_memory
 
     def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:
         """Return the bytes and the losses of one sample. Raises FormatError for anything else."""
@@ -106,7 +109,7 @@ class GuardedFormat(BaseFormat):
 
     def manifests(self, catalog: Catalog) -> Iterable[Manifest]:
         """Return the files joined from all shards. Raises FormatError for anything else."""
-        with never_ending(self.name, "manifests"):
+        with _answering(self.name, "manifests"):
             found = self._listed("manifests", self.format.manifests(catalog))
         for manifest in found:
             self._check("manifests", manifest, (Manifest,))
@@ -119,15 +122,22 @@ class GuardedFormat(BaseFormat):
 
     def in_own_folder(self) -> Self:
         """Return the format with a name and a folder of its own, if it has that."""
-        return type(self)(self.format.in_own_folder())
+        with _answering(self.name, "in_own_folder"):
+            return type(self)(self.format.in_own_folder())
 
     def support(self) -> Mapping[Kind, Support]:
         """Return what becomes of each kind of annotation, as the format says."""
-        return self.format.support()
+        with _answering(self.name, "support"):
+            return self.format.support()
 
     def how_to_read(self, url: str, split: str) -> str:
-        """Return the format's own line."""
-        return self.format.how_to_read(url, split)
+        """Return the format's own line, or why there is none: the export that it is about is complete already."""
+        try:
+            with _answering(self.name, "how_to_read"):
+                line: object = self.format.how_to_read(url, split)
+        except ExportError as error:
+            return str(error)
+        return line if isinstance(line, str) else f"{self.name}: how_to_read gives no text"
 
     def _listed(self, where: str, results: Any) -> list[Any]:
         if isinstance(results, str | bytes) or not isinstance(results, Iterable):
@@ -153,6 +163,18 @@ def find_beside(folder: str) -> None:
     """Let modules in ``folder`` be found, after all others; nothing happens for ``""``."""
     if folder and folder not in sys.path:
         sys.path.append(folder)
+
+
+@contextlib.contextmanager
+def _answering(name: str, where: str) -> Iterator[None]:
+    """Raise FormatError where code of a format raises what is not an error of this package, or ends the process."""
+    try:
+        with never_ending(name, where):
+            yield
+    except ExportError:
+        raise
+    except Exception as error:
+        raise FormatError(name, f"{where} raises {type(error).__name__}: {error}") from error
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """A format that is not ours may be wrong in any way: the error names it, and only a complete export ends with 0."""
 
 import importlib
+import re
 import subprocess
 import sys
 
@@ -143,6 +144,7 @@ WRONG = {
     "a manifest of text": ("manifests", "return ['a']", "an object of the class Manifest"),
     "a section of text": ("manifests", "return [Manifest('a', ('b',))]", "an object of the class Section"),
     "two sections": ("manifests", "return [Manifest('a', (Section('b'), Section('b')))]", "two sections of one name"),
+    "an error in manifests": ("manifests", "raise KeyError('x')", "manifests raises KeyError: 'x'"),
     "an end in render": ("render", "sys.exit(0)", "ends the process in render; raise an error"),
     "an end in manifests": ("manifests", "sys.exit()", "ends the process in manifests; raise an error"),
 }
@@ -190,6 +192,18 @@ def test_a_job_whose_format_ends_the_process_has_failed(tidy, tmp_path):
     )  # fmt: skip
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1] == "verdict: failed; submit it again to continue (exit code 1)"
+
+
+@pytest.mark.parametrize("code", ["raise KeyError('x')", "sys.exit(0)", "return 7"])
+def test_what_fails_after_the_verdict_does_not_change_it(tidy, tmp_path, code):
+    write_format(tmp_path, init=f"pass\n\n    def how_to_read(self, url, split):\n        {code}")
+    source = (tmp_path / "mine.py").read_text().replace("class Mine", "class Mine(BaseFormat)")
+    (tmp_path / "mine.py").write_text(source.replace("import Entry", "import BaseFormat, Entry"))
+    values = settings(tidy, tmp_path / "out", formats=["mine:Mine"], save_original_file=False)
+    done = command("run", write_config(tmp_path, values), env=environment(tidy))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"^  mine: .*how_to_read", done.stdout, re.MULTILINE)
+    verify(tmp_path / "out", full=True)
 
 
 def test_help_of_the_sandbox_still_ends_with_0():
