@@ -7,6 +7,7 @@
     ├── PreflightError              a check before work failed: nothing was written          exit 2
     │   ├── CredentialsError        no token, or the server refuses it
     │   └── DestinationError        the destination cannot be written, or holds something else
+    │       └── DamagedExportError  its verdict or its list of files is damaged
     ├── TransientError              may go away by itself; the only error that is retried    exit 1
     │   ├── ResponseTooLarge        an answer over the byte limit: ask for fewer rows
     │   └── UrlExpired              a presigned URL has run out: ask for a new one
@@ -54,6 +55,10 @@ class CredentialsError(PreflightError):
 
 class DestinationError(PreflightError):
     """The destination cannot be written, or already holds something this run must not touch."""
+
+
+class DamagedExportError(DestinationError):
+    """What says that an export is finished, or which files it has, is damaged where it is kept."""
 
 
 class TransientError(ExportError):

@@ -3,7 +3,7 @@
 import re
 
 _URL = re.compile(r"""([A-Za-z][A-Za-z0-9+.-]*://)([^\s"'<>]*)""")
-_USER_WITH_PASSWORD = re.compile(r"(?![^:]*:\d*([/?#]|$))[^:/?#@]*:")  # what looks like a port is none
+_USER_WITH_PASSWORD = re.compile(r"(?![^:]*:\d*([/?#]|$))[^:/?#]*:")  # what looks like a port is none
 _QUERY = re.compile(r"[?#].*?(?=[.,:;)\]}]*$)")  # without the punctuation of the sentence that it ends
 _SIGNED = re.compile(r"[?&]([^=&]*[-_.])?(sig|signature|token|secret|passw(or)?d|credential|api_?key)=", re.IGNORECASE)
 

@@ -5,8 +5,8 @@ import hashlib
 from collections.abc import Iterator
 
 from pipeline.destination import metadata
-from pipeline.destination.existing import DamagedExport, Success, read_success
-from pipeline.errors import VerificationError
+from pipeline.destination.existing import Success, read_success
+from pipeline.errors import DamagedExportError, VerificationError
 from pipeline.storage import STAGING, Storage, open_storage
 
 _SHOWN = 50
@@ -23,7 +23,7 @@ def verify(export: Storage | str, *, full: bool = False) -> Success:
     storage = open_storage(export) if isinstance(export, str) else export
     try:
         success = read_success(storage)
-    except DamagedExport as error:
+    except DamagedExportError as error:
         raise VerificationError(f"damaged: {error}") from error
     if success is None:
         raise VerificationError(f"{storage.url} holds no finished export: there is no {metadata.SUCCESS}")

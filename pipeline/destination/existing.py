@@ -12,7 +12,7 @@ import msgspec
 
 from pipeline.destination import metadata
 from pipeline.destination.lock import clear_staging
-from pipeline.errors import DestinationError, StorageError, TransientError
+from pipeline.errors import DamagedExportError, DestinationError, StorageError, TransientError
 from pipeline.model.ledger import Ledger
 from pipeline.staging.area import Staging
 from pipeline.staging.markers import Identity
@@ -40,10 +40,6 @@ class Success(msgspec.Struct, frozen=True):
     checksums_sha256: str
     file_list_sha256: str
     ledger: Ledger
-
-
-class DamagedExport(DestinationError):
-    """What says that an export is finished, or which files it has, is damaged on the disk."""
 
 
 _DAMAGED = (
@@ -104,7 +100,7 @@ DECISIONS: Mapping[Content, Mapping[str, State | None]] = {
 def read_success(storage: Storage) -> Success | None:
     """Return ``_SUCCESS.json``, or None without one.
 
-    Raises DamagedExport when it cannot be read, or DestinationError when it is not even beside lists of an export.
+    Raises DamagedExportError when it cannot be read, or DestinationError when it is not even beside lists of an export.
     """
     data = storage.find(metadata.SUCCESS)
     if data is None:
@@ -117,7 +113,7 @@ def read_success(storage: Storage) -> Success | None:
             raise DestinationError(
                 where, f"is not readable, and there is no {metadata.FILES}; use another path"
             ) from error
-        raise DamagedExport(where, _DAMAGED) from error
+        raise DamagedExportError(where, _DAMAGED) from error
 
 
 def examine(storage: Storage, export: Identity, on_existing: str) -> State:
@@ -139,7 +135,7 @@ def find_content(storage: Storage, export: Identity) -> tuple[Content, Identity 
     """Return what is at the destination of ``export``, and the identity of another export that is there."""
     try:
         success = read_success(storage)
-    except DamagedExport:
+    except DamagedExportError:
         return Content.VERDICT_DAMAGED, None
     if success:
         same = success.export.key == export.key
@@ -178,7 +174,7 @@ def _refusal(
         case Content.HALF_REMOVED:
             problem = "holds what is left of an export that was being removed; on_existing: overwrite goes on with that"
         case Content.VERDICT_DAMAGED:
-            return DamagedExport(f"{storage.url}/{metadata.SUCCESS}", _DAMAGED)
+            return DamagedExportError(f"{storage.url}/{metadata.SUCCESS}", _DAMAGED)
         case Content.OUR_PLAN_DAMAGED | Content.A_PLAN_DAMAGED:
             problem = "holds an unfinished export whose plan is damaged; use another path or on_existing: overwrite"
         case Content.ANOTHER_FINISHED | Content.ANOTHER_UNFINISHED if theirs and on_existing != "fail":
@@ -234,20 +230,20 @@ def remove_export(storage: Storage) -> int:
 
 
 def listed_paths(storage: Storage) -> Iterator[str]:
-    """Return the paths of ``files.csv`` one by one. Raises DamagedExport at a line that is damaged."""
+    """Return the paths of ``files.csv`` one by one. Raises DamagedExportError at a line that is damaged."""
     for listed in metadata.listed_files(storage.chunks(metadata.FILES)):
         if listed.path is None:
-            raise DamagedExport(f"{storage.url}/{metadata.FILES}:{listed.line}", _DAMAGED)
+            raise DamagedExportError(f"{storage.url}/{metadata.FILES}:{listed.line}", _DAMAGED)
         yield listed.path
 
 
 def check_file_list(storage: Storage, success: Success) -> None:
-    """Raise DamagedExport when ``files.csv`` is not the one that was published, so that it cannot be relied on."""
+    """Raise DamagedExportError when ``files.csv`` is not the one that was published, so that it cannot be relied on."""
     digest = hashlib.sha256()
     for chunk in _chunks(storage, metadata.FILES):
         digest.update(chunk)
     if digest.hexdigest() != success.file_list_sha256:
-        raise DamagedExport(f"{storage.url}/{metadata.FILES}", _DAMAGED)
+        raise DamagedExportError(f"{storage.url}/{metadata.FILES}", _DAMAGED)
 
 
 def _removable(storage: Storage) -> Iterator[str]:
