@@ -7,6 +7,7 @@
     ├── PreflightError              a check before work failed: nothing was written          exit 2
     │   ├── CredentialsError        no token, or the server refuses it
     │   └── DestinationError        the destination cannot be written, or holds something else
+    │       └── DamagedExportError  its verdict or its list of files is damaged
     ├── TransientError              may go away by itself; the only error that is retried    exit 1
     │   ├── ResponseTooLarge        an answer over the byte limit: ask for fewer rows
     │   └── UrlExpired              a presigned URL has run out: ask for a new one
@@ -24,6 +25,8 @@ Each one survives pickling, because workers raise them and the driver reads them
 plain values, kept in ``args``, and the sentence is made by ``__str__``.
 """
 
+from pipeline.redaction import redact
+
 
 class ExportError(Exception):
     """Base of all errors raised on purpose; ``exit_code`` is what the command line returns."""
@@ -31,7 +34,7 @@ class ExportError(Exception):
     exit_code = 1
 
     def __str__(self) -> str:
-        return ": ".join(str(part) for part in self.args if part not in (None, ""))
+        return redact(": ".join(str(part) for part in self.args if part not in (None, "")))
 
 
 class ConfigError(ExportError):
@@ -52,6 +55,10 @@ class CredentialsError(PreflightError):
 
 class DestinationError(PreflightError):
     """The destination cannot be written, or already holds something this run must not touch."""
+
+
+class DamagedExportError(DestinationError):
+    """What says that an export is finished, or which files it has, is damaged where it is kept."""
 
 
 class TransientError(ExportError):

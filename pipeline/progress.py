@@ -12,6 +12,8 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from pipeline.redaction import redact
+
 log = logging.getLogger("pipeline")
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -88,7 +90,7 @@ class Reporter:
 
     def message(self, text: str) -> None:
         """Show a line of text."""
-        self._listener.message(text)
+        self._listener.message(redact(text))
 
     def close(self) -> None:
         """End: no more events follow."""
@@ -198,5 +200,5 @@ def _remaining(tally: Tally) -> str:
 
 
 def printable(text: str) -> str:
-    """Return text without control characters, with which names from a server could drive a terminal."""
-    return "".join(character if character.isprintable() or character == "\n" else "\ufffd" for character in text)
+    """Return text without secrets of URLs, and without the controls by which names could drive a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in redact(text))

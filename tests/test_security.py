@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from exporting import ROOT, command, digest, environment, export, settings, verify, write_config
+from pipeline.cli import app, job
 from pipeline.errors import ConfigError
 from pipeline.sandbox import Fault, Sandbox, SandboxOptions
 from pipeline.sandbox.data import SandboxData
@@ -208,3 +209,45 @@ def test_ordinary_parameters_need_no_trust(plugin):
 def test_the_archive_of_names_is_long_enough():
     assert len(set(fuzzed_names(60))) == 60
     assert os.sep in "".join(fuzzed_names(60))
+
+
+LEAKY = """
+import logging
+
+class Leaky:
+    name = "leaky"
+    needs_payload = False
+
+    def manifests(self, catalog):
+        return []
+
+    def render(self, sample, catalog):
+        logging.getLogger("of.a.library").warning("asking %s", "https://user:{0}@host/logged?X-Amz-Signature={0}")
+        raise ValueError("cannot read https://user:{0}@host/a.jpg?X-Amz-Signature={0}")
+"""
+
+
+def test_an_error_of_a_format_cannot_bring_a_secret_of_a_url_into_the_books(tidy, tmp_path):
+    (tmp_path / "leaky.py").write_text(LEAKY.format(CANARY))
+    values = settings(tidy, tmp_path / "out", formats=["leaky:Leaky"], max_failures="100%")
+    done = command("run", write_config(tmp_path, values), env=environment(tidy))
+    assert done.returncode == 0, done.stderr
+    assert "https://host/a.jpg" in (tmp_path / "out/metadata/failures.jsonl").read_text()
+    assert found_secrets(tmp_path / "out", [CANARY])[0] == []
+    assert "WARNING: asking https://host/logged" in done.stderr
+    assert CANARY not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("as_job", [False, True])
+def test_a_defect_is_shown_in_full_but_for_secrets_of_urls(tidy, tmp_path, monkeypatch, capsys, as_job):
+    def broken(*_, **__):
+        raise RuntimeError(f"https://user:{CANARY}@host/path?sig={CANARY}")
+
+    monkeypatch.setattr("pipeline.run.run", broken)
+    monkeypatch.setattr(app.signal, "signal", lambda *_: None)
+    config = str(write_config(tmp_path, settings(tidy, tmp_path / "out")))
+    assert (job.main([config], tmp_path) if as_job else app.main(["run", config])) == 1
+    told = capsys.readouterr()
+    assert "Traceback" in told.err
+    assert "RuntimeError: https://host/path\n" in told.err
+    assert CANARY not in told.out + told.err

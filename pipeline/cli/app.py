@@ -6,6 +6,7 @@ Each command is a module of its own and imports what it needs when it runs, so t
 import logging
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from types import FrameType
 from typing import Annotated, NoReturn
@@ -14,6 +15,7 @@ import typer
 
 from pipeline.cli import clean, formats, plan, retry_failed, run, sandbox, verify
 from pipeline.errors import ExportError
+from pipeline.redaction import redact
 from pipeline.version import __version__
 
 PROGRAM = "synapse-export"
@@ -56,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 complete, 1 failed (run again to continue), 2 wrong usage, configuration or a check before work, 3 more failed
     records than ``max_failures``, 130 or 143 interrupted (run again to continue).
     """
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Redacted("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     for number in _SIGNALS:
         signal.signal(number, _interrupted)
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -70,9 +74,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report(f"{error.format_message().removesuffix('.')}; see {PROGRAM} --help", error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _SIGNALS[signal.SIGINT]
+    except SystemExit as stop:
+        if stop.code in _SIGNALS.values():
+            raise
+        # Nothing here ends in this way, so it was a format, or a library: no verdict was reached.
+        return _report(f"sys.exit({stop.code!r}) was called by a format or a library; raise an error there instead", 1)
+    except Exception:  # noqa: BLE001  a defect, shown in full
+        print(redact(traceback.format_exc()), file=sys.stderr, end="")
+        return 1
     if not arguments:
         return _USAGE
     return code if isinstance(code, int) else 0
+
+
+class _Redacted(logging.Formatter):
+    """Formats a line of any library's log without the secrets of the URLs in it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
 
 
 def _report(error: object, code: int) -> int:
@@ -85,7 +104,7 @@ def _report(error: object, code: int) -> int:
 def _stopped_before(error: BaseException | None) -> int | None:
     """The exit code of the signal that was being handled when the error came, or None when there was none."""
     while error is not None:
-        if isinstance(error, SystemExit) and isinstance(error.code, int):
+        if isinstance(error, SystemExit) and isinstance(error.code, int) and error.code in _SIGNALS.values():
             return error.code
         error = error.__context__
     return None

@@ -1,5 +1,6 @@
 """``formats``: list the formats, or show what one does with each kind of annotation."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,13 +12,20 @@ Options = Annotated[
     list[str] | None, typer.Argument(metavar="OPTION=VALUE", help="options of the format: task=segment")
 ]
 
+Beside = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="CONFIG", help="a configuration; formats of your own are found in its folder"),
+]
 
-def command(name: Name = None, options: Options = None) -> None:
+
+def command(name: Name = None, options: Options = None, config: Beside = None) -> None:
     """List the formats, or show what one does.
 
-    With a format's name: what becomes of each kind of annotation, under the options given.
+    With a format's name: what becomes of each kind of annotation, under the options given. A module of your own is
+    found in the current folder, or in that of a configuration.
     """
     from pipeline.config import read_value
+    from pipeline.formats.foreign import find_beside
 
     if name is None:
         _print_formats()
@@ -27,7 +35,8 @@ def command(name: Name = None, options: Options = None) -> None:
         key, equals, value = option.partition("=")
         if not equals:
             raise ConfigError(option, "write options as name=value")
-        chosen[key] = read_value(value, option)
+        chosen[key] = read_value(value, key)
+    find_beside(str(config.resolve().parent if config else Path.cwd()))
     _print_support(name, chosen)
 
 

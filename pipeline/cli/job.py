@@ -18,6 +18,7 @@ from typing import TextIO
 from pipeline.cli import app as cli
 from pipeline.errors import ConfigError
 from pipeline.executors.ray_job import submitted_job
+from pipeline.redaction import redact
 from pipeline.version import __version__
 
 CONFIG_VARIABLE = "SYNAPSE_EXPORT_CONFIG"
@@ -48,9 +49,9 @@ def main(arguments: Sequence[str], folder: Path) -> int:
         try:
             code = _run(arguments, folder)
         except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else 1
+            code = stop.code if stop.code and isinstance(stop.code, int) else 1
         except Exception:  # noqa: BLE001  a defect: shown in full, and before the verdict
-            traceback.print_exc()
+            print(redact(traceback.format_exc()), file=sys.stderr)
             code = 1
         sys.stderr.flush()
         print(f"verdict: {VERDICTS.get(code, FAILED)} (exit code {code})", flush=True)

@@ -10,4 +10,7 @@ def command(context: typer.Context) -> int:
     """Serve a local Synapse API with made-up data."""
     from pipeline.sandbox.command import serve
 
-    return serve(context.args, program="synapse-export sandbox")
+    try:
+        return serve(context.args, program="synapse-export sandbox")
+    except SystemExit as stop:  # how its parser ends after --help or a wrong option
+        return stop.code if isinstance(stop.code, int) else 1

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pipeline.commands.session import Result, make_executor, open_session
 from pipeline.config.export import ExportConfig
-from pipeline.destination.existing import Success, difference_error, read_success
+from pipeline.destination.existing import Success, check_file_list, difference_error, read_success
 from pipeline.destination.lock import Lock, hold_lock
 from pipeline.errors import DestinationError, FailureLimitError
 from pipeline.executors.base import Executor
@@ -69,6 +69,7 @@ def _retry(workspace: Workspace, lock: Lock, executor: Executor, reporter: Repor
         raise DestinationError(workspace.storage.url, f"what was staged for it is gone or damaged: it {_ANEW}")
     success = read_success(workspace.storage)
     if success is not None:
+        check_file_list(workspace.storage, success)  # a patch removes what this list names and the new one does not
         fetched = _fetch(workspace, plan, markers, executor, reporter)
         rewritten = sorted({*fetched, *_to_write_again(workspace, plan)})
         if not rewritten:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pipeline.destination import metadata
 from pipeline.destination.existing import Success, read_success
-from pipeline.errors import VerificationError
+from pipeline.errors import DamagedExportError, VerificationError
 from pipeline.storage import STAGING, Storage, open_storage
 
 _SHOWN = 50
@@ -21,7 +21,10 @@ def verify(export: Storage | str, *, full: bool = False) -> Success:
     one line when there is no finished export at all.
     """
     storage = open_storage(export) if isinstance(export, str) else export
-    success = read_success(storage)
+    try:
+        success = read_success(storage)
+    except DamagedExportError as error:
+        raise VerificationError(f"damaged: {error}") from error
     if success is None:
         raise VerificationError(f"{storage.url} holds no finished export: there is no {metadata.SUCCESS}")
     problems = list(_list_problems(storage, success)) or list(_file_problems(storage, full=full))

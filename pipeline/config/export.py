@@ -5,14 +5,16 @@ YAML run read alike. See ``configs/`` for commented examples and ``docs/configur
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import AfterValidator, Field, PrivateAttr, field_validator, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from pipeline.config.plain_values import Problem, unusable_values
 from pipeline.config.sections import ClassConfig, FormatConfig, Model, RunConfig, SkeletonConfig, SplitConfig
-from pipeline.config.variables import refuse_literal_secrets
+from pipeline.config.variables import exposed_secrets
 
 
 def _failure_limit(value: int | str) -> int | str:
@@ -65,6 +67,8 @@ class ExportConfig(Model):
     def _read_formats(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
+        _refuse(unusable_values(values))
+        _refuse(exposed_secrets(values))
         values = dict(values)
         if "format" in values:
             if "formats" in values:
@@ -98,7 +102,6 @@ class ExportConfig(Model):
                 f"split.key: {self.split.key} needs target: task or assignment; ground truth lists no more of a data "
                 "unit than its id (key: data_unit) and its file (key: file_name)"
             )
-        refuse_literal_secrets(self.storage_options)
         return self
 
     def identity(self) -> dict[str, Any]:
@@ -111,6 +114,18 @@ class ExportConfig(Model):
         if isinstance(self.max_failures, str):
             return int(float(self.max_failures[:-1]) / 100 * records)
         return self.max_failures
+
+
+def _refuse(problems: Iterable[Problem]) -> None:
+    """Raise ValidationError for the problems, each at its place, so that its line can be told."""
+    found = [
+        InitErrorDetails(
+            type=PydanticCustomError("value_error", "{problem}", {"problem": problem}), loc=path, input=None
+        )
+        for path, problem in problems
+    ]
+    if found:
+        raise ValidationError.from_exception_data("ExportConfig", found)
 
 
 def _format_config(entry: Any, extra: Any) -> FormatConfig:

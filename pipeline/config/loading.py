@@ -4,13 +4,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from pipeline.config.export import ExportConfig
+from pipeline.config.plain_values import unusable_values
 from pipeline.config.sections import ClassConfig, RunConfig, SkeletonConfig, SplitConfig
 from pipeline.config.variables import expand_variables
+from pipeline.config.yaml_text import KeyPath, read_yaml
 from pipeline.errors import ConfigError
+
+_MOST_BYTES = 2**20
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> ExportConfig:
@@ -21,10 +24,16 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> ExportConfig
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+        text = data.decode()
+    except (OSError, ValueError) as error:  # a path with NUL is a ValueError, as is what is not UTF-8
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ConfigError(str(path), f"cannot read the file: {reason}") from error
+    if len(data) > _MOST_BYTES:
+        raise ConfigError(
+            str(path), f"is larger than {_MOST_BYTES:,} bytes, so it is no configuration; name another file"
+        )
     config = parse_config(text, overrides, source=str(path))
     config._folder = str(path.resolve().parent)  # noqa: SLF001  it is not a key of the file
     return config
@@ -32,19 +41,14 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> ExportConfig
 
 def parse_config(text: str, overrides: Sequence[str] = (), *, source: str = "<config>") -> ExportConfig:
     """Check a configuration given as text; error messages call it ``source``."""
-    lines: dict[tuple[str | int, ...], int] = {}
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = _construct(node, (), lines, source) if node is not None else {}
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{source}:{mark.line + 1}" if mark else source
-        problem = getattr(error, "problem", None) or str(error)
-        raise ConfigError(where, f"not valid YAML: {problem}") from error
+    values, lines = read_yaml(text, source)
+    values = {} if values is None else values
     if not isinstance(values, dict):
         raise ConfigError(source, "must be a mapping of keys to values")
     for override in overrides:
         _override(values, override)
+    for path, problem in unusable_values(values):  # before anything walks through them
+        raise ConfigError(_located(source, lines, path, problem))
     values = {
         key: value if key == "storage_options" else expand_variables(value, f"{_where(source, lines, (key,))}: {key}")
         for key, value in values.items()
@@ -56,41 +60,12 @@ def parse_config(text: str, overrides: Sequence[str] = (), *, source: str = "<co
         raise ConfigError("\n".join(dict.fromkeys(problems))) from error
 
 
-def _construct(
-    node: yaml.Node, path: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int], source: str
-) -> Any:
-    """Return the plain values of a YAML node, record the line of every key and reject duplicate keys."""
-    lines[path] = node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        result: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            key = str(key_node.value)
-            line = key_node.start_mark.line + 1
-            dotted = ".".join(map(str, (*path, key)))
-            if not isinstance(key_node, yaml.ScalarNode) or key == "<<":
-                raise ConfigError(f"{source}:{line}", dotted, "only plain keys are allowed here")
-            if key in result:
-                first = lines[(*path, key)]
-                raise ConfigError(f"{source}:{line}", dotted, f"this key is given twice (first on line {first})")
-            result[key] = _construct(value_node, (*path, key), lines, source)
-            lines[(*path, key)] = line
-        return result
-    if isinstance(node, yaml.SequenceNode):
-        return [_construct(item, (*path, position), lines, source) for position, item in enumerate(node.value)]
-    loader = yaml.SafeLoader("")
-    try:
-        value = loader.construct_object(node)
-    finally:
-        loader.dispose()
-    return value if isinstance(value, str | int | float | bool | None) else str(node.value)
-
-
 def read_value(text: str, where: str) -> Any:
     """Return a value written in YAML. Raises ConfigError naming ``where``."""
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(where, "the value is not valid YAML") from error
+        return read_yaml(text, where)[0]
+    except ConfigError as error:
+        raise ConfigError(where, f"the value is not usable: {error.args[-1]}") from error
 
 
 def _override(values: dict[str, Any], override: str) -> None:
@@ -98,24 +73,25 @@ def _override(values: dict[str, Any], override: str) -> None:
     keys = dotted.strip().split(".")
     if not equals or not all(keys):
         raise ConfigError(f"--set {override}", "write it as key.path=value")
-    value = read_value(text, f"--set {override}")
+    where = f"--set {dotted.strip()}"  # without the value, which could be a secret
+    value = read_value(text, where)
     target = values
     for key in keys[:-1]:
         inner = target.setdefault(key, {})
         if not isinstance(inner, dict):
-            raise ConfigError(f"--set {override}", f"{key!r} is not a mapping")
+            raise ConfigError(where, f"{key!r} is not a mapping")
         target = inner
     target[keys[-1]] = value
 
 
-def _where(source: str, lines: Mapping[tuple[str | int, ...], int], path: Sequence[str | int]) -> str:
+def _where(source: str, lines: Mapping[KeyPath, int], path: Sequence[str | int]) -> str:
     for length in range(len(path), 0, -1):
         if tuple(path[:length]) in lines:
             return f"{source}:{lines[tuple(path[:length])]}"
     return source
 
 
-def _describe(problem: Any, source: str, lines: Mapping[tuple[str | int, ...], int]) -> str:
+def _describe(problem: Any, source: str, lines: Mapping[KeyPath, int]) -> str:
     path = [
         part for part in problem["loc"] if not (isinstance(part, str) and part.startswith(("function-", "literal")))
     ]
@@ -124,8 +100,11 @@ def _describe(problem: Any, source: str, lines: Mapping[tuple[str | int, ...], i
         message = "unknown key" + _suggestion(path)
     elif problem["type"] == "missing":
         message = "is required"
-    dotted = ".".join(map(str, path))
-    return ": ".join(part for part in (_where(source, lines, path), dotted, message) if part)
+    return _located(source, lines, path, message)
+
+
+def _located(source: str, lines: Mapping[KeyPath, int], path: Sequence[str | int], message: str) -> str:
+    return ": ".join(part for part in (_where(source, lines, path), ".".join(map(str, path)), message) if part)
 
 
 def _suggestion(path: Sequence[Any]) -> str:

@@ -3,7 +3,7 @@
 A finished export has ``_SUCCESS.json``, an unfinished one a plan below ``_staging/``; anything else is not ours.
 """
 
-import csv
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
@@ -12,11 +12,14 @@ import msgspec
 
 from pipeline.destination import metadata
 from pipeline.destination.lock import clear_staging
-from pipeline.errors import DestinationError, StorageError, TransientError
+from pipeline.errors import DamagedExportError, DestinationError, StorageError, TransientError
 from pipeline.model.ledger import Ledger
 from pipeline.staging.area import Staging
 from pipeline.staging.markers import Identity
 from pipeline.storage import STAGING, Storage
+
+_LISTS = (metadata.FILES, metadata.CHECKSUMS, metadata.SUMMARY)
+"""Removed last, because what is left of an export is known by them."""
 
 _KEY = re.compile(r"[0-9a-f]{16}")  # of an export: the name of its folder below _staging/
 
@@ -39,6 +42,13 @@ class Success(msgspec.Struct, frozen=True):
     ledger: Ledger
 
 
+_DAMAGED = (
+    "is damaged; run the configuration with on_existing: overwrite, which removes the files that the lists of this "
+    "export name, and exports anew"
+)
+"""The one way out, whatever command meets it."""
+
+
 class State(Enum):
     """What a run has to do."""
 
@@ -53,6 +63,7 @@ class Content(Enum):
 
     NOTHING = "nothing"
     UNKNOWN_FILES = "files that no export wrote"
+    VERDICT_DAMAGED = "an export whose verdict is damaged"
     HALF_REMOVED = "what is left of an export that was being removed"
     OUR_PLAN_DAMAGED = "our unfinished export, whose plan is damaged"
     A_PLAN_DAMAGED = "an unfinished export whose plan is damaged"
@@ -72,6 +83,8 @@ DECISIONS: Mapping[Content, Mapping[str, State | None]] = {
     Content.NOTHING:            _row(State.START,    State.START, State.START),
     Content.UNKNOWN_FILES:      _row(None,           None,        None),
     Content.HALF_REMOVED:       _row(None,           None,        State.REPLACE),
+    # Nobody knows which export it is, but its lists say which files it has.
+    Content.VERDICT_DAMAGED:    _row(None,           None,        State.REPLACE),
     # It cannot be continued without its plan, only made again.
     Content.OUR_PLAN_DAMAGED:   _row(State.REPLACE,  None,        State.REPLACE),
     Content.A_PLAN_DAMAGED:     _row(None,           None,        State.REPLACE),
@@ -85,14 +98,22 @@ DECISIONS: Mapping[Content, Mapping[str, State | None]] = {
 
 
 def read_success(storage: Storage) -> Success | None:
-    """Return ``_SUCCESS.json``, or None without one. Raises DestinationError when it cannot be read."""
+    """Return ``_SUCCESS.json``, or None without one.
+
+    Raises DamagedExportError when it cannot be read, or DestinationError when it is not even beside lists of an export.
+    """
     data = storage.find(metadata.SUCCESS)
     if data is None:
         return None
     try:
         return msgspec.json.decode(data, type=Success)
-    except msgspec.MsgspecError as error:
-        raise DestinationError(f"{storage.url}/{metadata.SUCCESS}", f"is not readable: {error}") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        where = f"{storage.url}/{metadata.SUCCESS}"
+        if storage.size(metadata.FILES) is None:
+            raise DestinationError(
+                where, f"is not readable, and there is no {metadata.FILES}; use another path"
+            ) from error
+        raise DamagedExportError(where, _DAMAGED) from error
 
 
 def examine(storage: Storage, export: Identity, on_existing: str) -> State:
@@ -112,7 +133,10 @@ def examine(storage: Storage, export: Identity, on_existing: str) -> State:
 
 def find_content(storage: Storage, export: Identity) -> tuple[Content, Identity | None]:
     """Return what is at the destination of ``export``, and the identity of another export that is there."""
-    success = read_success(storage)
+    try:
+        success = read_success(storage)
+    except DamagedExportError:
+        return Content.VERDICT_DAMAGED, None
     if success:
         same = success.export.key == export.key
         return (Content.OURS_FINISHED, None) if same else (Content.ANOTHER_FINISHED, success.export)
@@ -149,6 +173,8 @@ def _refusal(
             problem = f"holds files that no export wrote ({names}); use an empty path"
         case Content.HALF_REMOVED:
             problem = "holds what is left of an export that was being removed; on_existing: overwrite goes on with that"
+        case Content.VERDICT_DAMAGED:
+            return DamagedExportError(f"{storage.url}/{metadata.SUCCESS}", _DAMAGED)
         case Content.OUR_PLAN_DAMAGED | Content.A_PLAN_DAMAGED:
             problem = "holds an unfinished export whose plan is damaged; use another path or on_existing: overwrite"
         case Content.ANOTHER_FINISHED | Content.ANOTHER_UNFINISHED if theirs and on_existing != "fail":
@@ -195,26 +221,51 @@ def remove_export(storage: Storage) -> int:
             yield path
 
     storage.delete([metadata.SUCCESS])
-    if storage.size(metadata.FILES) is not None:
-        storage.delete(counted(listed_paths(storage)))
+    storage.delete(counted(_removable(storage)))
     for key in storage.entries(STAGING):
         storage.delete(counted(Staging(storage, key).intents()))
-    storage.delete([metadata.FILES, metadata.CHECKSUMS, metadata.SUMMARY])
+    storage.delete(_LISTS)
     clear_staging(storage)
     return removed
 
 
 def listed_paths(storage: Storage) -> Iterator[str]:
-    """Return the paths of ``files.csv`` one by one."""
-    rows = csv.reader(_lines(storage.chunks(metadata.FILES)))
-    next(rows, None)
-    return (row[0] for row in rows if row)
+    """Return the paths of ``files.csv`` one by one. Raises DamagedExportError at a line that is damaged."""
+    for listed in metadata.listed_files(storage.chunks(metadata.FILES)):
+        if listed.path is None:
+            raise DamagedExportError(f"{storage.url}/{metadata.FILES}:{listed.line}", _DAMAGED)
+        yield listed.path
 
 
-def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
-    rest = b""
-    for chunk in chunks:
-        *whole, rest = (rest + chunk).split(b"\n")
-        yield from (line.decode() for line in whole)
-    if rest:
-        yield rest.decode()
+def check_file_list(storage: Storage, success: Success) -> None:
+    """Raise DamagedExportError when ``files.csv`` is not the one that was published, so that it cannot be relied on."""
+    digest = hashlib.sha256()
+    for chunk in _chunks(storage, metadata.FILES):
+        digest.update(chunk)
+    if digest.hexdigest() != success.file_list_sha256:
+        raise DamagedExportError(f"{storage.url}/{metadata.FILES}", _DAMAGED)
+
+
+def _removable(storage: Storage) -> Iterator[str]:
+    """Return the paths that the lists of an export name; those of the lists themselves are left for the end.
+
+    Both lists name the same files, so the second one is needed only where lines of the first are damaged or gone.
+    """
+    damaged, found = False, 0
+    for listed in metadata.listed_files(_chunks(storage, metadata.FILES)):
+        if listed.path is None:
+            damaged = True
+        elif listed.path not in _LISTS:
+            found += 1
+            yield listed.path
+    checked = sum(1 for _ in _checked(storage))
+    if damaged or checked > found:
+        yield from _checked(storage)
+
+
+def _checked(storage: Storage) -> Iterator[str]:
+    return (path for path in metadata.checked_paths(_chunks(storage, metadata.CHECKSUMS)) if path not in _LISTS)
+
+
+def _chunks(storage: Storage, path: str) -> Iterator[bytes]:
+    return iter(()) if storage.size(path) is None else storage.chunks(path)

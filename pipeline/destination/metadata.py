@@ -4,18 +4,23 @@
 say what is not in the export and why, ``files.csv`` and ``SHA256SUMS`` list every file with its size and digest.
 """
 
+import contextlib
+import csv
 import hashlib
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from pipeline.config.class_lock import LOCK, lock_document
-from pipeline.errors import FormatError
+from pipeline.errors import FormatError, StorageError
 from pipeline.formats import Loss, Manifest, Section
 from pipeline.formats.encoding import csv_line
 from pipeline.model.catalog import Catalog
 from pipeline.model.source import Copied
 from pipeline.records import Failure, NumberedSample, Sample
+from pipeline.storage import check_relative
 
 RECORDS = "metadata/records.csv"
 FAILURES = "metadata/failures.jsonl"
@@ -46,6 +51,7 @@ ITEMS = "items"
 # Files whose bytes hold times or the run's id; all others are the same for the same data and configuration.
 VOLATILE = (SUCCESS, SUMMARY)
 
+_SHA256 = re.compile("[0-9a-f]{64}")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -154,6 +160,51 @@ def file_line(path: str, size: int, sha256: str) -> bytes:
 def checksum_line(path: str, sha256: str) -> bytes:
     """Return the row of ``SHA256SUMS`` for one file, as ``sha256sum -c`` reads it."""
     return f"{sha256}  {path}\n".encode()
+
+
+class ListedFile(NamedTuple):
+    """A line of ``files.csv``; ``path`` is None when the line is damaged."""
+
+    line: int
+    path: str | None
+
+
+def listed_files(chunks: Iterable[bytes]) -> Iterator[ListedFile]:
+    """Return the lines of ``files.csv``, or of parts of it, one by one, but not the header.
+
+    No path has a line break, so each line is read by itself: a quote that is missing in one damages no other.
+    """
+    header = csv_line(FILE_COLUMNS)
+    for number, line in enumerate(_lines(chunks), start=1):
+        if line != header:
+            yield ListedFile(number, _listed_path(line))
+
+
+def checked_paths(chunks: Iterable[bytes]) -> Iterator[str]:
+    """Return the paths in ``SHA256SUMS`` whose lines are not damaged."""
+    for line in _lines(chunks):
+        with contextlib.suppress(UnicodeDecodeError, StorageError):
+            sha256, separator, path = line.decode().rstrip("\n").partition("  ")
+            if separator and _SHA256.fullmatch(sha256):
+                yield check_relative(path)
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from (line + b"\n" for line in whole)
+    if rest:
+        yield rest
+
+
+def _listed_path(line: bytes) -> str | None:
+    try:
+        ((path, size, sha256),) = csv.reader([line.decode()])
+        check_relative(path)
+    except (UnicodeDecodeError, csv.Error, ValueError, StorageError):
+        return None
+    return path if size.isdecimal() and _SHA256.fullmatch(sha256) else None
 
 
 def digest(data: bytes) -> str:

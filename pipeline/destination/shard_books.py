@@ -9,6 +9,7 @@ from pipeline.model.ledger import FormatCount, Ledger
 from pipeline.model.source import Copied
 from pipeline.reasons import Reason
 from pipeline.records import Failure, NumberedSample
+from pipeline.redaction import redact
 
 
 class ShardBooks:
@@ -49,7 +50,7 @@ class ShardBooks:
         self._count_seen(sample, books)
         books.samples.fail(Reason.ITEM_CONVERSION_FAILED)
         books.annotations.fail(Reason.ITEM_CONVERSION_FAILED, len(sample.sample.annotations))
-        detail = f"{name}: {type(error).__name__}: {error}"[:300]
+        detail = redact(f"{name}: {type(error).__name__}: {error}")[:300]
         self.failures.append(
             Failure(sample.sample.record_id, Reason.ITEM_CONVERSION_FAILED, detail, sample.sample.media, of="media")
         )

@@ -6,10 +6,11 @@ import msgspec
 
 from pipeline.destination import archives, metadata
 from pipeline.destination.file_batch import FileBatch
-from pipeline.destination.parts import ManifestParts, piece_length
+from pipeline.destination.parts import ManifestParts, SectionKey, piece_length
 from pipeline.destination.shard_books import ShardBooks
 from pipeline.errors import FormatError
 from pipeline.formats import Entry, Format, Loss, tar
+from pipeline.formats.output_paths import PathOwners
 from pipeline.images.files import encode_jpeg
 from pipeline.images.orientation import correct_size, is_wrong_size
 from pipeline.model.catalog import Catalog
@@ -46,12 +47,12 @@ class ShardWriter:
         self._formats = formats
         self._catalog = catalog
         self._packaged = packaging == "tar"
-        separators = {
-            (manifest.path, section.name): section.separator
-            for format_ in formats
-            for manifest in format_.manifests(catalog)
-            for section in manifest.sections
-        }
+        self._owners = PathOwners()
+        separators: dict[SectionKey, bytes] = {}
+        for format_ in formats:
+            for manifest in format_.manifests(catalog):
+                self._owners.claim(manifest.path, format_.name)
+                separators |= {(manifest.path, section.name): section.separator for section in manifest.sections}
         self._parts = ManifestParts(separators, staging, index, BATCH_BYTES)
         self._files = FileBatch(storage, staging, index, BATCH_BYTES)
         self._books = ShardBooks([format_.name for format_ in formats], extracted)
@@ -103,6 +104,8 @@ class ShardWriter:
     def _render(self, sample: NumberedSample, format_: Format) -> None:
         try:
             results = [self._with_jpeg(result, sample) for result in format_.render(sample, self._catalog)]
+        except FormatError:  # no sample can be rendered by a format like this
+            raise
         except Exception as error:  # noqa: BLE001  one bad sample must not lose its neighbours, whatever the format does
             self._books.count_unrendered(sample, format_.name, error)
             return
@@ -129,6 +132,7 @@ class ShardWriter:
         if entry.section:
             self._add_item(entry, sample, format_)
             return
+        self._owners.claim(entry.path, format_.name)
         if self._packaged:
             self._add_member(entry, sample)
             return

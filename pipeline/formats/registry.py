@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from pipeline.errors import ConfigError
-from pipeline.formats.completed import CompletedFormat
+from pipeline.formats.foreign import CompletedFormat, GuardedFormat, never_ending
 from pipeline.formats.options import OptionError, option_defaults
 from pipeline.formats.protocol import BaseFormat, Format
 
@@ -53,11 +53,14 @@ def list_formats() -> list[FormatInfo]:
 def load_formats(entries: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[BaseFormat, ...]:
     """Load all formats of an export, each under a name of its own.
 
-    Raises ConfigError as :func:`load_format` does, and when two formats would have the same name.
+    Those that are not built in are guarded: they raise FormatError for what is no answer of a format. Raises
+    ConfigError as :func:`load_format` does, and when two formats would have the same name.
     """
     loaded: dict[str, BaseFormat] = {}
     for name, options in entries:
         format_ = load_format(name, options)
+        if name not in FORMATS:
+            format_ = GuardedFormat(format_)
         if format_.name in loaded:
             format_ = format_.in_own_folder()
         if format_.name in loaded:
@@ -79,10 +82,11 @@ def load_format(name: str, options: Mapping[str, Any] | None = None) -> BaseForm
             hint = f"known: {', '.join(known)}" if known else "it has none"
             raise ConfigError(f"formats.{name}.{option}", f"unknown option; {hint}")
     try:
-        loaded = factory(**(options or {}))
+        with never_ending(name, "its class"):
+            loaded = factory(**(options or {}))
     except OptionError as error:
         raise ConfigError(f"formats.{name}.{error.option}", error.problem) from error
-    except (NameError, TypeError, ValueError) as error:  # NameError: an annotation names a type that is not there
+    except Exception as error:  # whatever a class of another package raises
         raise ConfigError(f"formats.{name}", str(error)) from error
     if isinstance(loaded, BaseFormat):
         return loaded
@@ -112,9 +116,13 @@ def _load_class(name: str) -> Any:
 def _import_class(subject: str, dotted: str) -> Any:
     module, _, attribute = dotted.partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)
+        with never_ending(module, "its module"):
+            return getattr(importlib.import_module(module), attribute)
     except Exception as error:  # whatever a module of another package raises when it is imported
-        raise ConfigError("formats", f"cannot load {subject}: {type(error).__name__}: {error}") from error
+        problem = f"cannot load {subject}: {type(error).__name__}: {error}"
+        if isinstance(error, ModuleNotFoundError) and error.name == module:
+            problem += "; a module of your own is looked for beside the configuration (`formats` has --config for that)"
+        raise ConfigError("formats", problem) from error
 
 
 def _plugins() -> tuple[EntryPoint, ...]:

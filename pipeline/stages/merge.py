@@ -8,13 +8,17 @@ import importlib
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
+import numpy as np
 
 from pipeline.destination import archives as packages
 from pipeline.destination import metadata
 from pipeline.errors import FormatError
 from pipeline.executors.base import Executor
-from pipeline.formats import Manifest
+from pipeline.formats import Manifest, Section
+from pipeline.formats.foreign import GuardedFormat
+from pipeline.formats.output_paths import MAKE_IT_DIFFER, PathOwners
 from pipeline.model.catalog import Catalog
+from pipeline.model.naming import fold_hash
 from pipeline.progress import Reporter
 from pipeline.stages.workspace import Settings, Workspace, open_workspace
 from pipeline.staging.area import Staging
@@ -53,21 +57,41 @@ def merge(
 def declared_manifests(workspace: Workspace, catalog: Catalog) -> list[Manifest]:
     """Every manifest of an export, in a fixed order.
 
-    Raises FormatError when two have the same path, and what a format raises that cannot use this catalog.
+    Raises FormatError when a format may not have the path of one, and what a format raises that cannot use this
+    catalog.
     """
-    found: dict[str, str] = {}
-    manifests: list[Manifest] = []
-    for name, own in (
-        *((format_.name, format_.manifests(catalog)) for format_ in workspace.formats),
-        ("packaging", packages.manifests(catalog) if workspace.config.packaging == "tar" else ()),
-        ("metadata", metadata.manifests(catalog)),
-    ):
-        for manifest in own:
-            if other := found.get(manifest.path):
-                raise FormatError(name, f"writes {manifest.path}, which is also written by {other}")
-            found[manifest.path] = name
-            manifests.append(manifest)
-    return manifests
+    owners = PathOwners()
+    own = [*packages.manifests(catalog)] if workspace.config.packaging == "tar" else []
+    for manifest in own:
+        owners.take(manifest.path, "packaging")
+    found: list[Manifest] = []
+    for format_ in workspace.formats:
+        for manifest in format_.manifests(catalog):
+            owners.claim(manifest.path, format_.name)
+            found.append(manifest)
+    return [*found, *own, *metadata.manifests(catalog)]
+
+
+def refuse_repeated_files(workspace: Workspace, markers: Sequence[RenderMarker]) -> None:
+    """Raise FormatError when a format that is not ours gave files of different shards the same path.
+
+    Within a shard this is noticed before the second file is written. A path is hashed, so that ten million of them fit
+    into memory.
+    """
+    if not any(isinstance(format_, GuardedFormat) for format_ in workspace.formats):
+        return
+    listed = gather_parts(Manifest(metadata.FILES, (Section(metadata.ITEMS),)), markers, workspace.staging)
+
+    def paths() -> Iterator[str]:
+        chunks = workspace.storage.read_pieces(listed.parts[metadata.ITEMS])
+        return (row.path for row in metadata.listed_files(chunks) if row.path)
+
+    hashes = np.sort(np.fromiter((fold_hash(path) for path in paths()), dtype=np.uint64))
+    repeated = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
+    if repeated:
+        path = next(path for path in paths() if fold_hash(path) in repeated)
+        names = ", ".join(format_.name for format_ in workspace.formats if isinstance(format_, GuardedFormat))
+        raise FormatError(names, f"writes {path} for samples of several shards; {MAKE_IT_DIFFER}")
 
 
 def _finished(item: MergeInput, staging: Staging) -> ManifestMarker | None:

@@ -23,7 +23,7 @@ from pipeline.progress import Reporter
 from pipeline.records import Failure
 from pipeline.stages.catalog import make_catalog
 from pipeline.stages.extract import are_too_many, extract, failed_records, vanished_records
-from pipeline.stages.merge import declared_manifests, merge
+from pipeline.stages.merge import declared_manifests, merge, refuse_repeated_files
 from pipeline.stages.patch import discard_patch
 from pipeline.stages.publish import publish
 from pipeline.stages.render import render_shards
@@ -56,6 +56,7 @@ def finish_export(
     shared = share_requests(settings, executor)
     markers = render_shards(shared, plan, staged, digest, executor, reporter)
     enforce_failure_limit(workspace, plan, failures + [f for marker in markers for f in marker.failures])
+    refuse_repeated_files(workspace, markers)
     manifests = merge(shared, staged, markers, executor, reporter)
     lock.check()
     success = publish(workspace, plan, staged, markers, manifests, reporter, lock.run_id)

@@ -10,7 +10,6 @@ worker process, those of the process.
 
 import hashlib
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -27,6 +26,7 @@ from pipeline.config.variables import expand_variables
 from pipeline.errors import ConfigError
 from pipeline.executors.memory import give_back_memory
 from pipeline.formats import BaseFormat, load_formats
+from pipeline.formats.foreign import find_beside
 from pipeline.staging.area import Staging
 from pipeline.staging.markers import Identity
 from pipeline.storage import Storage, open_access, open_storage
@@ -73,8 +73,7 @@ class Workspace:
         give_back_memory()
         self.settings = settings
         self.config = ExportConfig.model_validate(settings.config)
-        if settings.search_path and settings.search_path not in sys.path:
-            sys.path.append(settings.search_path)
+        find_beside(settings.search_path)
 
     @cached_property
     def identity(self) -> Identity:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import DestinationError
+from pipeline.redaction import HOW_TO_GIVE_ONE, has_password, redact
 from pipeline.storage.base import STAGING, TEMPORARY, Extent, Piece, Storage, check_relative, describe
 from pipeline.storage.connection import Access, Connection
 from pipeline.storage.gcs import GcsStorage, gcs_defaults
@@ -42,8 +44,11 @@ _OBJECT_STORES = frozenset({"abfs", "abfss", "az", "adl", "oss", "oci", "cos", "
 def open_storage(url: str, options: Mapping[str, Any] | None = None) -> Storage:
     """Return the storage at ``url``: a local path, ``file://…``, or any fsspec URL (``s3://bucket/prefix``, ``memory://…``).
 
-    Raises DestinationError if the protocol is unknown or its options are wrong; nothing is written.
+    Raises DestinationError if the protocol is unknown, its options are wrong, or the URL holds a password, which
+    whoever sees the URL would see; nothing is written.
     """
+    if has_password(url):
+        raise DestinationError(redact(url), f"the URL holds a password; {HOW_TO_GIVE_ONE}")
     return open_access(Access(url, options or {}))
 
 

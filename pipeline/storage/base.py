@@ -11,6 +11,7 @@ from typing import BinaryIO
 import msgspec
 
 from pipeline.errors import DestinationError, StorageError, TransientError
+from pipeline.redaction import redact
 
 STAGING = "_staging"
 TEMPORARY = f"{STAGING}/tmp"
@@ -191,12 +192,7 @@ def describe(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "the disk is full; make room and run the same command again"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(without_query(text or type(error).__name__).split())[:300]
-
-
-def without_query(url: str) -> str:
-    """Return the URL without its query, which may hold a signature."""
-    return url.split("?", 1)[0]
+    return " ".join(redact(text or type(error).__name__).split())[:300]
 
 
 @contextlib.contextmanager

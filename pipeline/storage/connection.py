@@ -12,7 +12,7 @@ import msgspec
 from fsspec.asyn import sync
 
 from pipeline.errors import DestinationError, StorageError, TransientError
-from pipeline.storage.base import without_query
+from pipeline.redaction import redact
 from pipeline.storage.store_errors import explain
 
 _LEAST_SECONDS = 1.0
@@ -44,7 +44,7 @@ class Connection:
         grant: Callable[[], Access] | None = None,
         defaults: Callable[[dict[str, Any]], dict[str, Any]] = dict,
     ) -> None:
-        self.url = without_query(access.url).rstrip("/")
+        self.url = redact(access.url).rstrip("/")
         self._access = access
         self._grant = grant
         self._defaults = defaults
@@ -80,7 +80,7 @@ class Connection:
             if self._filesystem is not stale:
                 return
             access = self._grant() if self._grant else self._access
-            if without_query(access.url).rstrip("/") != self.url:
+            if redact(access.url).rstrip("/") != self.url:
                 raise StorageError(self.url, "the storage has moved to another address; run the same command again")
             try:
                 self._open(access)
@@ -108,7 +108,7 @@ class Connection:
             # an option in the call, because file systems without such a cache (sshfs) pass it to their connection.
             self._filesystem.dircache.use_listings_cache = False
         except (ImportError, ValueError, TypeError) as error:
-            raise DestinationError(without_query(access.url), f"cannot open this storage: {error}") from error
+            raise DestinationError(redact(access.url), f"cannot open this storage: {error}") from error
         except Exception as error:  # some connect at once, with their own errors
             raise DestinationError(self.url, explain(error, self.url)) from error
         # At half their life, so that running requests can still finish. If the clocks disagree and no time seems to be

@@ -186,7 +186,8 @@ class SynapseClient(Transport):
         said = server_message(error.detail, self._headers) if isinstance(error.detail, dict | list) else ""
         match error:
             case sdk.AuthenticationError():
-                problem: Exception = CredentialsError(self.origin, "does not accept the access token (HTTP 401)")
+                refused = "does not accept the access token (HTTP 401); set SYNAPSE_ACCESS_TOKEN or run 'synapse login'"
+                problem: Exception = CredentialsError(self.origin, refused)
             case sdk.AuthorizationError():
                 problem = PreflightError(what, f"{self.origin} refuses access with this token (HTTP 403)")
             case sdk.NotFoundError():

@@ -53,10 +53,16 @@ def success(identity):
     return write
 
 
+def damaged_verdict(storage):
+    storage.write("metadata/files.csv", b"path,bytes,sha256\n")
+    storage.write("_SUCCESS.json", b"{")
+
+
 CONTENTS = {
     Content.NOTHING: nothing,
     Content.UNKNOWN_FILES: unknown_files,
     Content.HALF_REMOVED: half_removed,
+    Content.VERDICT_DAMAGED: damaged_verdict,
     Content.OUR_PLAN_DAMAGED: damaged_plan(OURS),
     Content.A_PLAN_DAMAGED: damaged_plan(ANOTHER),
     Content.OURS_FINISHED: success(OURS),
@@ -69,6 +75,7 @@ CONTENTS = {
 EXISTS = "holds an export already and on_existing is 'fail'"
 DAMAGED = "whose plan is damaged; use another path or on_existing: overwrite"
 UNKNOWN = r"holds files that no export wrote \(holiday.jpg\); use an empty path"
+VERDICT = r"_SUCCESS\.json: is damaged; run the configuration with on_existing: overwrite"
 HALF = "on_existing: overwrite goes on with that"
 
 ROWS = [
@@ -82,6 +89,9 @@ ROWS = [
     (Content.HALF_REMOVED, "resume", HALF),
     (Content.HALF_REMOVED, "fail", HALF),
     (Content.HALF_REMOVED, "overwrite", State.REPLACE),
+    (Content.VERDICT_DAMAGED, "resume", VERDICT),
+    (Content.VERDICT_DAMAGED, "fail", VERDICT),
+    (Content.VERDICT_DAMAGED, "overwrite", State.REPLACE),
     (Content.OUR_PLAN_DAMAGED, "resume", State.REPLACE),
     (Content.OUR_PLAN_DAMAGED, "fail", DAMAGED),
     (Content.OUR_PLAN_DAMAGED, "overwrite", State.REPLACE),

@@ -232,7 +232,9 @@ def test_a_revoked_token_stops_all_workers_at_once(golden, tmp_path):
         done = command("run", config, env=environment(sandbox))
         thread.join()
         assert done.returncode == 1
-        assert "no longer accepted; set a new one and run again" in done.stderr
+        assert (
+            "no longer accepted; set a new one and run again: SYNAPSE_ACCESS_TOKEN, or 'synapse login'" in done.stderr
+        )
         assert "Traceback" not in done.stderr
         assert 1 <= len(refused(sandbox)) <= 8
         sandbox.restore_token()

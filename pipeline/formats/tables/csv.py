@@ -1,5 +1,6 @@
 """CSV: one row per annotation of every tool. See ``docs/formats/csv.md`` for the columns."""
 
+import codecs
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -32,16 +33,19 @@ class Csv(BaseFormat):
     """``annotations.csv``, all splits and all media in one table.
 
     With ``empty_images`` a sample without annotations has one row whose columns of the annotation are empty, so that
-    images without objects are not forgotten.
+    images without objects are not forgotten. With ``bom`` the file begins with the byte order mark, without which Excel
+    does not read it as UTF-8.
     """
 
     empty_images: bool = True
+    bom: bool = False
 
     name: ClassVar[str] = "csv"
 
     def manifests(self, catalog: Catalog) -> Iterable[Manifest]:  # noqa: ARG002  # the protocol's signature
         """Return the one file, which starts with the header."""
-        yield Manifest(PATH, (Section(_ROWS, open=csv_line(COLUMNS)),))
+        mark = codecs.BOM_UTF8 if self.bom else b""
+        yield Manifest(PATH, (Section(_ROWS, open=mark + csv_line(COLUMNS)),))
 
     def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:
         """Return the rows of a sample as one item."""

@@ -15,17 +15,13 @@ from typing import Any
 import msgspec
 import yaml
 
+from pipeline.formats.output_paths import BESIDE_IMAGES, RESERVED_NAMES
 from pipeline.formats.protocol import Entry, Format
 from pipeline.formats.testing.joining import Files, digest_files, find_losses, join_samples, join_shards
 from pipeline.formats.testing.sample_set import catalog_of, empty_catalog, samples
 from pipeline.model.catalog import Catalog
 from pipeline.records import NumberedSample
 
-RESERVED_FOLDERS = ("images", "files", "metadata", "_staging", "_SUCCESS.json")
-"""What the export itself writes at its root."""
-
-# Readers look for this file beside the images, so a format may write it there. No original ever has this name.
-BESIDE_IMAGES = re.compile(r"images/(?:[^/]+/metadata\.parquet|README\.md)")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\\:*?\"<>|]")
 _NOT_FINITE = re.compile(r"(?<!\w)[-+]?(nan|inf|infinity)(?!\w)", re.IGNORECASE)
 _DIGEST_IN_PROCESS = """
@@ -152,7 +148,7 @@ class FormatCases:
     def test_paths_are_not_in_folders_of_the_export_itself(self) -> None:
         joined = {manifest.path for manifest in self.format.manifests(self.catalog())}
         beside = {path for path in joined if BESIDE_IMAGES.fullmatch(path)}
-        assert not [path for path in self.tree() if path not in beside and path.split("/")[0] in RESERVED_FOLDERS]
+        assert not [path for path in self.tree() if path not in beside and path.split("/")[0] in RESERVED_NAMES]
 
     def test_any_cut_into_shards_gives_the_same_bytes(self) -> None:
         numbered, catalog = self.samples(), self.catalog()

@@ -36,7 +36,8 @@ async def refuse_answer(response: aiohttp.ClientResponse, *, is_file: bool, secr
             raise UrlExpired(where, f"HTTP {status}")
         raise BackendError(where, f"HTTP {status}", "there is no such object" if status in (404, 410) else "")
     if status == 401:
-        raise AccessRefused(where, "HTTP 401", "the access token is no longer accepted; set a new one and run again")
+        what_now = "set a new one and run again: SYNAPSE_ACCESS_TOKEN, or 'synapse login'"
+        raise AccessRefused(where, "HTTP 401", f"the access token is no longer accepted; {what_now}")
     detail = await _read_detail(response, secrets)
     raise (AccessRefused if status == 403 else BackendError)(where, f"HTTP {status}", detail)
 

@@ -1,3 +1,4 @@
+import codecs
 import csv
 import io
 
@@ -110,6 +111,15 @@ class TestCsvWithoutEmptyImages(FormatCases):
         rows = read_csv(self.tree()["annotations.csv"])
         assert rows
         assert None not in {row["annotation_id"] for row in rows}
+
+
+class TestCsvWithByteOrderMark(FormatCases):
+    format = Csv(bom=True)
+
+    def test_it_is_the_same_file_behind_the_mark(self):
+        marked, plain = self.tree()["annotations.csv"], golden("csv")["annotations.csv"]
+        assert marked == codecs.BOM_UTF8 + plain
+        assert pa.csv.read_csv(io.BytesIO(marked)).column_names[0] == "record_id"
 
 
 def test_an_image_of_which_everything_is_dropped_is_an_image_without_annotations():
