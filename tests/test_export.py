@@ -288,7 +288,7 @@ def test_labels_only_downloads_no_image(place):
 
 
 def test_an_empty_selection_is_a_valid_empty_export(tidy, place):
-    export(tidy, place, filter={"project": tidy.project_id, "ids": [999_999_999]})
+    export(tidy, place, filter={"project": tidy.project_id, "ids": [999_999_999]}, allow_empty=True)
     coco = json.loads(storage(place).read("annotations/instances_train.json"))
     assert coco["images"] == coco["annotations"] == []
     verify(place, full=True)

@@ -11,6 +11,7 @@ from pipeline.config.split_file import SplitFile, read_split_file
 from pipeline.errors import ConfigError, StagingError
 from pipeline.model.source import Project
 from pipeline.progress import Reporter
+from pipeline.stages.preflight import check_selection
 from pipeline.stages.workspace import Workspace
 from pipeline.staging.markers import Given, Plan
 
@@ -54,7 +55,7 @@ def read_given(workspace: Workspace, project: Project) -> tuple[Given, SplitFile
 def make_plan(workspace: Workspace, project: Project, reporter: Reporter) -> Plan:
     """List the target's records, cut them into shards, and freeze these with all else that the export depends on.
 
-    Raises ConfigError for a class lock or a file of splits that cannot be used.
+    Raises ConfigError for a class lock or a file of splits that cannot be used, and EmptySelectionError.
     """
     given, split_file = read_given(workspace, project)
     source = workspace.source
@@ -63,6 +64,7 @@ def make_plan(workspace: Workspace, project: Project, reporter: Reporter) -> Pla
     shards = tuple(source.plan(workspace.config.run.shard_size, reporter.advance))
     reporter.end()
     records = sum(shard.count for shard in shards)
+    check_selection(workspace.config, records)
     export = workspace.identity
     digest = hashlib.sha256(export.key.encode())
     for shard in shards:
@@ -71,6 +73,8 @@ def make_plan(workspace: Workspace, project: Project, reporter: Reporter) -> Pla
         digest.update(encode_lock(given.lock))
     digest.update(given.split_file.encode())
     warnings = [project.warning] if project.warning else []
+    if not records:
+        warnings.append("the filter matches no record: the export is empty")
     if records != counted:
         warnings.append(f"the API counted {counted} records, listing them gave {records}")
     if source.plan_report.duplicates:

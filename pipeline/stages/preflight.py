@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from pipeline.config.export import ExportConfig
-from pipeline.errors import ConfigError, DestinationError, ExportError, PreflightError
+from pipeline.errors import ConfigError, DestinationError, EmptySelectionError, ExportError, PreflightError
 from pipeline.executors.base import Executor
 from pipeline.executors.ray_job import submitted_job
 from pipeline.model.source import Project
@@ -67,6 +67,19 @@ def check(workspace: Workspace) -> Project:
     project = workspace.source.check()
     _ = workspace.storage
     return project
+
+
+def check_selection(config: ExportConfig, records: int) -> None:
+    """Raise EmptySelectionError for no ``records``, unless ``allow_empty`` says that this may be.
+
+    A filter that has become wrong is noticed by that, before an empty export takes the place of a good one.
+    """
+    if not records and not config.allow_empty:
+        raise EmptySelectionError(
+            "filter",
+            "matches no record: nothing was exported; correct the filter, or set allow_empty: true "
+            "where an export without records is right",
+        )
 
 
 def check_destination(workspace: Workspace, executor: Executor) -> None:

@@ -68,6 +68,33 @@ def test_an_unwritable_path_is_refused(tidy, tmp_path, path):
     assert path in refused(tidy, tmp_path, path=path)
 
 
+FUTURE = "2100-01-01T00:00:00Z"
+
+
+def test_a_filter_that_matches_nothing_is_an_error_of_its_own_and_an_export_that_is_there_stays(tidy, tmp_path):
+    export(tidy, tmp_path / "out", formats=["coco"])
+    before = digest(tmp_path / "out")
+    values = settings(
+        tidy, tmp_path / "out", formats=["coco"], on_existing="overwrite",
+        filter={"project": tidy.project_id, "created__gt": FUTURE},
+    )  # fmt: skip
+    done = command("run", write_config(tmp_path, values), env=environment(tidy))
+    assert done.returncode == 4, done.stderr
+    assert done.stderr.startswith("error: filter: matches no record: ")
+    assert "allow_empty: true" in done.stderr
+    assert digest(tmp_path / "out") == before
+
+
+def test_no_record_is_a_warning_where_the_configuration_allows_it(tidy, tmp_path):
+    selection = {"project": tidy.project_id, "created__gt": FUTURE}
+    config = write_config(tmp_path, settings(tidy, tmp_path / "out", filter=selection, allow_empty=True))
+    done = command("run", config, env=environment(tidy))
+    assert done.returncode == 0, done.stderr
+    assert "warning: the filter matches no record: the export is empty" in done.stdout
+    again = command("run", config, "--set", "allow_empty=false", env=environment(tidy))
+    assert "already complete" in again.stdout
+
+
 @pytest.mark.ray
 @pytest.mark.xdist_group("ray")
 def test_the_memory_of_one_process_is_no_place_for_workers(tidy, tmp_path):
