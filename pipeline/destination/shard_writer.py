@@ -161,6 +161,10 @@ class ShardWriter:
         for item in (tar.make_header(entry.path, size), content, tar.make_padding(size)):
             self._parts.add(archives.package_of(sample), archives.MEMBERS, item)
 
+    def count_failed_records(self, before: set[int]) -> int:
+        """See :meth:`pipeline.destination.shard_books.ShardBooks.count_failed_records`."""
+        return self._books.count_failed_records(before)
+
     def add_failures(self, failures: Sequence[Failure]) -> None:
         """List every failure of the shard, of all stages, in key order, so that the order of work does not matter."""
         for line in metadata.failure_lines(sorted(failures, key=lambda failure: failure.record_id)):

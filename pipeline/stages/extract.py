@@ -11,7 +11,7 @@ from pipeline.config.split_file import SplitFile, split_of
 from pipeline.executors.base import Executor
 from pipeline.model.catalog import ShardSummary
 from pipeline.model.labels import class_names
-from pipeline.model.ledger import Ledger, merge_ledgers
+from pipeline.model.ledger import Ledger, failed_records, merge_ledgers
 from pipeline.model.naming import fold_hash, proposed_stem_and_suffix
 from pipeline.model.shards import Shard, unpack_keys
 from pipeline.model.source import ExtractedRecord
@@ -93,7 +93,6 @@ def extract_shard(context: TaskContext, shard: Shard) -> ShardResult:
         sha256 = workspace.staging.write_samples(shard.index, unspool(samples, spool))
     failures = [failure for _, own in records for failure in own]
     ledger = merge_ledgers((sound, failed))
-    ledger.failed_records = len(failed_records(failures))
     workspace.staging.write_extract_marker(
         ExtractMarker(
             fingerprint=context.fingerprint,
@@ -128,22 +127,19 @@ def account(record: ExtractedRecord, ledger: Ledger) -> None:
     """Enter one extracted record into the ledger."""
     ledger.bytes += record.bytes
     ledger.records.seen += 1
-    if record.samples:
+    failed = [failure for failure in record.failures if failure.outcome == "failed"]
+    if failed:
+        ledger.records.fail(failed[0].reason)
+        ledger.partial += bool(record.samples)
+    elif record.samples:
         ledger.records.written += 1
     else:
-        failed = [failure for failure in record.failures if failure.outcome == "failed"]
-        whole = (failed or list(record.failures) or [Failure(record.record.id, Reason.UNSUPPORTED_DOCUMENT)])[0]
-        (ledger.records.fail if failed else ledger.records.skip)(whole.reason)
+        ledger.records.skip(record.failures[0].reason if record.failures else Reason.UNSUPPORTED_DOCUMENT)
     ledger.annotations.seen += record.seen
     ledger.annotations.written += sum(len(sample.annotations) for sample in record.samples)
     for failure in record.failures:
         if failure.of == "annotation":
             (ledger.annotations.fail if failure.outcome == "failed" else ledger.annotations.skip)(failure.reason)
-
-
-def failed_records(failures: Iterable[Failure]) -> set[int]:
-    """Ids of the records of which something failed. What is skipped by rule does not count."""
-    return {failure.record_id for failure in failures if failure.outcome == "failed"}
 
 
 def summarise(

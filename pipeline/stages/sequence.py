@@ -19,10 +19,11 @@ from pipeline.destination.existing import Success
 from pipeline.destination.lock import Lock, clear_staging
 from pipeline.errors import FailureLimitError, StagingError
 from pipeline.executors.base import Executor
+from pipeline.model.ledger import failed_records
 from pipeline.progress import Reporter
 from pipeline.records import Failure
 from pipeline.stages.catalog import make_catalog
-from pipeline.stages.extract import extract, failed_records
+from pipeline.stages.extract import extract
 from pipeline.stages.merge import declared_manifests, merge
 from pipeline.stages.patch import discard_patch
 from pipeline.stages.publish import publish

@@ -154,6 +154,29 @@ def test_run_prints_counts_classes_losses_and_what_to_do_next(tidy, tmp_path):
     assert "[/" not in done.stdout  # rich-based log followers take that for markup
 
 
+def test_failed_records_have_one_number_wherever_they_are_told(nasty, tmp_path):
+    config = write_config(tmp_path, settings(nasty, tmp_path / "out", max_failures="100%"))
+    told = command("run", config, env=environment(nasty)).stdout
+    lines = map(json.loads, (tmp_path / "out/metadata/failures.jsonl").read_text().splitlines())
+    failed = len({line["record_id"] for line in lines if line["outcome"] == "failed"})
+    books = summary(tmp_path / "out")
+    records = books["records"]
+    assert failed == books["failed_records"] == sum(records["failed"].values()) > books["partial_records"] > 0
+    assert records["seen"] == records["written"] + sum(records["skipped"].values()) + failed
+    by_stage = re.findall(r"^(?:extract|render): .* (\d+) failures", told, re.MULTILINE)
+    assert len(by_stage) == 2
+    assert sum(map(int, by_stage)) == failed
+    in_part = f"{books['partial_records']} of these are exported in part"
+    assert f"{records['written']} of {records['seen']} records exported; {failed} failed, {in_part}" in told
+    assert f"warning: {failed} records failed: " in told
+    row = next(line for line in told.splitlines() if line.startswith("records"))
+    assert row.split()[-1] == str(failed)
+    one_less = ("--set", f"path={tmp_path / 'again'}", "--set", f"max_failures={failed - 1}")
+    refused = command("run", config, *one_less, env=environment(nasty))
+    assert refused.returncode == 3
+    assert f"error: {failed} of {records['seen']} records failed" in refused.stderr
+
+
 def test_run_reports_progress_line_by_line_when_it_is_not_a_terminal(tidy, tmp_path):
     config = write_config(tmp_path, settings(tidy, tmp_path / "out"))
     lines = command("run", config, env=environment(tidy)).stdout.splitlines()
