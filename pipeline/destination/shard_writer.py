@@ -28,12 +28,13 @@ class ShardWriter:
     """Writes the samples of a shard in every format.
 
     ``staging`` is where shard ``index`` records what it is about to write, and where it spills what does not fit in
-    memory; without it (a dry run) nothing is recorded. Use an instance for one shard.
+    memory; without it nothing is recorded. Without ``storage`` it is a dry run: nothing is written, and no original is
+    read. Use an instance for one shard.
     """
 
     def __init__(
         self,
-        storage: Storage,
+        storage: Storage | None,
         formats: Sequence[Format],
         catalog: Catalog,
         extracted: Ledger,
@@ -116,7 +117,7 @@ class ShardWriter:
 
     def _with_jpeg(self, result: Entry | Loss, sample: NumberedSample) -> Entry | Loss:
         """Return the result, with the bytes of the original where a JPEG is wanted. Raises PictureError."""
-        if isinstance(result, Entry) and result.as_jpeg and sample.original:
+        if isinstance(result, Entry) and result.as_jpeg and sample.original and self._storage is not None:
             return Entry(result.path, encode_jpeg(self._storage.read(sample.original_path)))
         return result
 
@@ -184,8 +185,13 @@ class ShardWriter:
 
     @property
     def rendered_bytes(self) -> int:
-        """Return the bytes of everything that the formats made so far."""
-        return self.bytes + self._parts.size(without="metadata/")
+        """Return the bytes of everything that the export holds so far."""
+        return self.bytes + self._parts.size
+
+    @property
+    def held_bytes(self) -> int:
+        """Return the bytes of the items of manifests that are held."""
+        return self._parts.held
 
     def _list_file(self, path: str, size: int, sha256: str) -> None:
         self._parts.add(metadata.FILES, metadata.ITEMS, metadata.file_line(path, size, sha256))

@@ -4,6 +4,7 @@ Ledgers of shards add up with :func:`merge_ledgers`, in any order. A ledger bala
 ``seen = written + skipped + failed``; a run whose books do not balance is not published.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from functools import reduce
 
@@ -86,6 +87,12 @@ class Ledger(msgspec.Struct):
 def failed_records(failures: Iterable[Failure]) -> set[int]:
     """Return the ids of the records of which something failed. What is skipped by rule does not count."""
     return {failure.record_id for failure in failures if failure.outcome == "failed"}
+
+
+def commonest_reason(failures: Iterable[Failure]) -> str:
+    """Return the reason, with its detail, that most of what failed has; ``""`` when nothing failed."""
+    reasons = Counter(" ".join(filter(None, (f.reason, f.detail))) for f in failures if f.outcome == "failed")
+    return next((reason for reason, _ in reasons.most_common(1)), "")
 
 
 def merge_ledgers(ledgers: Iterable[Ledger]) -> Ledger:

@@ -82,15 +82,21 @@ def check_selection(config: ExportConfig, records: int) -> None:
         )
 
 
+def check_place(workspace: Workspace) -> None:
+    """Check what is known of the destination without writing there. Raises DestinationError."""
+    storage = workspace.storage
+    if workspace.config.run.executor != "serial" and storage.url.startswith("memory://"):
+        raise DestinationError(storage.url, "is the memory of one process; use run.executor: serial")
+    storage.check_writable()
+
+
 def check_destination(workspace: Workspace, executor: Executor) -> None:
     """Check that every process that will write to the destination can write there.
 
     Raises DestinationError, or PreflightError for a machine that lacks something else.
     """
-    storage = workspace.storage
-    if workspace.config.run.executor != "serial" and storage.url.startswith("memory://"):
-        raise DestinationError(storage.url, "is the memory of one process; use run.executor: serial")
-    storage.probe()
+    check_place(workspace)
+    workspace.storage.probe()
     if workspace.config.run.executor != "serial":
         check_machines(workspace, executor)
 

@@ -8,7 +8,6 @@ Each stage leaves its result on storage before the next one starts. A run that i
 running the same command again: finished work is not done twice, and the bytes are the same.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -19,7 +18,7 @@ from pipeline.destination.existing import Success
 from pipeline.destination.lock import Lock, clear_staging
 from pipeline.errors import FailureLimitError, StagingError
 from pipeline.executors.base import Executor
-from pipeline.model.ledger import failed_records
+from pipeline.model.ledger import commonest_reason, failed_records
 from pipeline.progress import Reporter
 from pipeline.records import Failure
 from pipeline.stages.catalog import make_catalog
@@ -112,10 +111,8 @@ def enforce_failure_limit(workspace: Workspace, plan: Plan, failures: Sequence[F
         return
     report = f"{workspace.staging.root}/failures.jsonl"
     workspace.storage.write(report, b"".join(metadata.failure_lines(failures)))
-    reasons = Counter(" ".join(filter(None, (f.reason, f.detail))) for f in failures if f.outcome == "failed")
-    why = reasons.most_common(1)[0][0]
     raise FailureLimitError(
         f"{failed} of {plan.records} records failed, max_failures is {workspace.config.max_failures}: nothing was "
-        f"published; most often: {why}; all are listed in {workspace.storage.url}/{report}; run the same "
-        "command again to retry failures that may pass, or raise max_failures to publish without them"
+        f"published; most often: {commonest_reason(failures)}; all are listed in {workspace.storage.url}/{report}; "
+        "run the same command again to retry failures that may pass, or raise max_failures to publish without them"
     )

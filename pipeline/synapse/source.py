@@ -15,6 +15,7 @@ from pipeline.synapse.limits import DEFAULT_LIMITS, SourceLimits
 from pipeline.synapse.listing.filters import check_filter
 from pipeline.synapse.listing.listing import Listing
 from pipeline.synapse.listing.planner import Planner, PlanReport
+from pipeline.synapse.original_sizes import OriginalSizes
 from pipeline.synapse.originals import OriginalCopier
 
 
@@ -121,6 +122,13 @@ class Source:
         TransientError and BackendError as :meth:`extract` does.
         """
         return self._client.run(OriginalCopier(self._listing, shard, write, open_stream).run(wanted))
+
+    def measure_originals(self, shard: Shard, wanted: Sequence[Wanted]) -> dict[str, int | Failure]:
+        """Ask for the bytes of original files without fetching them; by path, those that are known, or why not.
+
+        Raises what :meth:`extract` raises.
+        """
+        return self._client.run(OriginalSizes(self._listing, shard).run(wanted))
 
 
 def _project(number: int, found: Mapping[str, Any]) -> Project:

@@ -13,7 +13,12 @@ import urllib.request
 import pytest
 
 from exporting import command, digest, environment, export, settings, summary, write_config
+from pipeline.cli.plan_report import print_forecast
+from pipeline.commands.forecast import forecast
+from pipeline.config.loading import load_config
 from pipeline.formats import FORMATS
+from pipeline.sandbox import Fault, Sandbox, SandboxOptions
+from stores import environment_of
 
 
 def refused(sandbox, tmp_path, *, env=None, **overrides):
@@ -125,15 +130,84 @@ def test_plan_shows_what_would_be_and_writes_nothing(tidy, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_plan_foretells_what_run_does(tidy, tmp_path):
-    config = write_config(tmp_path, settings(tidy, tmp_path / "out"))
-    told = command("plan", config, env=environment(tidy)).stdout
-    export(tidy, tmp_path / "out")
-    books = summary(tmp_path / "out")["formats"]["yolo"]["annotations"]
-    row = next(line for line in told.splitlines() if line.startswith("yolo annotations"))
-    numbers = [int(word.replace(",", "").replace("–", "0")) for word in row.split()[2:]]
-    skipped, lossy = sum(books["skipped"].values()), sum(books["lossy"].values())
-    assert numbers == [books["seen"], books["written"], lossy, skipped, 0]
+ALL_FORMATS = [
+    "coco", {"yolo": {"task": "segment", "folder": "segment"}}, {"voc": {"images": "transcode"}},
+    "imagefolder", "webdataset", "parquet", "csv", "synapse_json",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("packaging", ["files", "tar"])
+def test_plan_foretells_what_run_does(tidy, tmp_path, packaging):
+    """Its books are those of the run, for every format, and its bytes are near those that are there."""
+    config = write_config(tmp_path, settings(tidy, tmp_path / "out", formats=ALL_FORMATS, packaging=packaging))
+    with environment_of(tidy.environment()):
+        told = forecast(load_config(config))
+    assert not (tmp_path / "out").exists()
+    done = export(tidy, tmp_path / "out", formats=ALL_FORMATS, packaging=packaging).success.ledger
+    assert told.exit_code == 0
+    assert {name: (books.samples, books.annotations, books.losses) for name, books in told.ledger.formats.items()} == {
+        name: (books.samples, books.annotations, books.losses) for name, books in done.formats.items()
+    }
+    assert (told.ledger.records, told.ledger.annotations) == (done.records, done.annotations)
+    assert told.ledger.originals.written == done.originals.written
+    written = sum(path.stat().st_size for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert told.written.low <= told.written.bytes <= told.written.high
+    assert 0.75 * written < told.written.bytes < 1.25 * written
+    assert told.unknown_originals == 0
+
+
+def test_plan_asks_for_sizes_of_some_originals_and_fetches_none(tmp_path):
+    with Sandbox(SandboxOptions(records=60)) as sandbox:
+        config = write_config(tmp_path, settings(sandbox, tmp_path / "out", formats=["webdataset"]))
+        done = command("plan", config, env=environment(sandbox))
+        asked = [request for request in sandbox.requests() if "/blobs/files" in request["path"]]
+    assert done.returncode == 0, done.stderr
+    assert 0 < len(asked) <= 20
+    assert re.search(r"^for all records: .* to read, about \d+ MB \(.* to .*\) to write$", done.stdout, re.MULTILINE)
+
+
+def test_plan_says_when_nobody_tells_the_sizes(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("pipeline.synapse.original_sizes.MOST_SECONDS", 0.3)
+    with Sandbox(SandboxOptions(records=5, faults=(Fault(route="originals", kind="hang"),))) as sandbox:
+        config = write_config(tmp_path, settings(sandbox, tmp_path / "out", formats=["coco"]))
+        with environment_of(sandbox.environment()):
+            assert print_forecast(load_config(config)) == 0
+    assert "without the originals: nobody tells their sizes" in capsys.readouterr().out
+
+
+def planned(sandbox, tmp_path, code, **overrides):
+    config = write_config(tmp_path, settings(sandbox, overrides.pop("path", tmp_path / "out"), **overrides))
+    done = command("plan", config, env=environment(sandbox))
+    assert done.returncode == code, done.stdout + done.stderr
+    return config, done.stdout
+
+
+def test_plan_says_that_nothing_would_be_published_when_records_fail(nasty, tmp_path):
+    config, told = planned(nasty, tmp_path, 3)
+    assert re.search(r"a run would end with exit code 3: \d+ of the newest 100 records fail, max_failures is 0: ", told)
+    assert command("run", config, env=environment(nasty)).returncode == 3
+
+
+def test_plan_says_that_a_filter_matches_nothing(tidy, tmp_path):
+    _, told = planned(tidy, tmp_path, 4, filter={"project": tidy.project_id, "created__gt": FUTURE})
+    assert "a run would end with exit code 4: filter: matches no record" in told
+
+
+MISSPELT = {"drop": ["carr"], "rename": {"trukc": "bus"}}
+
+
+def test_a_misspelt_class_is_an_error_of_plan_and_a_warning_of_run(tidy, tmp_path):
+    config, told = planned(tidy, tmp_path, 2, classes=MISSPELT)
+    problems = (
+        "classes.drop: 'carr' is a class of neither the project nor the data; did you mean 'car'?",
+        "classes.rename: 'trukc' is a class of neither the project nor the data; did you mean 'truck'?",
+    )
+    for problem in problems:
+        assert f"error: {problem}" in told
+    done = command("run", config, env=environment(tidy))
+    assert done.returncode == 0, done.stderr
+    for problem in problems:
+        assert f"warning: {problem}" in done.stdout
 
 
 def test_run_prints_counts_classes_losses_and_what_to_do_next(tidy, tmp_path):
