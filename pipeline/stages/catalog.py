@@ -104,7 +104,9 @@ class UnknownName(NamedTuple):
 
 def unknown_names(config: ExportConfig, given: Given, summary: ShardSummary) -> Iterator[UnknownName]:
     """Yield every unknown name in ``classes``: a misspelt one renames or drops nothing, without a word."""
-    known = {*given.classes, *given.points, *summary.labels, *(given.lock.classes if given.lock else ())}
+    known = {*given.classes, *given.points, *summary.labels}
+    if given.lock:  # what earlier exports had, and renamed or dropped, need not be in this one
+        known |= {*given.lock.classes, *given.lock.rename, *given.lock.drop}
     renamed = set(map(normalise_label, config.classes.rename.values()))
     for key, names, found in (
         ("classes.rename", config.classes.rename, known),
