@@ -94,7 +94,7 @@ class ShardWriter:
         """The sample with the copied file's real size and digest; differences are reported as losses."""
         source = sample.sample
         for reason in copied.findings:
-            self._parts.add(metadata.LOSSES, metadata.ITEMS, metadata.original_line(source, reason))
+            self._parts.add(metadata.LOSSES, metadata.ITEMS, metadata.original_line(sample, reason))
         header = copied.header
         if header and source.width and source.height and is_wrong_size((source.width, source.height), header):
             source = correct_size(source, *header.upright_size)

@@ -19,7 +19,8 @@ class ShardSummary(msgspec.Struct):
     """Counts of one shard: samples and annotations, labels seen, usable images per split.
 
     ``points`` are the labels of keypoints that are in a group, ``ungrouped`` the records without a value of
-    ``split.key``, ``listed`` the records that ``split.file`` names (only counted when it names records).
+    ``split.key``, ``listed`` the records that ``split.file`` names (only counted when it names records), and
+    ``objects`` the labels seen in each split.
     """
 
     samples: int = 0
@@ -29,6 +30,7 @@ class ShardSummary(msgspec.Struct):
     points: dict[str, int] = {}
     ungrouped: int = 0
     listed: int = 0
+    objects: dict[str, dict[str, int]] = {}
 
 
 def combine_summaries(left: ShardSummary, right: ShardSummary) -> ShardSummary:
@@ -37,6 +39,10 @@ def combine_summaries(left: ShardSummary, right: ShardSummary) -> ShardSummary:
         samples=left.samples + right.samples,
         annotations=left.annotations + right.annotations,
         labels=_add(left.labels, right.labels),
+        objects={
+            split: _add(left.objects.get(split, {}), right.objects.get(split, {}))
+            for split in left.objects.keys() | right.objects.keys()
+        },
         splits=_add(left.splits, right.splits),
         points=_add(left.points, right.points),
         ungrouped=left.ungrouped + right.ungrouped,
@@ -56,7 +62,8 @@ class Catalog(msgspec.Struct, frozen=True):
     the data (``observed``) names it; ``names`` is what was renamed and left out. ``splits`` maps each split that has
     images to their number, in canonical order; an empty export has ``{"train": 0}``. ``masks`` is ``instance``,
     ``semantic`` or ``exclude``. ``skeletons`` are what groups of keypoints can be, in the order of their categories;
-    their classes are lists of their own. ``warnings`` are for the readers of the dataset.
+    their classes are lists of their own. ``objects`` counts the annotations of each class in each split, before a
+    format leaves out what it cannot hold. ``warnings`` are for the readers of the dataset.
     """
 
     name: str
@@ -71,6 +78,7 @@ class Catalog(msgspec.Struct, frozen=True):
     annotations: int
     skeletons: tuple[Skeleton, ...] = ()
     names: ClassNames = ClassNames()
+    objects: dict[str, dict[str, int]] = {}
     warnings: tuple[str, ...] = ()
 
     def class_index(self, label: str) -> int | None:
@@ -122,8 +130,19 @@ def build_catalog(
         annotations=summary.annotations,
         skeletons=skeletons,
         names=names,
+        objects=_objects(summary, names, tuple(sources)),
         warnings=warnings,
     )
+
+
+def _objects(summary: ShardSummary, names: ClassNames, classes: Sequence[str]) -> dict[str, dict[str, int]]:
+    """The annotations of each class by split, all in canonical order."""
+    found: dict[str, dict[str, int]] = {name: {} for name in classes}
+    for split in order_splits(dict.fromkeys(summary.objects, 0)):
+        for label, number in sorted(summary.objects[split].items()):
+            if (final := names.final(label)) is not None:
+                found[final][split] = found[final].get(split, 0) + number
+    return found
 
 
 def total_summary(summaries: Iterable[ShardSummary]) -> ShardSummary:

@@ -150,14 +150,16 @@ def summarise(
     summary.samples += len(samples)
     if samples and split.groups and not record.group:
         summary.ungrouped += 1
+    name = split_of(record, split, listed) if samples else ""
     for sample in samples:
         if sample.has_image:
-            name = split_of(record, split, listed)
             splits[name] = splits.get(name, 0) + 1
         summary.annotations += len(sample.annotations)
         for annotation in sample.annotations:
             if annotation.label:
                 labels[annotation.label] = labels.get(annotation.label, 0) + 1
+                objects = summary.objects.setdefault(name, {})
+                objects[annotation.label] = objects.get(annotation.label, 0) + 1
                 if annotation.group and isinstance(annotation.shape, Point):
                     points[annotation.label] = points.get(annotation.label, 0) + 1
 

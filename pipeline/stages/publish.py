@@ -124,7 +124,7 @@ def make_summary(
             "originals": _count(ledger, "originals"),
             "formats": msgspec.to_builtins(ledger.formats),
             "classes": [
-                {"id": index, "name": name, "source": source}
+                {"id": index, "name": name, "source": source, "objects": catalog.objects.get(name, {})}
                 for index, (name, source) in enumerate(zip(catalog.classes, catalog.class_sources, strict=True))
             ],
             "splits": catalog.splits,
