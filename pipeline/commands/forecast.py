@@ -3,7 +3,7 @@
 Nothing is written, neither at the destination nor to the API.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
@@ -63,7 +63,8 @@ def forecast(config: ExportConfig, *, search_path: str = "") -> Forecast:
         sampled = sample_records(workspace, project)
         catalog = sampled.catalog
         mistakes = tuple(_mistakes(config, sampled, records))
-        warnings = [project.warning, *catalog.warnings, _failure_warning(config, sampled, records)]
+        states = _state_warning(workspace.source.count_states())
+        warnings = [project.warning, states, *catalog.warnings, _failure_warning(config, sampled, records)]
         return Forecast(
             url=workspace.storage.url,
             state=state,
@@ -115,6 +116,18 @@ def _errors_of(check: Callable[[], None]) -> Iterator[ExportError]:
         check()
     except ExportError as error:
         yield error
+
+
+_WITHOUT = {"is_discarded": "false", "status_review": "completed", "status_label": "completed"}
+
+
+def _state_warning(states: Mapping[tuple[str, str], int]) -> str:
+    """What is said when records are exported that a dataset may not want: the API lists them like all others."""
+    if not states:
+        return ""
+    told = ", ".join(f"{number:,} {'discarded' if value == 'true' else value}" for (_, value), number in states.items())
+    keys = ", ".join(f"{key}: {_WITHOUT[key]}" for key in dict.fromkeys(key for key, _ in states))
+    return f"records in these states are exported too: {told}; a filter leaves them out: {{{keys}}}"
 
 
 def _failure_warning(config: ExportConfig, sampled: Sampled, records: int) -> str:

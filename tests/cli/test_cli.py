@@ -11,13 +11,16 @@ import time
 import urllib.request
 
 import pytest
+import yaml
 
 from exporting import command, digest, environment, export, settings, summary, write_config
 from pipeline.cli.plan_report import print_forecast
 from pipeline.commands.forecast import forecast
-from pipeline.config.loading import load_config
+from pipeline.commands.session import open_session
+from pipeline.config.loading import load_config, parse_config
 from pipeline.formats import FORMATS
 from pipeline.sandbox import Fault, Sandbox, SandboxOptions
+from pipeline.synapse.source import Source
 from stores import environment_of
 
 
@@ -186,6 +189,26 @@ def test_plan_says_that_nothing_would_be_published_when_records_fail(nasty, tmp_
     config, told = planned(nasty, tmp_path, 3)
     assert re.search(r"a run would end with exit code 3: \d+ of the newest 100 records fail, max_failures is 0: ", told)
     assert command("run", config, env=environment(nasty)).returncode == 3
+
+
+@pytest.mark.parametrize("target", ["task", "assignment"])
+def test_plan_counts_the_records_in_states_that_a_dataset_may_not_want(tidy, tmp_path, target):
+    everything = {"project": tidy.project_id}
+    _, told = planned(tidy, tmp_path, 0, target=target)
+    (line,) = [line for line in told.splitlines() if "in these states are exported too" in line]
+    config = parse_config(json.dumps(settings(tidy, tmp_path / "out", target=target)))
+    with environment_of(tidy.environment()), open_session(config) as session:
+        client = session.workspace.client
+        for name, state in (
+            ("discarded", {"is_discarded": "true"}),
+            ("rejected", {"status_review": "rejected"}),
+            ("in_progress", {"status_label": "in_progress"}),
+        ):
+            assert f" {Source(client, target, everything | state).count()} {name}" in line
+    without = yaml.safe_load(line.partition("leaves them out: ")[2])
+    assert without == {"is_discarded": False, "status_review": "completed", "status_label": "completed"}
+    _, told = planned(tidy, tmp_path, 0, target=target, filter=everything | without)
+    assert "in these states" not in told
 
 
 def test_plan_says_that_a_filter_matches_nothing(tidy, tmp_path):
