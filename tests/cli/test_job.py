@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -216,6 +217,24 @@ def test_a_bundle_is_complete_by_itself(head, sandbox, tmp_path):
     )  # fmt: skip
     assert local.returncode == 0, local.stderr
     assert digest(out) == digest(tmp_path / "local")
+
+
+def test_the_command_for_any_cluster_works_on_one_that_has_only_ray(head, sandbox, golden, tmp_path):
+    """What ``bundle_job`` prints, as it is; the page of the script shows the same command."""
+    values = settings(sandbox, tmp_path / "out", max_failures="100%", run={"executor": "ray", **RUN})
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
+    done = bundle("job", tmp_path / "mine.yaml", "-o", tmp_path / "bundle")
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("  ray job submit")]
+    words = shlex.split(line)
+    told = head.run(
+        *words[:3], "--address", head.url, "--submission-id", "only-ray", *words[3:], cwd=tmp_path, timeout=500
+    )
+    assert told.returncode == 0, told.stdout
+    assert digest(tmp_path / "out") == golden
+    installed = json.dumps(head.jobs()["only-ray"]["runtime_env"]["pip"])
+    assert all(line in installed for line in requirements().splitlines() if line[0] != "#"), installed
+    page = (ROOT / "docs/run-synapse-script.md").read_text()
+    assert line.strip().replace(str(tmp_path / "bundle"), "/tmp/my-export") in page
 
 
 def test_the_verdict_holds_where_the_command_says_success_for_a_failed_job(head, clone, tmp_path, sandbox):
