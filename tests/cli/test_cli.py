@@ -71,6 +71,23 @@ def test_a_missing_token_says_which_variable_to_set(tidy, tmp_path):
     assert "SYNAPSE_ACCESS_TOKEN" in refused(tidy, tmp_path, env=env)
 
 
+@pytest.mark.parametrize("name", ["plan", "run"])
+def test_google_storage_without_credentials_is_one_line(tidy, tmp_path, name):
+    """Where the server that gives Google's own machines credentials cannot be reached."""
+    config = write_config(tmp_path, settings(tidy, "gs://a-bucket-that-nobody-has/export"))
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        server = f"127.0.0.1:{closed.getsockname()[1]}"
+        own = {"HOME": str(tmp_path), "GCE_METADATA_HOST": server, "GCE_METADATA_IP": server}
+        env = environment(tidy, **own)
+        env = {key: value for key, value in env.items() if not re.search("GOOGLE|PROXY", key.upper())}
+        done = command(name, config, env=env)
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("error: gs://a-bucket-that-nobody-has/export: ")
+    assert "credentials" in line
+
+
 @pytest.mark.parametrize("path", ["/proc/export", "/dev/null/export"])
 def test_an_unwritable_path_is_refused(tidy, tmp_path, path):
     assert path in refused(tidy, tmp_path, path=path)
