@@ -14,7 +14,7 @@ from pipeline.destination.existing import State, examine
 from pipeline.errors import ConfigError, ExportError, FailureLimitError
 from pipeline.model.ledger import Ledger, commonest_reason, failed_records
 from pipeline.records import Failure
-from pipeline.stages.catalog import unknown_names
+from pipeline.stages.catalog import UnknownName, unknown_names
 from pipeline.stages.preflight import check_place, check_selection
 from pipeline.stages.workspace import Workspace
 
@@ -62,9 +62,9 @@ def forecast(config: ExportConfig, *, search_path: str = "") -> Forecast:
         records = workspace.source.count()
         sampled = sample_records(workspace, project)
         catalog = sampled.catalog
-        mistakes = tuple(_mistakes(config, sampled, records))
+        mistakes, warnings = _name_findings(config, sampled, records)
         states = _state_warning(workspace.source.count_states())
-        warnings = [project.warning, states, *catalog.warnings, _failure_warning(config, sampled, records)]
+        warnings = [project.warning, states, *warnings, _failure_warning(config, sampled, records)]
         return Forecast(
             url=workspace.storage.url,
             state=state,
@@ -72,7 +72,7 @@ def forecast(config: ExportConfig, *, search_path: str = "") -> Forecast:
             records=records,
             shards=-(-records // config.run.shard_size),
             obstacles=() if state is State.FINISHED else tuple(_obstacles(workspace, state, sampled, records)),
-            mistakes=mistakes,
+            mistakes=tuple(mistakes),
             warnings=tuple(filter(None, warnings)),
             read=extrapolate([record.bytes for record in sampled.records], records),
             written=extrapolate(sampled.sizes, records),
@@ -85,13 +85,18 @@ def forecast(config: ExportConfig, *, search_path: str = "") -> Forecast:
         )
 
 
-def _mistakes(config: ExportConfig, sampled: Sampled, records: int) -> Iterator[ConfigError]:
-    """Names of classes that are wrong. One that resembles no other may be of a record that was not sampled."""
-    for unknown in unknown_names(config, sampled.given, sampled.summary):
-        if sampled.count == records:
-            yield ConfigError(unknown.key, unknown.problem("the data"))
-        elif unknown.near:
-            yield ConfigError(unknown.key, unknown.problem(f"the newest {sampled.count} records"))
+def _name_findings(config: ExportConfig, sampled: Sampled, records: int) -> tuple[list[ConfigError], list[str]]:
+    """Names of classes that are wrong, and the catalog's warnings without those about them.
+
+    A name that resembles no other may be of a record that was not sampled: it is a warning.
+    """
+    unknown = list(unknown_names(config, sampled.given, sampled.summary))
+    told = set(map(UnknownName.warning, unknown))
+    warnings = [warning for warning in sampled.catalog.warnings if warning not in told]
+    data = "the data" if sampled.count == records else f"the newest {sampled.count} records"
+    wrong = [name for name in unknown if name.near or sampled.count == records]
+    warnings += [name.warning(data) for name in unknown if name not in wrong]
+    return [ConfigError(name.key, name.problem(data)) for name in wrong], warnings
 
 
 def _obstacles(workspace: Workspace, state: State, sampled: Sampled, records: int) -> Iterator[ExportError]:

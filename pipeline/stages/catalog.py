@@ -71,7 +71,7 @@ def catalog_of(config: ExportConfig, given: Given, summary: ShardSummary) -> Cat
         skeletons=_skeletons(config, given, summary),
         warnings=(
             *_split_warnings(config.split, given, summary),
-            *(f"{unknown.key}: {unknown.problem('the data')}" for unknown in unknown_names(config, given, summary)),
+            *map(UnknownName.warning, unknown_names(config, given, summary)),
         ),
     )
     if given.lock and (warning := check_new(given.lock, config, catalog)):
@@ -96,8 +96,12 @@ class UnknownName(NamedTuple):
     name: str
     near: str
 
+    def warning(self, data: str = "the data") -> str:
+        """What is wrong with it, where; ``data`` says which data was looked at."""
+        return f"{self.key}: {self.problem(data)}"
+
     def problem(self, data: str) -> str:
-        """What is wrong with it; ``data`` says which data was looked at."""
+        """What is wrong with it."""
         hint = f"; did you mean {self.near!r}?" if self.near else ""
         return f"{self.name!r} is a class of neither the project nor {data}{hint}"
 
