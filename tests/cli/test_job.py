@@ -335,8 +335,10 @@ def test_a_run_of_the_platform_shows_progress_metrics_messages_and_result(head, 
     )
     assert sum(step["proportion"] for step in steps.values()) == 100
     metrics = job["metrics_record"]["record"]["steps"]
-    assert metrics["publish"]["success"] == 120
-    assert metrics["extract"]["success"] + metrics["extract"]["failed"] == 120
+    for step in ("extract", "publish"):
+        assert metrics[step]["success"] + metrics[step]["failed"] == 120
+    failed = metrics["extract"]["failed"] + metrics["render"]["failed"]
+    assert metrics["publish"]["failed"] == job["result"]["failed_count"] == failed > 0
     assert job["result"]["output_path"] == str(out)
     assert job["result"]["total_count"] == 120
     messages = [entry for entry in sandbox.job_logs() if entry["job"] == "job-17" and entry["event"] == "message"]
