@@ -5,6 +5,7 @@
     ExportError                     every error of this package
     ├── ConfigError                 the configuration is wrong: nothing was started          exit 2
     ├── PreflightError              a check before work failed: nothing was written          exit 2
+    │   ├── EmptySelectionError     the filter matches no record                             exit 4
     │   ├── CredentialsError        no token, or the server refuses it
     │   └── DestinationError        the destination cannot be written, or holds something else
     │       └── DamagedExportError  its verdict or its list of files is damaged
@@ -47,6 +48,12 @@ class PreflightError(ExportError):
     """A check made before any work failed; nothing was written."""
 
     exit_code = 2
+
+
+class EmptySelectionError(PreflightError):
+    """The filter matches no record, and ``allow_empty`` does not say that this may be."""
+
+    exit_code = 4
 
 
 class CredentialsError(PreflightError):

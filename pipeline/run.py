@@ -15,7 +15,7 @@ from pipeline.errors import StorageError
 from pipeline.progress import Listener, Reporter
 from pipeline.stages.patch import install_patch
 from pipeline.stages.plan import frozen_plan, make_plan, read_given
-from pipeline.stages.preflight import check_destination
+from pipeline.stages.preflight import check_destination, check_selection
 from pipeline.stages.sequence import finish_export
 from pipeline.stages.workspace import Workspace
 from pipeline.staging.markers import Plan
@@ -35,13 +35,16 @@ def run(
     Several exports may run at once in threads of one process, to different paths. It may also be called while an event
     loop runs in the same thread, as in Jupyter.
 
-    Raises an ExportError, whose ``exit_code`` says what kind: 2 before any work, 3 above ``max_failures``, else 1.
-    After any error but 2 the same call continues where this one stopped.
+    Raises an ExportError, whose ``exit_code`` says what kind: 2 before any work, 3 above ``max_failures``, 4 for a
+    filter that matches no record, else 1. After 1 and 3 the same call continues where this one stopped.
     """
     with open_session(config, listener=listener, search_path=search_path) as session:
         storage, export = session.workspace.storage, session.workspace.identity
-        if examine(storage, export, session.config.on_existing) is State.FINISHED:
+        state = examine(storage, export, session.config.on_existing)
+        if state is State.FINISHED:
             return session.finished()
+        if state is not State.RESUME:  # what is continued has its plan
+            check_selection(session.config, session.workspace.source.count())
         with make_executor(session.config) as executor:
             check_destination(session.workspace, executor)
             if executor.description:

@@ -1,6 +1,7 @@
 """Writes a folder that runs an export by itself: ``job CONFIG -o DIR`` to submit, ``plugin -o DIR`` to publish."""
 
 import argparse
+import json
 import os
 import re
 import shlex
@@ -68,7 +69,10 @@ def bundle_job(config_path: Path, output: Path) -> None:
     print("submit it with:")
     print(f"  synapse script submit {shlex.quote(str(output / 'export.py'))} --follow")
     print("or, to any Ray cluster:")
-    print(f"  ray job submit --working-dir {shlex.quote(str(output))} -- python export.py")
+    needed = json.dumps({"pip": str(output.resolve() / "requirements.txt")})
+    folder = f"--working-dir {shlex.quote(str(output))} --runtime-env-json {shlex.quote(needed)}"
+    print(f"  ray job submit {folder} -- python export.py")
+    print("  (without --runtime-env-json where the cluster's image has all of requirements.txt)")
     print("The first command exits with 0 even when the job fails. What holds is the job's last line (verdict: …) and")
     print(f"_SUCCESS.json in {f'storage {config.storage}, ' if config.storage is not None else ''}{config.path}")
     for name in sorted(variables):

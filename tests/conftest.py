@@ -3,6 +3,7 @@
 import os
 import sys
 
+import hypothesis
 import pytest
 
 from pipeline.sandbox import EVERY_KIND_RECORDS, Sandbox, SandboxOptions
@@ -12,6 +13,15 @@ for key in [key for key in os.environ if key.startswith("SYNAPSE_")]:
     del os.environ[key]
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 sys.path[:0] = [os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))]
+
+# One profile for all properties: on a busy machine an example takes any time, so none is judged by it. Properties may
+# take fixtures, which are then the same for each example.
+hypothesis.settings.register_profile(
+    "untimed",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture],
+)
+hypothesis.settings.load_profile("untimed")
 
 # Asserts in the shared modules explain their failures as those of test modules do. Here, not in ``tests/formats``: a
 # run of the tests that failed last may collect a user of these modules before it enters that folder.

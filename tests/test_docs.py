@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import synapse_sdk.cli
 import typer.main
 import yaml
 
@@ -93,6 +94,45 @@ def test_the_commands_of_the_documents_exist():
             elif words and words[0].startswith("scripts/"):
                 assert (ROOT / words[0]).exists(), words[0]
     assert found >= 3
+
+
+def test_the_commands_of_the_platform_in_the_documents_exist():
+    """With their options, in the SDK that is installed."""
+    found = set()
+    for page in PAGES:
+        lines = "\n".join(blocks(page.read_text(), "sh")).replace("\\\n", " ").splitlines()
+        for line in [*lines, *re.findall(r"`(synapse [^`]+)`", page.read_text())]:
+            words = [word for word in shlex.split(line, comments=True) if not re.match(r"[A-Z_]+=", word)]
+            if words[:1] != ["synapse"] or "…" in words:
+                continue
+            command, words = typer.main.get_command(synapse_sdk.cli.cli), words[1:]
+            while words and hasattr(command, "commands"):
+                found.add(words[0])
+                command, words = command.commands[words[0]], words[1:]
+            if line in lines and not hasattr(command, "commands"):
+                command.make_context(line, words)  # raises on wrong arguments; runs nothing
+    assert {"login", "submit", "publish", "run", "get", "logs", "stop"} <= found
+
+
+READ_PARAMETERS = """
+import sys
+from plugin.export import ExportParams, export_config
+print(export_config(ExportParams.model_validate_json(sys.stdin.read())).model_dump_json())
+"""
+
+
+def test_the_parameters_of_the_plugin_are_valid():
+    """The page says to save them as ``params.json``."""
+    page = (ROOT / "docs/run-plugin.md").read_text()
+    (text,) = [text for text in blocks(page, "json") if "extra_params" in text]
+    assert "[parameters](#parameters) below there as `params.json`" in page
+    done = subprocess.run(
+        [sys.executable, "-c", READ_PARAMETERS], cwd=ROOT, env=environment(PYTHONPATH=str(ROOT / "jobs/plugin")),
+        input=text, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    config = parse_config(done.stdout)
+    assert check_filter(config.target, config.filter)
 
 
 def test_every_configuration_key_is_documented_and_no_other():

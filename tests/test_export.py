@@ -118,6 +118,28 @@ def test_the_books_of_a_tidy_export_balance_without_failures(golden):
             assert count["seen"] == count["written"] + left
 
 
+def test_the_summary_counts_the_objects_of_each_class_in_each_split(golden):
+    path = golden[0]
+    found = {}
+    for split in ("train", "val", "test"):
+        coco = json.loads((path / f"annotations/instances_{split}.json").read_text())
+        names = {category["id"]: category["name"] for category in coco["categories"]}
+        for annotation in coco["annotations"]:
+            own = found.setdefault(names[annotation["category_id"]], {})
+            own[split] = own.get(split, 0) + 1
+    told = {entry["name"]: entry["objects"] for entry in summary(path)["classes"]}
+    held = {"car", "bus", "truck", "person", "bicycle"}  # classes of which COCO holds all annotations
+    assert {name: told[name] for name in held} == {name: found[name] for name in held}
+    assert list(told["car"]) == ["train", "val", "test"]
+
+
+def test_every_line_of_the_losses_names_the_file(golden):
+    lines = [json.loads(line) for line in (golden[0] / "metadata/losses.jsonl").read_text().splitlines()]
+    assert lines
+    for line in lines:
+        assert (golden[0] / line["file"]).is_file()
+
+
 def test_the_verdict_counts_every_file_but_itself(exported):
     assert verify(exported.place, full=True).files == len(files(exported.place)) - 1
 
@@ -288,7 +310,7 @@ def test_labels_only_downloads_no_image(place):
 
 
 def test_an_empty_selection_is_a_valid_empty_export(tidy, place):
-    export(tidy, place, filter={"project": tidy.project_id, "ids": [999_999_999]})
+    export(tidy, place, filter={"project": tidy.project_id, "ids": [999_999_999]}, allow_empty=True)
     coco = json.loads(storage(place).read("annotations/instances_train.json"))
     assert coco["images"] == coco["annotations"] == []
     verify(place, full=True)

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.
 
     0 complete, 1 failed (run again to continue), 2 wrong usage, configuration or a check before work, 3 more failed
-    records than ``max_failures``, 130 or 143 interrupted (run again to continue).
+    records than ``max_failures``, 4 a filter that matches no record, 130 or 143 interrupted (run again to continue).
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Redacted("%(levelname)s: %(message)s"))

@@ -7,6 +7,14 @@ from pipeline.cli.console import number, say
 from pipeline.model.ledger import Count, Ledger
 
 
+def exported(ledger: Ledger) -> str:
+    """How many records are exported, and how many failed."""
+    told = f"{number(ledger.records.written)} of {number(ledger.records.seen)} records exported"
+    if ledger.failed_records:
+        told += f"; {number(ledger.failed_records)} failed, {number(ledger.partial)} of these are exported in part"
+    return told
+
+
 def print_books(console: Console, ledger: Ledger) -> None:
     """Print one row per count, then what each format could not hold, by annotation tool and reason."""
     table = Table(box=None, pad_edge=False)

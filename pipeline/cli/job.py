@@ -34,6 +34,7 @@ VERDICTS = {
     0: "complete",
     2: "refused before any work; nothing was exported",
     3: "too many failed records; nothing was published",
+    4: "the filter matches no record; nothing was exported",
     130: "interrupted; submit it again to continue",
     143: "stopped; submit it again to continue",
 }

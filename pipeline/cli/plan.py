@@ -3,8 +3,11 @@
 from pipeline.cli.options import ConfigFile, Overrides, load
 
 
-def command(config: ConfigFile, overrides: Overrides = None) -> None:
-    """Show what would be exported and lost; write nothing."""
+def command(config: ConfigFile, overrides: Overrides = None) -> int:
+    """Show what would be exported and lost; write nothing.
+
+    The exit code is that of a run, as far as it is known.
+    """
     from pipeline.cli.plan_report import print_forecast
 
-    print_forecast(load(config, overrides))
+    return print_forecast(load(config, overrides))

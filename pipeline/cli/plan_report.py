@@ -2,6 +2,7 @@
 
 from pipeline.cli.books import print_books
 from pipeline.cli.console import make_console, number, say, size
+from pipeline.commands.estimate import Volume
 from pipeline.commands.forecast import forecast
 from pipeline.config.export import ExportConfig
 from pipeline.destination.existing import State
@@ -14,8 +15,11 @@ _STATES = {
 }
 
 
-def print_forecast(config: ExportConfig) -> None:
-    """Print what a run of ``config`` would do. Raises what :func:`pipeline.run.run` raises before any work."""
+def print_forecast(config: ExportConfig) -> int:
+    """Print what a run of ``config`` would do, and return the exit code that it would end with, as far as is known.
+
+    Raises what :func:`pipeline.run.run` raises before any work.
+    """
     console = make_console()
     plan = forecast(config)
     say(console, f"{config.name}: {number(plan.records)} records of {plan.project_title or config.target}")
@@ -32,9 +36,18 @@ def print_forecast(config: ExportConfig) -> None:
     for warning in plan.warnings:
         say(console, f"warning: {warning}")
     console.print()
-    console.print(
-        f"for all records about {size(plan.record_bytes * plan.records)} to read "
-        f"and {size(plan.output_bytes * plan.records)} to write"
-        + (f", and {size(plan.original_bytes * plan.records)} of originals" if plan.original_bytes else "")
-        + "; nothing was written now"
-    )
+    say(console, f"for all records: {_volume(plan.read)} to read, {_volume(plan.written)} to write")
+    if plan.unknown_originals:
+        say(console, "  without the originals: nobody tells their sizes")
+    for mistake in plan.mistakes:
+        say(console, f"error: {mistake}")
+    for obstacle in plan.obstacles:
+        say(console, f"a run would end with exit code {obstacle.exit_code}: {obstacle}")
+    say(console, "nothing was written now")
+    return plan.exit_code
+
+
+def _volume(volume: Volume) -> str:
+    """Bytes with their spread, where there is one."""
+    low, middle, high = map(size, (volume.low, volume.bytes, volume.high))
+    return middle if low == high else f"about {middle} ({low} to {high})"

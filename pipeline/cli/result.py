@@ -1,6 +1,6 @@
 """What ``run`` and ``retry-failed`` print at the end: counts, losses, where things are, what to run next."""
 
-from pipeline.cli.books import print_books
+from pipeline.cli.books import exported, print_books
 from pipeline.cli.console import make_console, number, program, say, size
 from pipeline.config.export import ExportConfig
 from pipeline.destination import metadata
@@ -25,7 +25,7 @@ def print_result(result: Result, config: ExportConfig, source: str) -> None:
     ledger = success.ledger
     summary = result.summary
     console.print()
-    say(console, f"{config.name}: {number(ledger.records.written)} of {number(ledger.records.seen)} records exported")
+    say(console, f"{config.name}: {exported(ledger)}")
     print_books(console, ledger)
     classes = [entry["name"] for entry in summary.get("classes", [])]
     say(console, f"classes ({len(classes)}): {', '.join(classes)}")

@@ -11,8 +11,9 @@ from pipeline.destination.existing import Success, check_file_list, difference_e
 from pipeline.destination.lock import Lock, hold_lock
 from pipeline.errors import DestinationError, FailureLimitError
 from pipeline.executors.base import Executor
+from pipeline.model.ledger import failed_records
 from pipeline.progress import Listener, Reporter
-from pipeline.stages.extract import failed_records, shared_context
+from pipeline.stages.extract import shared_context
 from pipeline.stages.patch import fetch_failed, install_patch, patch_staging, read_patch, record_patch
 from pipeline.stages.plan import frozen_plan
 from pipeline.stages.preflight import check_destination

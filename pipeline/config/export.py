@@ -52,6 +52,7 @@ class ExportConfig(Model):
     packaging: Literal["files", "tar"] = "files"
     on_existing: Literal["resume", "fail", "overwrite"] = "resume"
     max_failures: Annotated[int | str, AfterValidator(_failure_limit)] = 0
+    allow_empty: bool = False
     extra_params: dict[str, Any] = Field(default_factory=dict)
     run: RunConfig = RunConfig()
 
@@ -106,7 +107,8 @@ class ExportConfig(Model):
 
     def identity(self) -> dict[str, Any]:
         """Return the values that decide the bytes of the result; a resumed run must have the same."""
-        excluded = {"storage", "path", "storage_options", "on_existing", "max_failures", "extra_params", "run"}
+        excluded = {"storage", "path", "storage_options", "on_existing", "max_failures", "allow_empty"}
+        excluded |= {"extra_params", "run"}
         return self.model_dump(mode="json", exclude=excluded)
 
     def failure_limit(self, records: int) -> int:

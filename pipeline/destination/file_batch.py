@@ -10,10 +10,11 @@ class FileBatch:
     """Collects whole files and copies of originals, and writes them in batches.
 
     Before it writes, it records their paths for shard ``index`` in ``staging``, so that the removal of an unfinished
-    export knows them. A dry run has no ``staging`` and records nothing. ``most`` bounds the bytes that are held.
+    export knows them; without it nothing is recorded. A dry run has no ``storage``, and nothing is kept or written.
+    ``most`` bounds the bytes that are held.
     """
 
-    def __init__(self, storage: Storage, staging: Staging | None, index: int, most: int) -> None:
+    def __init__(self, storage: Storage | None, staging: Staging | None, index: int, most: int) -> None:
         self._storage = storage
         self._staging = staging
         self._index = index
@@ -24,6 +25,8 @@ class FileBatch:
 
     def add(self, path: str, data: bytes) -> None:
         """Write ``data`` to ``path``, now or with the next batch."""
+        if self._storage is None:
+            return
         self._files.append((path, data))
         self._held += len(data)
         if self._held > self._most:
@@ -31,10 +34,13 @@ class FileBatch:
 
     def copy(self, source: str, path: str) -> None:
         """Copy a file of the export to ``path`` with the next batch."""
-        self._copies.append((source, path))
+        if self._storage is not None:
+            self._copies.append((source, path))
 
     def flush(self) -> None:
         """Write everything that was collected."""
+        if self._storage is None:
+            return
         self.record_intent([*(path for path, _ in self._files), *(path for _, path in self._copies)])
         self._storage.write_many(self._files)
         self._files, self._held = [], 0

@@ -19,7 +19,7 @@ from pipeline.formats import Loss, Manifest, Section
 from pipeline.formats.encoding import csv_line
 from pipeline.model.catalog import Catalog
 from pipeline.model.source import Copied
-from pipeline.records import Failure, NumberedSample, Sample
+from pipeline.records import Failure, NumberedSample
 from pipeline.storage import check_relative
 
 RECORDS = "metadata/records.csv"
@@ -55,11 +55,15 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 _encode = msgspec.json.Encoder().encode
 
 
-class LossGroup(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line of ``losses.jsonl``: annotations of one sample that one format treated alike."""
+class LossGroup(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One line of ``losses.jsonl``: annotations of one sample that one format treated alike.
+
+    ``file`` is where the original is in the export, or would be; a sample without one has none.
+    """
 
     record_id: int
     media: str
+    file: str = ""
     format: str
     outcome: str
     reason: str
@@ -137,14 +141,37 @@ def group_losses(sample: NumberedSample, format_name: str, losses: Sequence[Loss
         if identity:
             ids.append(identity)
     return [
-        LossGroup(source.record_id, source.media, format_name, outcome, reason, tool, tuple(ids))
+        LossGroup(
+            record_id=source.record_id,
+            media=source.media,
+            file=_file(sample),
+            format=format_name,
+            outcome=outcome,
+            reason=reason,
+            tool=tool,
+            annotation_ids=tuple(ids),
+        )
         for (outcome, reason, tool), ids in groups.items()
     ]
 
 
-def original_line(sample: Sample, reason: str) -> bytes:
+def original_line(sample: NumberedSample, reason: str) -> bytes:
     """Return the row of ``losses.jsonl`` for a finding about an original."""
-    return json_line(LossGroup(sample.record_id, sample.media, "originals", "lossy", reason))
+    source = sample.sample
+    return json_line(
+        LossGroup(
+            record_id=source.record_id,
+            media=source.media,
+            file=_file(sample),
+            format="originals",
+            outcome="lossy",
+            reason=reason,
+        )
+    )
+
+
+def _file(sample: NumberedSample) -> str:
+    return sample.original_path if sample.sample.file is not None else ""
 
 
 def json_line(value: object) -> bytes:

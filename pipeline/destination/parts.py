@@ -16,7 +16,7 @@ class ManifestParts:
     An item is its bytes, or an :class:`Extent` of a file that is there already: an original of the export, or items
     that were spilled. Those bytes stay where they are until the merge. ``separators`` are those of all sections.
     ``most`` bounds the bytes that are held: with more, the items are spilled to ``staging``. A dry run has no
-    ``staging`` and holds all of them.
+    ``staging`` and holds all of them. ``held`` are the bytes that are held, ``size`` those of all items.
     """
 
     def __init__(self, separators: Mapping[SectionKey, bytes], staging: Staging | None, index: int, most: int) -> None:
@@ -26,7 +26,7 @@ class ManifestParts:
         self._most = most
         self._items: dict[SectionKey, list[Piece]] = {}
         self._spills = 0
-        self.held = 0
+        self.held = self.size = 0
 
     def separator(self, path: str, section: str) -> bytes | None:
         """Return the separator of the items of a section, or None when no manifest has the section."""
@@ -36,6 +36,7 @@ class ManifestParts:
         """Add an item to a section of the manifest at ``path``."""
         self._items.setdefault((path, section), []).append(item)
         self.held += len(item) if isinstance(item, bytes) else 0
+        self.size += piece_length(item)
         if self._staging and self.held > self._most:
             self._spill(self._staging)
 
@@ -64,11 +65,6 @@ class ManifestParts:
                 if item:
                     parts.append(Part(path, section, item))
         return tuple(parts), iter(joined)
-
-    def size(self, *, without: str) -> int:
-        """Return the bytes of all items except those of manifests below ``without``."""
-        own = [items for (path, _), items in self._items.items() if not path.startswith(without)]
-        return sum(piece_length(item) for items in own for item in items)
 
     def _spill(self, staging: Staging) -> None:
         """Spill the held items to staging, because those of a whole shard may not fit in memory."""

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from pipeline.destination import metadata
 from pipeline.destination.metadata import LossGroup
 from pipeline.formats import Loss
@@ -18,8 +20,9 @@ class ShardBooks:
     def __init__(self, formats: Sequence[str], extracted: Ledger) -> None:
         self.failures: list[Failure] = []
         self.ledger = Ledger(
-            records=extracted.records,
+            records=msgspec.structs.replace(extracted.records, failed=dict(extracted.records.failed)),
             annotations=extracted.annotations,
+            partial=extracted.partial,
             formats={name: FormatCount() for name in formats},
             bytes=extracted.bytes,
         )
@@ -88,6 +91,20 @@ class ShardBooks:
             books.samples.written += 1
         books.annotations.written += len(annotations) - skipped
         return groups
+
+    def count_failed_records(self, before: set[int]) -> int:
+        """Count the records of which something failed here, but nothing ``before``; return how many those are.
+
+        They are in the books as written, and stay exported in part.
+        """
+        failed = [failure for failure in reversed(self.failures) if failure.outcome == "failed"]
+        reasons = {failure.record_id: failure.reason for failure in failed if failure.record_id not in before}
+        first = list(reasons.values())
+        for reason in first:
+            self.ledger.records.fail(reason)
+        self.ledger.records.written -= len(first)
+        self.ledger.partial += len(first)
+        return len(first)
 
     def count_file(self, name: str) -> None:
         """Count a whole file of format ``name``."""

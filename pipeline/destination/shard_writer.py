@@ -29,12 +29,13 @@ class ShardWriter:
     """Writes the samples of a shard in every format.
 
     ``staging`` is where shard ``index`` records what it is about to write, and where it spills what does not fit in
-    memory; without it (a dry run) nothing is recorded. Use an instance for one shard.
+    memory; without it nothing is recorded. Without ``storage`` it is a dry run: nothing is written, and no original is
+    read. Use an instance for one shard.
     """
 
     def __init__(
         self,
-        storage: Storage,
+        storage: Storage | None,
         formats: Sequence[Format],
         catalog: Catalog,
         extracted: Ledger,
@@ -94,7 +95,7 @@ class ShardWriter:
         """The sample with the copied file's real size and digest; differences are reported as losses."""
         source = sample.sample
         for reason in copied.findings:
-            self._parts.add(metadata.LOSSES, metadata.ITEMS, metadata.original_line(source, reason))
+            self._parts.add(metadata.LOSSES, metadata.ITEMS, metadata.original_line(sample, reason))
         header = copied.header
         if header and source.width and source.height and is_wrong_size((source.width, source.height), header):
             source = correct_size(source, *header.upright_size)
@@ -120,7 +121,7 @@ class ShardWriter:
 
     def _with_jpeg(self, result: Entry | Loss, sample: NumberedSample) -> Entry | Loss:
         """Return the result, with the bytes of the original where a JPEG is wanted. Raises PictureError."""
-        if isinstance(result, Entry) and result.as_jpeg and sample.original:
+        if isinstance(result, Entry) and result.as_jpeg and sample.original and self._storage is not None:
             return Entry(result.path, encode_jpeg(self._storage.read(sample.original_path)))
         return result
 
@@ -166,6 +167,10 @@ class ShardWriter:
         for item in (tar.make_header(entry.path, size), content, tar.make_padding(size)):
             self._parts.add(archives.package_of(sample), archives.MEMBERS, item)
 
+    def count_failed_records(self, before: set[int]) -> int:
+        """See :meth:`pipeline.destination.shard_books.ShardBooks.count_failed_records`."""
+        return self._books.count_failed_records(before)
+
     def add_failures(self, failures: Sequence[Failure]) -> None:
         """List every failure of the shard, of all stages, in key order, so that the order of work does not matter."""
         for line in metadata.failure_lines(sorted(failures, key=lambda failure: failure.record_id)):
@@ -185,8 +190,13 @@ class ShardWriter:
 
     @property
     def rendered_bytes(self) -> int:
-        """Return the bytes of everything that the formats made so far."""
-        return self.bytes + self._parts.size(without="metadata/")
+        """Return the bytes of everything that the export holds so far."""
+        return self.bytes + self._parts.size
+
+    @property
+    def held_bytes(self) -> int:
+        """Return the bytes of the items of manifests that are held."""
+        return self._parts.held
 
     def _list_file(self, path: str, size: int, sha256: str) -> None:
         self._parts.add(metadata.FILES, metadata.ITEMS, metadata.file_line(path, size, sha256))

@@ -87,10 +87,10 @@ class RayExecutor:
         careful: S | None = None,
     ) -> Iterator[O]:
         """See :meth:`pipeline.executors.base.Executor.map`; results come as they are finished."""
-        from pipeline.executors.ray_tasks import Tasks  # noqa: PLC0415  imports Ray
+        from pipeline.executors.ray_tasks import Tasks, make_task  # noqa: PLC0415  imports Ray
 
         # Attempts are counted here and not by Ray, whose own number has no end for workers that run out of memory.
-        remote = self._ray.remote(call_task).options(
+        remote = make_task(
             num_cpus=1,
             memory=self._memory,
             max_retries=0,
@@ -114,12 +114,13 @@ class RayExecutor:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: PLC0415  imports Ray
 
         from pipeline.executors.ray_cluster import error_line  # noqa: PLC0415  imports Ray
+        from pipeline.executors.ray_tasks import encode, make_task  # noqa: PLC0415  imports Ray
 
-        remote = self._ray.remote(call_task)
         asked = []
         for number, node in enumerate(self._machines()):
             there = NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=False)
-            task = remote.options(num_cpus=0, max_retries=1, scheduling_strategy=there).remote(function, shared, number)
+            remote = make_task(num_cpus=0, max_retries=1, scheduling_strategy=there)
+            task = remote(encode(shared), encode((function, number)))
             asked.append((f"machine {node['NodeManagerHostname']} ({node['NodeManagerAddress']})", task))
         for machine, task in asked:
             try:
@@ -159,18 +160,6 @@ class RayExecutor:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def call_task[S, I, O](function: Callable[[S, I], O], shared: S, item: I) -> O | ExportError:
-    """What runs as a task: the function's result, or its error as a value.
-
-    Ray tells the driver of each error that a task raises, and prints a line of its own between ours when the driver
-    leaves because of the first of them.
-    """
-    try:
-        return function(shared, item)
-    except ExportError as error:
-        return error
 
 
 def _number(count: int, noun: str) -> str:

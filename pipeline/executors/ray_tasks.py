@@ -8,30 +8,48 @@ import heapq
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import ray
 
+import pipeline
 from pipeline.errors import ExportError, TransientError
+from pipeline.executors import ray_worker
 from pipeline.executors.base import Trial
 from pipeline.executors.ray_cluster import Head, error_line
 
 _LOOK_SECONDS = 1.0  # between two looks at deadlines and at the head
+_HOME = str(Path(pipeline.__file__).resolve().parent.parent)
+
+_pickle: Any = ray.cloudpickle  # without annotations
+_pickle.register_pickle_by_value(ray_worker)
+
+
+def encode(value: object) -> bytes:
+    """A value as what :func:`pipeline.executors.ray_worker.call_task` reads."""
+    return bytes(_pickle.dumps(value))
+
+
+def make_task(**options: Any) -> Callable[[Any, bytes], Any]:
+    """What submits a task with these options of Ray; it is given, encoded, what tasks share, and function and input."""
+    remote = ray.remote(ray_worker.call_task).options(**options)
+    return lambda shared, work: remote.remote(_HOME, shared, work)
 
 
 class Tasks[S, I, O]:
     """The tasks of one call of :meth:`pipeline.executors.ray.RayExecutor.map`; to be used once.
 
-    ``remote`` is :func:`pipeline.executors.ray.call_task` as a task, and ``function`` is what it calls. ``shared`` is
-    what tasks get with their input, and what careful tasks get instead (None: there are no careful ones). ``slots``
-    bounds how many tasks are under way; ``timeout`` is how many seconds each may take (0: no limit), counted from when
-    it was handed to the cluster.
+    ``remote`` submits a task (:func:`make_task`), and ``function`` is what it calls. ``shared`` is what tasks get with
+    their input, and what careful tasks get instead (None: there are no careful ones). ``slots`` bounds how many tasks
+    are under way; ``timeout`` is how many seconds each may take (0: no limit), counted from when it was handed to the
+    cluster.
     """
 
     def __init__(
         self,
         head: Head,
-        remote: Any,
+        remote: Callable[[Any, bytes], Any],
         function: Callable[[S, I], O],
         shared: tuple[S, S | None],
         slots: int,
@@ -86,13 +104,13 @@ class Tasks[S, I, O]:
                 if not fresh:
                     return
                 trial = Trial(fresh[0], can_be_careful=self._shared[1] is not None)
-            task = self._remote.remote(self._function, self._reference(careful=trial.is_careful), trial.item)
+            task = self._remote(self._reference(careful=trial.is_careful), encode((self._function, trial.item)))
             self._running[task] = trial, time.monotonic()
 
     def _reference(self, *, careful: bool) -> Any:
         """What tasks share, put where all machines get it from once."""
         if careful not in self._references:
-            self._references[careful] = ray.put(self._shared[careful])
+            self._references[careful] = ray.put(encode(self._shared[careful]))
         return self._references[careful]
 
     def _again(self, trial: Trial[I], seconds: float = 0) -> None:

@@ -19,9 +19,10 @@ from pipeline.records import Annotation, Box, Point
 class ShardSummary(msgspec.Struct):
     """Counts of one shard: samples and annotations, labels seen, usable images per split.
 
-    ``points`` are the labels of keypoints that are in a group; ``objects`` counts them by the class of the object that
-    they are part of (``""`` for none) and then by label. ``ungrouped`` the records without a value of
-    ``split.key``, ``listed`` the records that ``split.file`` names (only counted when it names records).
+    ``points`` are the labels of keypoints that are in a group; ``parts`` counts them by the class of the object that
+    they are part of (``""`` for none) and then by label. ``ungrouped`` are the records without a value of
+    ``split.key``, ``listed`` the records that ``split.file`` names (only counted when it names records), and
+    ``objects`` the labels seen in each split.
     """
 
     samples: int = 0
@@ -29,13 +30,14 @@ class ShardSummary(msgspec.Struct):
     labels: dict[str, int] = {}
     splits: dict[str, int] = {}
     points: dict[str, int] = {}
-    objects: dict[str, dict[str, int]] = {}
+    parts: dict[str, dict[str, int]] = {}
     ungrouped: int = 0
     listed: int = 0
+    objects: dict[str, dict[str, int]] = {}
 
 
-def count_objects(annotations: Iterable[Annotation], objects: dict[str, dict[str, int]]) -> None:
-    """Add the keypoints of a sample to those of the classes that their objects can have (``ShardSummary.objects``)."""
+def count_parts(annotations: Iterable[Annotation], parts: dict[str, dict[str, int]]) -> None:
+    """Add the keypoints of a sample to those of the classes that their objects can have (``ShardSummary.parts``)."""
     grouped = [annotation for annotation in annotations if annotation.group]
     boxes: dict[str, list[str]] = {}
     for annotation in grouped:
@@ -49,7 +51,7 @@ def count_objects(annotations: Iterable[Annotation], objects: dict[str, dict[str
             elif len(around) != 1:  # its class is not known before classes are renamed and dropped
                 around = ["", *around]
             for label in set(around):
-                points = objects.setdefault(label, {})
+                points = parts.setdefault(label, {})
                 points[annotation.label] = points.get(annotation.label, 0) + 1
 
 
@@ -59,11 +61,15 @@ def combine_summaries(left: ShardSummary, right: ShardSummary) -> ShardSummary:
         samples=left.samples + right.samples,
         annotations=left.annotations + right.annotations,
         labels=_add(left.labels, right.labels),
+        objects={
+            split: _add(left.objects.get(split, {}), right.objects.get(split, {}))
+            for split in left.objects.keys() | right.objects.keys()
+        },
         splits=_add(left.splits, right.splits),
         points=_add(left.points, right.points),
-        objects={
-            label: _add(left.objects.get(label, {}), right.objects.get(label, {}))
-            for label in left.objects.keys() | right.objects.keys()
+        parts={
+            label: _add(left.parts.get(label, {}), right.parts.get(label, {}))
+            for label in left.parts.keys() | right.parts.keys()
         },
         ungrouped=left.ungrouped + right.ungrouped,
         listed=left.listed + right.listed,
@@ -83,7 +89,8 @@ class Catalog(msgspec.Struct, frozen=True):
     images to their number, in canonical order; an empty export has ``{"train": 0}``. ``masks`` is ``instance``,
     ``semantic`` or ``exclude``. ``skeletons`` are what groups of keypoints can be, in the order of their categories;
     their classes are lists of their own, and ``object_classes`` are the classes of the objects of each skeleton: its
-    own name, unless groups or boxes of keypoints have a class. ``warnings`` are for the readers of the dataset.
+    own name, unless groups or boxes of keypoints have a class. ``objects`` counts the annotations of each class in each
+    split, before a format leaves out what it cannot hold. ``warnings`` are for the readers of the dataset.
     """
 
     name: str
@@ -98,6 +105,7 @@ class Catalog(msgspec.Struct, frozen=True):
     annotations: int
     skeletons: tuple[Skeleton, ...] = ()
     names: ClassNames = ClassNames()
+    objects: dict[str, dict[str, int]] = {}
     warnings: tuple[str, ...] = ()
     object_classes: tuple[tuple[str, ...], ...] = ()
 
@@ -154,23 +162,34 @@ def build_catalog(
         annotations=summary.annotations,
         skeletons=skeletons,
         names=names,
+        objects=_objects(summary, names, tuple(sources)),
         warnings=warnings,
-        object_classes=tuple(_object_classes(skeleton, summary.objects, names, position) for skeleton in skeletons),
+        object_classes=tuple(_object_classes(skeleton, summary.parts, names, position) for skeleton in skeletons),
     )
 
 
 def _object_classes(
-    skeleton: Skeleton, objects: Mapping[str, Mapping[str, int]], names: ClassNames, position: Mapping[str, int]
+    skeleton: Skeleton, parts: Mapping[str, Mapping[str, int]], names: ClassNames, position: Mapping[str, int]
 ) -> tuple[str, ...]:
     """Return the classes of a skeleton's objects: its own name first, if any has no other, then by their numbers."""
     found = {
         names.final(label) if label else None
-        for label, points in objects.items()
+        for label, points in parts.items()
         if any(names.final(point) in skeleton.points for point in points)
     }
     named = sorted(found - {None, skeleton.name}, key=lambda name: (position.get(name or "", len(position)), name))
     own = (skeleton.name,) if not named or found & {None, skeleton.name} else ()
     return (*own, *(name for name in named if name is not None))
+
+
+def _objects(summary: ShardSummary, names: ClassNames, classes: Sequence[str]) -> dict[str, dict[str, int]]:
+    """The annotations of each class by split, all in canonical order."""
+    found: dict[str, dict[str, int]] = {name: {} for name in classes}
+    for split in order_splits(dict.fromkeys(summary.objects, 0)):
+        for label, number in sorted(summary.objects[split].items()):
+            if (final := names.final(label)) is not None:
+                found[final][split] = found[final].get(split, 0) + number
+    return found
 
 
 def total_summary(summaries: Iterable[ShardSummary]) -> ShardSummary:

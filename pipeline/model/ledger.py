@@ -4,12 +4,14 @@ Ledgers of shards add up with :func:`merge_ledgers`, in any order. A ledger bala
 ``seen = written + skipped + failed``; a run whose books do not balance is not published.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from functools import reduce
 
 import msgspec
 
 from pipeline.errors import LedgerError
+from pipeline.records import Failure
 
 
 class Count(msgspec.Struct):
@@ -51,17 +53,22 @@ class FormatCount(msgspec.Struct):
 class Ledger(msgspec.Struct):
     """All books of a shard or of an export.
 
-    ``records`` are the planned ones; a record is written when at least one sample of it is staged.
-    ``failed_records`` are those with at least one failure of any part (what ``max_failures`` limits).
-    ``originals`` are the files to copy, ``bytes`` their size.
+    ``records`` are the planned ones. A record with a failure of any part is a failed one (what ``max_failures``
+    limits), under the reason of the first; ``partial`` of these are exported as far as they can be. A written record is
+    exported with all that belongs to it. ``originals`` are the files to copy, ``bytes`` their size.
     """
 
     records: Count = msgspec.field(default_factory=Count)
     annotations: Count = msgspec.field(default_factory=Count)
     originals: Count = msgspec.field(default_factory=Count)
     formats: dict[str, FormatCount] = {}
-    failed_records: int = 0
+    partial: int = 0
     bytes: int = 0
+
+    @property
+    def failed_records(self) -> int:
+        """Return how many records failed."""
+        return sum(self.records.failed.values())
 
     def check(self) -> None:
         """Raise LedgerError if a count does not balance, naming it with its numbers."""
@@ -77,6 +84,17 @@ class Ledger(msgspec.Struct):
                 )
 
 
+def failed_records(failures: Iterable[Failure]) -> set[int]:
+    """Return the ids of the records of which something failed. What is skipped by rule does not count."""
+    return {failure.record_id for failure in failures if failure.outcome == "failed"}
+
+
+def commonest_reason(failures: Iterable[Failure]) -> str:
+    """Return the reason, with its detail, that most of what failed has; ``""`` when nothing failed."""
+    reasons = Counter(" ".join(filter(None, (f.reason, f.detail))) for f in failures if f.outcome == "failed")
+    return next((reason for reason, _ in reasons.most_common(1)), "")
+
+
 def merge_ledgers(ledgers: Iterable[Ledger]) -> Ledger:
     """Return the sum of all ledgers."""
     return reduce(_add_ledgers, ledgers, Ledger())
@@ -90,7 +108,7 @@ def _add_ledgers(left: Ledger, right: Ledger) -> Ledger:
         annotations=_add_counts(left.annotations, right.annotations),
         originals=_add_counts(left.originals, right.originals),
         formats={n: _add_formats(left.formats.get(n, empty), right.formats.get(n, empty)) for n in sorted(names)},
-        failed_records=left.failed_records + right.failed_records,
+        partial=left.partial + right.partial,
         bytes=left.bytes + right.bytes,
     )
 

@@ -4,6 +4,10 @@ This runs in the driver, over shard summaries and narrow columns only. It holds 
 else grows with the number of records.
 """
 
+import difflib
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import msgspec
 import numpy as np
 
@@ -12,7 +16,7 @@ from pipeline.config.export import ExportConfig
 from pipeline.config.sections import SplitConfig
 from pipeline.errors import StagingError
 from pipeline.model.catalog import Catalog, ShardSummary, build_catalog, total_summary
-from pipeline.model.labels import class_names
+from pipeline.model.labels import class_names, normalise_label
 from pipeline.model.naming import colliding_hashes, fold, fold_hash, resolve_collisions
 from pipeline.model.skeletons import Skeleton, derive_skeletons, keep_locked, make_skeleton
 from pipeline.model.splits import UNASSIGNED
@@ -65,7 +69,10 @@ def catalog_of(config: ExportConfig, given: Given, summary: ShardSummary) -> Cat
         rename=config.classes.rename,
         drop=config.classes.drop,
         skeletons=_skeletons(config, given, summary),
-        warnings=_split_warnings(config.split, given, summary),
+        warnings=(
+            *_split_warnings(config.split, given, summary),
+            *map(UnknownName.warning, unknown_names(config, given, summary)),
+        ),
     )
     if given.lock and (warning := check_new(given.lock, config, catalog)):
         catalog = msgspec.structs.replace(catalog, warnings=(*catalog.warnings, warning))
@@ -80,6 +87,38 @@ def _skeletons(config: ExportConfig, given: Given, summary: ShardSummary) -> tup
     names = class_names(config.classes.rename, config.classes.drop)
     labels = given.points or sorted(summary.points)
     return derive_skeletons((final for label in labels if (final := names.final(label)) is not None), locked)
+
+
+class UnknownName(NamedTuple):
+    """A name below ``key`` of the configuration that neither the project nor the data has, and what resembles it."""
+
+    key: str
+    name: str
+    near: str
+
+    def warning(self, data: str = "the data") -> str:
+        """What is wrong with it, where; ``data`` says which data was looked at."""
+        return f"{self.key}: {self.problem(data)}"
+
+    def problem(self, data: str) -> str:
+        """What is wrong with it."""
+        hint = f"; did you mean {self.near!r}?" if self.near else ""
+        return f"{self.name!r} is a class of neither the project nor {data}{hint}"
+
+
+def unknown_names(config: ExportConfig, given: Given, summary: ShardSummary) -> Iterator[UnknownName]:
+    """Yield every unknown name in ``classes``: a misspelt one renames or drops nothing, without a word."""
+    known = {*given.classes, *given.points, *summary.labels}
+    if given.lock:  # what earlier exports had, and renamed or dropped, need not be in this one
+        known |= {*given.lock.classes, *given.lock.rename, *given.lock.drop}
+    renamed = set(map(normalise_label, config.classes.rename.values()))
+    for key, names, found in (
+        ("classes.rename", config.classes.rename, known),
+        ("classes.drop", config.classes.drop, known | renamed),
+    ):
+        for name in sorted(set(map(normalise_label, names)) - found):
+            near = difflib.get_close_matches(name, sorted(found), 1)
+            yield UnknownName(key, name, near[0] if near else "")
 
 
 def _split_warnings(split: SplitConfig, given: Given, summary: ShardSummary) -> tuple[str, ...]:

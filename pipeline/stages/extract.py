@@ -9,9 +9,9 @@ from pipeline.config.export import ExportConfig
 from pipeline.config.sections import SplitConfig
 from pipeline.config.split_file import SplitFile, split_of
 from pipeline.executors.base import Executor
-from pipeline.model.catalog import ShardSummary, count_objects
+from pipeline.model.catalog import ShardSummary, count_parts
 from pipeline.model.labels import class_names
-from pipeline.model.ledger import Ledger, merge_ledgers
+from pipeline.model.ledger import Ledger, failed_records, merge_ledgers
 from pipeline.model.naming import fold_hash, proposed_stem_and_suffix
 from pipeline.model.shards import Shard, unpack_keys
 from pipeline.model.source import ExtractedRecord
@@ -106,7 +106,6 @@ def extract_shard(context: TaskContext, shard: Shard) -> ShardResult:
         sha256 = workspace.staging.write_samples(shard.index, unspool(samples, spool))
     failures = [failure for _, own in records for failure in own]
     ledger = merge_ledgers((sound, failed))
-    ledger.failed_records = len(failed_records(failures))
     workspace.staging.write_extract_marker(
         ExtractMarker(
             fingerprint=context.fingerprint,
@@ -141,13 +140,15 @@ def account(record: ExtractedRecord, ledger: Ledger) -> None:
     """Enter one extracted record into the ledger."""
     ledger.bytes += record.bytes
     ledger.records.seen += 1
-    if record.samples:
+    failed = [failure for failure in record.failures if failure.outcome == "failed"]
+    if failed:
+        ledger.records.fail(failed[0].reason)
+        ledger.partial += bool(record.samples)
+    elif record.samples:
         ledger.records.written += 1
     else:
-        failed = [failure for failure in record.failures if failure.outcome == "failed"]
-        left_out = failed or [failure for failure in record.failures if failure.outcome == "skipped"]
-        whole = (left_out or [Failure(record.record.id, Reason.UNSUPPORTED_DOCUMENT)])[0]
-        (ledger.records.fail if failed else ledger.records.skip)(whole.reason)
+        left_out = [failure.reason for failure in record.failures if failure.outcome == "skipped"]
+        ledger.records.skip(left_out[0] if left_out else Reason.UNSUPPORTED_DOCUMENT)
     ledger.annotations.seen += record.seen
     ledger.annotations.written += sum(len(sample.annotations) for sample in record.samples)
     books = ledger.annotations
@@ -155,11 +156,6 @@ def account(record: ExtractedRecord, ledger: Ledger) -> None:
     for failure in record.failures:
         if failure.of == "annotation":
             count[failure.outcome](failure.reason)
-
-
-def failed_records(failures: Iterable[Failure]) -> set[int]:
-    """Ids of the records of which something failed. What is skipped by rule does not count."""
-    return {failure.record_id for failure in failures if failure.outcome == "failed"}
 
 
 def vanished_records(failures: Iterable[Failure]) -> set[int]:
@@ -184,16 +180,18 @@ def summarise(
     summary.samples += len(samples)
     if samples and split.groups and not record.group:
         summary.ungrouped += 1
+    name = split_of(record, split, listed) if samples else ""
     for sample in samples:
         if sample.has_image:
-            name = split_of(record, split, listed)
             splits[name] = splits.get(name, 0) + 1
         summary.annotations += len(sample.annotations)
         if sample.kind == "image":
-            count_objects(sample.annotations, summary.objects)
+            count_parts(sample.annotations, summary.parts)
         for annotation in sample.annotations:
             if annotation.label:
                 labels[annotation.label] = labels.get(annotation.label, 0) + 1
+                objects = summary.objects.setdefault(name, {})
+                objects[annotation.label] = objects.get(annotation.label, 0) + 1
                 if annotation.group and isinstance(annotation.shape, Point):
                     points[annotation.label] = points.get(annotation.label, 0) + 1
 

@@ -18,14 +18,13 @@ from pipeline.destination import metadata
 from pipeline.destination.existing import listed_paths
 from pipeline.errors import StagingError
 from pipeline.model.catalog import ShardSummary
-from pipeline.model.ledger import Ledger, merge_ledgers
+from pipeline.model.ledger import Ledger, failed_records, merge_ledgers
 from pipeline.model.shards import Shard, pack_keys, unpack_keys
 from pipeline.model.source import ExtractedRecord
 from pipeline.records import Failure
 from pipeline.stages.extract import (
     ShardResult,
     SpooledSample,
-    failed_records,
     ledger_for,
     select_and_count,
     spool_record,
@@ -121,7 +120,6 @@ def fetch_failed(context: TaskContext, shard: Shard) -> ShardResult:
     sound = merge_ledgers((marker.sound, mended))
     failures.sort(key=lambda failure: failure.record_id)
     ledger = merge_ledgers((sound, failed))
-    ledger.failed_records = len(failed_records(failures))
     outcome = ExtractMarker(
         fingerprint=context.fingerprint,
         index=shard.index,

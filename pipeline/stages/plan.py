@@ -12,6 +12,7 @@ from pipeline.config.split_file import SplitFile, read_split_file
 from pipeline.errors import BackendError, ConfigError, StagingError
 from pipeline.model.source import Project
 from pipeline.progress import Reporter
+from pipeline.stages.preflight import check_selection
 from pipeline.stages.workspace import Workspace
 from pipeline.staging.markers import Given, Plan
 
@@ -70,8 +71,8 @@ def refuse_short_list(config: ExportConfig, counted: int, missing: int) -> None:
 def make_plan(workspace: Workspace, project: Project, reporter: Reporter) -> Plan:
     """List the target's records, cut them into shards, and freeze these with all else that the export depends on.
 
-    Raises ConfigError for a class lock or a file of splits that cannot be used, BackendError for a list that is not
-    complete.
+    Raises ConfigError for a class lock or a file of splits that cannot be used, EmptySelectionError, and BackendError
+    for a list that is not complete.
     """
     given, split_file = read_given(workspace, project)
     source = workspace.source
@@ -81,6 +82,7 @@ def make_plan(workspace: Workspace, project: Project, reporter: Reporter) -> Pla
     reporter.end()
     records = sum(shard.count for shard in shards)
     refuse_short_list(workspace.config, counted, source.plan_report.missing)
+    check_selection(workspace.config, records)
     export = workspace.identity
     digest = hashlib.sha256(export.key.encode())
     for shard in shards:
@@ -89,6 +91,8 @@ def make_plan(workspace: Workspace, project: Project, reporter: Reporter) -> Pla
         digest.update(encode_lock(given.lock))
     digest.update(given.split_file.encode())
     warnings = [project.warning] if project.warning else []
+    if not records:
+        warnings.append("the filter matches no record: the export is empty")
     if records != counted:
         warnings.append(f"the API counted {counted} records, listing them gave {records}")
     if source.plan_report.duplicates:

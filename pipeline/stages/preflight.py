@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from pipeline.config.export import ExportConfig
-from pipeline.errors import ConfigError, DestinationError, ExportError, PreflightError
+from pipeline.errors import ConfigError, DestinationError, EmptySelectionError, ExportError, PreflightError
 from pipeline.executors.base import Executor
 from pipeline.executors.ray_job import submitted_job
 from pipeline.model.source import Project
@@ -69,15 +69,34 @@ def check(workspace: Workspace) -> Project:
     return project
 
 
+def check_selection(config: ExportConfig, records: int) -> None:
+    """Raise EmptySelectionError for no ``records``, unless ``allow_empty`` says that this may be.
+
+    A filter that has become wrong is noticed by that, before an empty export takes the place of a good one.
+    """
+    if not records and not config.allow_empty:
+        raise EmptySelectionError(
+            "filter",
+            "matches no record: nothing was exported; correct the filter, or set allow_empty: true "
+            "where an export without records is right",
+        )
+
+
+def check_place(workspace: Workspace) -> None:
+    """Check what is known of the destination without writing there. Raises DestinationError."""
+    storage = workspace.storage
+    if workspace.config.run.executor != "serial" and storage.url.startswith("memory://"):
+        raise DestinationError(storage.url, "is the memory of one process; use run.executor: serial")
+    storage.check_writable()
+
+
 def check_destination(workspace: Workspace, executor: Executor) -> None:
     """Check that every process that will write to the destination can write there.
 
     Raises DestinationError, or PreflightError for a machine that lacks something else.
     """
-    storage = workspace.storage
-    if workspace.config.run.executor != "serial" and storage.url.startswith("memory://"):
-        raise DestinationError(storage.url, "is the memory of one process; use run.executor: serial")
-    storage.probe()
+    check_place(workspace)
+    workspace.storage.probe()
     if workspace.config.run.executor != "serial":
         check_machines(workspace, executor)
 

@@ -118,12 +118,13 @@ def make_summary(
             "project": {"id": plan.project_id, "title": plan.project_title},
             "records": {"counted_by_api": plan.counted, "planned": plan.records, **_count(ledger, "records")},
             "failed_records": ledger.failed_records,
+            "partial_records": ledger.partial,
             "samples": catalog.samples,
             "annotations": _count(ledger, "annotations"),
             "originals": _count(ledger, "originals"),
             "formats": msgspec.to_builtins(ledger.formats),
             "classes": [
-                {"id": index, "name": name, "source": source}
+                {"id": index, "name": name, "source": source, "objects": catalog.objects.get(name, {})}
                 for index, (name, source) in enumerate(zip(catalog.classes, catalog.class_sources, strict=True))
             ],
             "splits": catalog.splits,
@@ -195,7 +196,8 @@ def failure_warnings(ledger: Ledger) -> list[str]:
     """A warning that records are missing which a retry may still export."""
     if not ledger.failed_records:
         return []
-    missing = f"{ledger.failed_records} records failed and are not in the dataset, or not with all that belongs to them"
+    whole = ledger.failed_records - ledger.partial
+    missing = f"{ledger.failed_records} records failed: {whole} are not in the dataset, {ledger.partial} only in part"
     return [f"{missing}; synapse-export retry-failed tries them again, with what is kept in {STAGING}/ for that"]
 
 

@@ -18,12 +18,13 @@ from pipeline.destination.shard_writer import ShardWriter
 from pipeline.errors import StagingError
 from pipeline.executors.base import Executor
 from pipeline.model.catalog import Catalog
+from pipeline.model.ledger import failed_records
 from pipeline.model.naming import proposed_stem_and_suffix
 from pipeline.model.shards import Shard
 from pipeline.model.source import Copied, Wanted
 from pipeline.progress import Reporter
 from pipeline.records import Failure, NumberedSample, Record, Sample
-from pipeline.stages.extract import ShardResult, extract_shard, failed_records
+from pipeline.stages.extract import ShardResult, extract_shard
 from pipeline.stages.kept_originals import find_copies, keep_copies
 from pipeline.stages.one_by_one import AttemptLog, render_one_by_one
 from pipeline.stages.workspace import Settings, TaskContext, Workspace, open_workspace
@@ -134,7 +135,7 @@ def render_shard(context: RenderContext, item: RenderInput) -> ShardResult:
     failures = (*marker.failures, *writer.failures)
     writer.add_failures(failures)
     writer.flush()
-    writer.ledger.failed_records = len(failed_records(failures))
+    failed_now = writer.count_failed_records(failed_records(marker.failures))
     parts, chunks = writer.pack()
     workspace.staging.write_render_marker(
         RenderMarker(
@@ -147,7 +148,7 @@ def render_shard(context: RenderContext, item: RenderInput) -> ShardResult:
             failures=tuple(writer.failures),
         )
     )
-    return ShardResult(item.shard.count, writer.bytes, len(failed_records(writer.failures)))
+    return ShardResult(item.shard.count, writer.bytes, failed_now)
 
 
 class _NumberedSamples:

@@ -8,7 +8,6 @@ Each stage leaves its result on storage before the next one starts. A run that i
 running the same command again: finished work is not done twice, and the bytes are the same.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -19,10 +18,11 @@ from pipeline.destination.existing import Success
 from pipeline.destination.lock import Lock, clear_staging
 from pipeline.errors import FailureLimitError, StagingError
 from pipeline.executors.base import Executor
+from pipeline.model.ledger import commonest_reason, failed_records
 from pipeline.progress import Reporter
 from pipeline.records import Failure
 from pipeline.stages.catalog import make_catalog
-from pipeline.stages.extract import are_too_many, extract, failed_records, vanished_records
+from pipeline.stages.extract import are_too_many, extract, vanished_records
 from pipeline.stages.merge import declared_manifests, merge, refuse_repeated_files
 from pipeline.stages.patch import discard_patch
 from pipeline.stages.publish import publish
@@ -117,11 +117,9 @@ def enforce_failure_limit(workspace: Workspace, plan: Plan, failures: Sequence[F
         return
     report = f"{workspace.staging.root}/failures.jsonl"
     workspace.storage.write(report, b"".join(metadata.failure_lines(failures)))
-    counted = (f for f in failures if f.outcome == "failed" or f.record_id in doubted)
-    reasons = Counter(" ".join(filter(None, (f.reason, f.detail))) for f in counted)
-    why = reasons.most_common(1)[0][0]
+    counted = [msgspec.structs.replace(f, outcome="failed") if f.record_id in doubted else f for f in failures]
     raise FailureLimitError(
         f"{len(failed)} of {plan.records} records failed, max_failures is {workspace.config.max_failures}: nothing was "
-        f"published; most often: {why}; all are listed in {workspace.storage.url}/{report}; run the same "
-        "command again to retry failures that may pass, or raise max_failures to publish without them"
+        f"published; most often: {commonest_reason(counted)}; all are listed in {workspace.storage.url}/{report}; "
+        "run the same command again to retry failures that may pass, or raise max_failures to publish without them"
     )

@@ -114,6 +114,9 @@ class Storage(ABC):
     def sync(self) -> None:
         """Make everything written so far survive a power cut."""
 
+    def check_writable(self) -> None:  # noqa: B027  most cannot know it
+        """Raise DestinationError where it is known without a write that files cannot be written here."""
+
     def free_bytes(self) -> int | None:
         """Return how many bytes can still be written here, or None if that is unknown."""
         return None

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import errno
 import itertools
 import os
 import shutil
@@ -11,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, override
 
-from pipeline.errors import StorageError
+from pipeline.errors import DestinationError, StorageError
 from pipeline.storage.base import COPY_CHUNK, STAGING, TEMPORARY, Storage, check_relative, describe, storage_errors
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -205,6 +206,19 @@ class LocalStorage(Storage):
         with contextlib.suppress(FileNotFoundError), storage_errors(self.url, prefix):
             shutil.rmtree(self._full(prefix))
         self._made.clear()
+
+    @override
+    def check_writable(self) -> None:
+        folder = self._root
+        while not os.path.lexists(folder) and os.path.dirname(folder) != folder:
+            folder = os.path.dirname(folder)
+        if not os.path.isdir(folder):
+            why = errno.ENOTDIR
+        elif os.access(folder, os.W_OK | os.X_OK):
+            return
+        else:
+            why = errno.EROFS if os.statvfs(folder).f_flag & os.ST_RDONLY else errno.EACCES
+        raise DestinationError(self.url, f"cannot write there: {os.strerror(why)}")
 
     @override
     def free_bytes(self) -> int | None:

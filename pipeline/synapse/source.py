@@ -11,11 +11,21 @@ from pipeline.model.source import Copied, ExtractedRecord, Project, Wanted
 from pipeline.records import Failure
 from pipeline.synapse.client import SynapseClient
 from pipeline.synapse.extractor import Extractor
+from pipeline.synapse.http.event_loop import gather
 from pipeline.synapse.limits import DEFAULT_LIMITS, SourceLimits
 from pipeline.synapse.listing.filters import check_filter
 from pipeline.synapse.listing.listing import Listing
 from pipeline.synapse.listing.planner import Planner, PlanReport
+from pipeline.synapse.original_sizes import OriginalSizes
 from pipeline.synapse.originals import OriginalCopier
+
+_STATES = (
+    ("is_discarded", "true"),
+    ("status_review", "rejected"),
+    ("status_label", "stand_by"),
+    ("status_label", "in_progress"),
+    ("status_label", "skipped"),
+)
 
 
 class Source:
@@ -81,6 +91,20 @@ class Source:
         self._counted = self._client.run(self._listing.count())
         return self._counted
 
+    def count_states(self) -> dict[tuple[str, str], int]:
+        """Return how many records are in a state that a dataset may not want, by the key and value of that state.
+
+        Ground truth has no states. A key that the filter has is decided already, and left out as states of no record.
+        """
+        return self._client.run(self._count_states())
+
+    async def _count_states(self) -> dict[tuple[str, str], int]:
+        base = self._listing.filter
+        states = [] if self._target == "ground_truth" else [state for state in _STATES if state[0] not in base]
+        listings = (Listing(self._client, self._target, {**base, key: value}, 1) for key, value in states)
+        counts = await gather(listing.count() for listing in listings)
+        return {state: count for state, count in zip(states, counts, strict=True) if count}
+
     def plan(self, shard_size: int, on_progress: Callable[[int], None]) -> list[Shard]:
         """Every record's key, in shards of ``shard_size`` in ascending order; ``on_progress`` gets numbers of records.
 
@@ -121,6 +145,13 @@ class Source:
         TransientError and BackendError as :meth:`extract` does.
         """
         return self._client.run(OriginalCopier(self._listing, shard, write, open_stream).run(wanted))
+
+    def measure_originals(self, shard: Shard, wanted: Sequence[Wanted]) -> dict[str, int | Failure]:
+        """Ask for the bytes of original files without fetching them; by path, those that are known, or why not.
+
+        Raises what :meth:`extract` raises.
+        """
+        return self._client.run(OriginalSizes(self._listing, shard).run(wanted))
 
 
 def _project(number: int, found: Mapping[str, Any]) -> Project:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -218,6 +219,24 @@ def test_a_bundle_is_complete_by_itself(head, sandbox, tmp_path):
     assert digest(out) == digest(tmp_path / "local")
 
 
+def test_the_command_for_any_cluster_works_on_one_that_has_only_ray(head, sandbox, golden, tmp_path):
+    """What ``bundle_job`` prints, as it is; the page of the script shows the same command."""
+    values = settings(sandbox, tmp_path / "out", max_failures="100%", run={"executor": "ray", **RUN})
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
+    done = bundle("job", tmp_path / "mine.yaml", "-o", tmp_path / "bundle")
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("  ray job submit")]
+    words = shlex.split(line)
+    told = head.run(
+        *words[:3], "--address", head.url, "--submission-id", "only-ray", *words[3:], cwd=tmp_path, timeout=500
+    )
+    assert told.returncode == 0, told.stdout
+    assert digest(tmp_path / "out") == golden
+    installed = json.dumps(head.jobs()["only-ray"]["runtime_env"]["pip"])
+    assert all(line in installed for line in requirements().splitlines() if line[0] != "#"), installed
+    page = (ROOT / "docs/run-synapse-script.md").read_text()
+    assert line.strip().replace(str(tmp_path / "bundle"), "/tmp/my-export") in page
+
+
 def test_the_verdict_holds_where_the_command_says_success_for_a_failed_job(head, clone, tmp_path, sandbox):
     config = configure(clone, sandbox, tmp_path / "out", filter={"project": 987654})
     done = head.run(
@@ -316,8 +335,10 @@ def test_a_run_of_the_platform_shows_progress_metrics_messages_and_result(head, 
     )
     assert sum(step["proportion"] for step in steps.values()) == 100
     metrics = job["metrics_record"]["record"]["steps"]
-    assert metrics["publish"]["success"] == 120
-    assert metrics["extract"]["success"] + metrics["extract"]["failed"] == 120
+    for step in ("extract", "publish"):
+        assert metrics[step]["success"] + metrics[step]["failed"] == 120
+    failed = metrics["extract"]["failed"] + metrics["render"]["failed"]
+    assert metrics["publish"]["failed"] == job["result"]["failed_count"] == failed > 0
     assert job["result"]["output_path"] == str(out)
     assert job["result"]["total_count"] == 120
     messages = [entry for entry in sandbox.job_logs() if entry["job"] == "job-17" and entry["event"] == "message"]

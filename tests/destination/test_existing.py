@@ -11,11 +11,14 @@ import sys
 import pytest
 
 from exporting import ROOT, command, digest, environment, export, settings, storage, verify, write_config
+from pipeline import load_config, run
 from pipeline.commands.clean import clean
 from pipeline.destination.lock import hold_lock
 from pipeline.errors import DestinationError, StorageError
+from pipeline.progress import Silence
 from pipeline.sandbox import Sandbox, SandboxOptions
 from pipeline.storage import local
+from stores import environment_of
 
 OTHER = {"formats": ["coco"], "naming": "id", "split": "none", "save_original_file": False}
 
@@ -184,11 +187,19 @@ def test_a_disk_that_is_too_small_is_noticed_before_anything_is_written(disk, tm
 def test_a_disk_that_becomes_full_is_one_line_and_gone_on_with(tidy, disk, tmp_path):
     export(tidy, tmp_path / "golden")
     size = sum(size for _, size in storage(tmp_path / "golden").files()) // 2**20
-    folder = disk(max(1, size // 2))
+    folder = disk(size * 4 + 10)
     config = write_config(tmp_path, settings(tidy, folder / "out"))
-    done = command("run", config, env=environment(tidy))
-    assert done.returncode == 1
-    assert done.stderr.strip().splitlines()[-1].endswith("the disk is full; make room and run the same command again")
+
+    class OthersFillIt(Silence):
+        """After the free space was looked at."""
+
+        def finish(self, tally):
+            if tally.stage == "plan":
+                disk(max(1, size // 2))
+
+    with environment_of(tidy.environment()), pytest.raises(StorageError) as caught:
+        run(load_config(config), listener=OthersFillIt())
+    assert str(caught.value).endswith("the disk is full; make room and run the same command again")
     assert not (folder / "out/_SUCCESS.json").exists()
     disk(size * 4 + 10)
     again = command("run", config, env=environment(tidy))
@@ -202,4 +213,7 @@ def test_a_disk_that_cannot_be_written_is_refused_before_work(tidy, disk, tmp_pa
     done = command("run", write_config(tmp_path, settings(tidy, folder / "out")), env=environment(tidy))
     assert done.returncode == 2
     assert "Read-only file system" in done.stderr
+    planned = command("plan", tmp_path / "config.yaml", env=environment(tidy))
+    assert planned.returncode == 2
+    assert f"a run would end with exit code 2: {folder}/out: cannot write there: Read-only" in planned.stdout
     shutil.rmtree(folder, ignore_errors=True)

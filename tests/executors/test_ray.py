@@ -112,6 +112,21 @@ def test_killed_workers_are_replaced(sandbox, golden, tmp_path):
     verify(open_storage(str(tmp_path / "out")), full=True)
 
 
+@pytest.mark.parametrize("executor", ["ray", "serial"])
+def test_a_package_of_the_users_own_with_the_same_name_is_not_in_the_way(sandbox, golden, tmp_path, executor):
+    """Python and Ray look in the current folder first; the program and its workers use the package they are of."""
+    own = tmp_path / "project/pipeline"
+    own.mkdir(parents=True)
+    (own / "__init__.py").write_text("raise RuntimeError('this is the package of the user')\n")
+    config = configure(sandbox, tmp_path, executor=executor, workers=1)
+    done = subprocess.run(
+        [Path(sys.executable).with_name("synapse-export"), "run", config],
+        cwd=own.parent, env=environment(sandbox), capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert digest(tmp_path / "out") == golden
+
+
 def test_no_task_argument_holds_a_secret(sandbox, tmp_path, monkeypatch):
     """Everything that crosses a process border is pickled here, and searched for the token."""
     import pickle  # noqa: PLC0415

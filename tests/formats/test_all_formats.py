@@ -169,7 +169,7 @@ def test_workers_on_ray_give_the_same_bytes(sandbox, exported, tmp_path):
 
 def test_an_export_of_nothing_is_complete_and_loadable(tmp_path):
     with Sandbox(SandboxOptions(profile="tidy", records=0)) as empty:
-        export(empty, tmp_path, **EVERYTHING)
+        export(empty, tmp_path, allow_empty=True, **EVERYTHING)
     assert summary(tmp_path)["samples"] == 0
     check_tree(files_below(tmp_path, "annotations"))
     check_imagefolder(imagefolder_of(tmp_path))

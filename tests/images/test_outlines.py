@@ -95,7 +95,7 @@ def flooded(picture, *, diagonally):
     return found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(pictures)
 def test_the_rings_filled_even_odd_or_non_zero_are_the_mask(picture):
     height, width = picture.shape
@@ -104,7 +104,6 @@ def test_the_rings_filled_even_odd_or_non_zero_are_the_mask(picture):
     assert (abs(winding) == picture).all()
 
 
-@settings(deadline=None)
 @given(pictures)
 def test_parts_are_those_a_flood_finds_and_holes_too(picture):
     parts = parts_of(picture)
@@ -113,7 +112,6 @@ def test_parts_are_those_a_flood_finds_and_holes_too(picture):
     assert sum(len(part.holes) for part in parts) == outside - 1
 
 
-@settings(deadline=None)
 @given(pictures)
 def test_each_part_alone_is_its_own_pixels(picture):
     height, width = picture.shape
@@ -139,7 +137,7 @@ def test_rings_have_only_corners_and_begin_at_the_topmost(picture):
             assert turned > 0 if ring is part.ring else turned < 0
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(pictures.filter(np.any))
 def test_one_ring_for_all_parts_is_the_mask(picture):
     height, width = picture.shape
@@ -157,7 +155,6 @@ def test_one_ring_for_all_parts_is_the_mask(picture):
     }
 
 
-@settings(deadline=None)
 @given(pictures)
 def test_one_ring_for_a_part_is_the_part_without_its_holes(picture):
     height, width = picture.shape
@@ -328,7 +325,7 @@ quarters = st.integers(-60, 220).map(lambda value: value / 4)
 polygons = st.lists(quarters, min_size=6, max_size=24).filter(lambda points: len(points) % 2 == 0)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(polygons, max_size=3), sizes, sizes)
 def test_filling_takes_the_pixels_whose_centre_is_inside(rings, width, height):
     crossings, _ = windings(rings, width, height)

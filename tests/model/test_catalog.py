@@ -13,8 +13,8 @@ from pipeline.model.splits import split_by_category, split_by_hash
 counts = st.dictionaries(st.sampled_from(["car", "bus", "도로", "tree"]), st.integers(1, 9), max_size=4)
 numbers = st.integers(0, 9)
 summaries = st.builds(
-    ShardSummary, numbers, numbers, counts, counts, counts, st.dictionaries(st.sampled_from(["", "dog"]), counts), numbers,
-    numbers,
+    ShardSummary, numbers, numbers, counts, counts, counts, st.dictionaries(st.sampled_from(["", "dog"]), counts),
+    numbers, numbers,
 )  # fmt: skip
 
 

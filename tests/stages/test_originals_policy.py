@@ -14,7 +14,7 @@ import msgspec
 import pytest
 import yaml
 from aiohttp import web
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -344,9 +344,7 @@ LISTS = st.lists(
 
 
 # Not shrunk: each example is an export, and the names are short.
-@settings(
-    max_examples=5, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate]
-)
+@settings(max_examples=5, phases=[Phase.explicit, Phase.generate])
 @given(LISTS, st.sampled_from(["original", "id"]))
 def test_no_names_whatsoever_get_out_of_the_root_or_are_lost(tmp_path_factory, names, naming):
     outside = tmp_path_factory.mktemp("fuzz")

@@ -43,6 +43,7 @@ REFUSED = {
 }
 ALLOWED = {
     "max_failures": 3,
+    "allow_empty": True,
     "extra_params": {"coco": {}},
     "run": {"requests": 3},
     "run.executor": {"executor": "ray"},

@@ -20,7 +20,7 @@ from pipeline.formats.testing.annotations import (
     TURNED,
 )
 from pipeline.formats.testing.shapes import box, polygon
-from pipeline.model.catalog import Catalog, ShardSummary, build_catalog, count_objects
+from pipeline.model.catalog import Catalog, ShardSummary, build_catalog, count_parts
 from pipeline.records import Annotation, File, NumberedSample, Opaque, Original, Record, Sample
 
 type _Record = tuple[int, str, str, str, int | None, int | None, tuple[Annotation, ...]]
@@ -107,10 +107,10 @@ def catalog_of(numbered: Sequence[NumberedSample], **options: Any) -> Catalog:
         "rename": {"Car": "car"},
         "drop": (DROPPED,),
     }
-    objects: dict[str, dict[str, int]] = {}
+    parts: dict[str, dict[str, int]] = {}
     for item in numbered:
-        count_objects(item.sample.annotations, objects)
-    summary = ShardSummary(len(numbered), annotations, labels, splits, objects=objects)
+        count_parts(item.sample.annotations, parts)
+    summary = ShardSummary(len(numbered), annotations, labels, splits, parts=parts)
     return build_catalog(summary, **({"skeletons": (PERSON, ARROW)} | defaults | options))
 
 

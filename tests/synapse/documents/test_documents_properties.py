@@ -4,7 +4,7 @@ import json
 
 import msgspec
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from synapse_sdk.utils.converters.dm import convert_v1_to_v2
 
@@ -20,7 +20,7 @@ WIDTH, HEIGHT = 40, 30
 
 
 def examples(count):
-    return settings(max_examples=count, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    return settings(max_examples=count)
 
 
 number = st.one_of(st.integers(-5000, 5000), st.floats(-1e6, 1e6))

@@ -9,7 +9,7 @@ import threading
 import aiohttp.connector
 import pytest
 from aiohttp import web
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.loading import parse_config
@@ -301,7 +301,7 @@ def private_urls(draw):
     return f"{scheme}://{user}{host}{port}/bucket/a.jpg?X-Sig=1"
 
 
-@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=500)
 @given(private_urls())
 @example("http://[::ffff:10.0.0.5]/")
 @example("http://[fe80::1%25lo]/")
@@ -320,7 +320,7 @@ def shared():
     one.close()
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(PRIVATE).flatmap(lambda n: st.integers(0, n.num_addresses - 1).map(lambda i: str(n[i]))))
 def test_no_name_of_a_private_address_is_ever_connected_to(connected, names, address):
     names["store.example.com"] = ["8.8.4.4", address]
@@ -333,7 +333,7 @@ def test_no_name_of_a_private_address_is_ever_connected_to(connected, names, add
     assert connected == []
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=40), st.text(max_size=20))
 @example("::1", "")
 @example("\u0100@host", "")
