@@ -66,6 +66,7 @@ class Reason(StrEnum):
     ORPHAN_GEOMETRY = "ORPHAN_GEOMETRY"  # entry in annotationsData without an annotation
     DUPLICATE_ANNOTATION = "DUPLICATE_ANNOTATION"  # second annotation with the same id
     EMPTY_IMAGE = "EMPTY_IMAGE"  # labelled, without annotations (empty: drop)
+    ANNOTATION_FAILED = "ANNOTATION_FAILED"  # an annotation of the image failed (on_failed_annotation: drop_image)
     CLASS_DROPPED = "CLASS_DROPPED"  # the class is in classes.drop
     OUTSIDE_IMAGE = "OUTSIDE_IMAGE"  # nothing of it lies inside the image
     CLIPPED_TO_IMAGE = "CLIPPED_TO_IMAGE"  # cut at the border of the image

@@ -138,7 +138,8 @@ class Sample(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ``(record_id, ordinal)`` identifies a sample. ``media`` is the document's key (``image_1``),
     ``kind`` its type (``image``, ``video`` … or ``document`` for a record whose payload is no DM document).
     ``width`` and ``height`` are pixels, None for anything but images and for images whose size nobody knows.
-    ``file`` is None when the API lists no file for the media.
+    ``file`` is None when the API lists no file for the media. ``is_incomplete`` is set when an annotation of it failed
+    and the export leaves such images out (``on_failed_annotation``): they would teach that nothing is there.
     """
 
     record_id: int
@@ -149,11 +150,13 @@ class Sample(msgspec.Struct, frozen=True, array_like=True, gc=False):
     height: int | None
     file: File | None
     annotations: tuple[Annotation, ...]
+    is_incomplete: bool = False
 
     @property
     def has_image(self) -> bool:
-        """Whether image formats can use it: an image with a file and a known size."""
-        return self.kind == "image" and self.file is not None and bool(self.width) and bool(self.height)
+        """Whether image formats can use it: an image with a file, a known size, and all of its annotations."""
+        is_known = self.file is not None and bool(self.width) and bool(self.height)
+        return self.kind == "image" and is_known and not self.is_incomplete
 
 
 class Original(msgspec.Struct, frozen=True, gc=False):

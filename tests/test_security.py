@@ -57,7 +57,9 @@ def test_no_name_leads_out_of_the_export(tmp_path, monkeypatch):
         export(sandbox, root / "out", formats=["coco", "yolo", "voc", "synapse_json", "imagefolder", "webdataset"])
     outside = [path for path in tmp_path.rglob("*") if path.is_file() and root / "out" not in path.parents]
     assert outside == []
-    leaves = [path for path in (root / "out/images").rglob("*") if path.is_file() and path.suffix != ".parquet"]
+    leaves = [
+        path for path in (root / "out/images").rglob("*") if path.is_file() and path.suffix not in (".parquet", ".md")
+    ]
     assert len(leaves) == 60
     assert all(path.resolve() == path for path in (root / "out").rglob("*"))
     verify(root / "out", full=True)

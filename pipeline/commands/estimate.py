@@ -10,6 +10,7 @@ from pipeline.destination.shard_writer import ShardWriter
 from pipeline.errors import DestinationError
 from pipeline.model.catalog import Catalog, ShardSummary
 from pipeline.model.ledger import Ledger, failed_records
+from pipeline.model.naming import default_stem
 from pipeline.model.shards import Shard
 from pipeline.model.source import Copied, ExtractedRecord, Project, Wanted
 from pipeline.records import Failure, NumberedSample
@@ -79,7 +80,12 @@ def sample_records(workspace: Workspace, project: Project) -> Sampled:
         select_and_count(record, config, split_file, ledger, summary)
         for record in workspace.source.extract(shard, needs_payload=workspace.needs_payload)
     ]
-    samples = [(one.record, sample, str(one.record.id)) for one in records for sample in one.samples]
+    # Stems that differ; those of the run are longer or shorter by a few bytes.
+    samples = [
+        (one.record, sample, default_stem(sample.record_id, sample.ordinal, sample.media))
+        for one in records
+        for sample in one.samples
+    ]
     catalog = catalog_of(config, given, summary)
     # The real formats over the real samples, into memory: the losses are those of the run, not a table's.
     output = ShardWriter(None, workspace.formats, catalog, ledger, packaging=config.packaging)

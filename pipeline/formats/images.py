@@ -36,7 +36,9 @@ def image_size(sample: Sample) -> tuple[int, int] | None:
 
 def without_image(sample: Sample) -> list[Loss]:
     """Return the losses of a sample that formats for images cannot use: one for the sample, one for each annotation."""
-    if sample.kind == "image":
+    if sample.is_incomplete:
+        reason = Reason.ANNOTATION_FAILED
+    elif sample.kind == "image":
         reason = Reason.SOURCE_IMAGE_INVALID
     elif sample.kind == "document":
         reason = Reason.UNSUPPORTED_DOCUMENT

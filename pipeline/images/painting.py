@@ -1,25 +1,55 @@
 """The area that readers paint for an outline."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from pipeline.images.geometry import polygon_area
+from pipeline.images.geometry import enclosing_box, polygon_area
+from pipeline.images.rings import fill_rings
 
 _TRIANGLE = 6
+_MANY = 1000  # numbers of a ring that crosses itself; the faces of such a ring can be as many as their square
+_RASTER = 1024.0
 
 
 def painted_area(points: Sequence[float]) -> float:
     """Return the area in square pixels that a flat ring encloses, even-odd; 0.0 below three points.
 
     Where a ring crosses or retraces itself, what it goes around an even number of times is outside. That is how
-    pycocotools (``frPyObjects``) and OpenCV (``fillPoly``) paint it.
+    pycocotools (``frPyObjects``) and OpenCV (``fillPoly``) paint it. Of a ring that crosses itself and has very many
+    points, the area is that of 1,024 x 1,024 samples.
     """
     if len(points) <= _TRIANGLE:
         return polygon_area(points)
     import shapely  # noqa: PLC0415  takes longer to import than a command that draws nothing takes to run
 
-    ring = shapely.linearrings(np.array(points, dtype=np.float64).reshape(-1, 2))
+    corners = np.array(points, dtype=np.float64).reshape(-1, 2)
+    ring = shapely.linearrings(corners)
     if shapely.is_simple(ring):
         return polygon_area(points)
-    return float(shapely.area(shapely.make_valid(shapely.polygons(ring))))
+    if len(points) > _MANY:
+        return _sampled_area(points)
+    edges: Any = shapely.node(ring)
+    faces = shapely.get_parts(shapely.polygonize([edges]))
+    inner = shapely.get_coordinates(shapely.point_on_surface(faces))
+    areas = shapely.area(faces)
+    return float(sum(area for area, place in zip(areas, inner, strict=True) if _is_inside(place, corners)))
+
+
+def _is_inside(place: npt.NDArray[np.float64], corners: npt.NDArray[np.float64]) -> bool:
+    """Whether a ray from a place to the right crosses the ring an odd number of times."""
+    (x, y), (x1, y1), (x2, y2) = place, corners.T, np.roll(corners, -1, axis=0).T
+    crosses = (y1 > y) != (y2 > y)
+    x1, y1, x2, y2 = x1[crosses], y1[crosses], x2[crosses], y2[crosses]
+    return bool(np.count_nonzero(x1 + (y - y1) * (x2 - x1) / (y2 - y1) > x) % 2)
+
+
+def _sampled_area(points: Sequence[float]) -> float:
+    left, top, width, height = enclosing_box(points)
+    if not (width > 0 and height > 0):
+        return 0.0
+    scaled = (np.array(points).reshape(-1, 2) - (left, top)) * (_RASTER / width, _RASTER / height)
+    inside = fill_rings([scaled.ravel().tolist()], int(_RASTER), int(_RASTER))
+    return float(inside.sum()) * width * height / _RASTER**2

@@ -131,9 +131,23 @@ def select_and_count(
     """Leave out what the configuration drops, and count the record for the ledger and for the catalog."""
     if config.empty == "drop":
         record = drop_empty_images(record, class_names(config.classes.rename, config.classes.drop))
+    if config.on_failed_annotation == "drop_image":
+        record = mark_incomplete_images(record)
     account(record, ledger)
     summarise(record.record, record.samples, config.split, listed, summary)
     return record
+
+
+def mark_incomplete_images(record: ExtractedRecord) -> ExtractedRecord:
+    """Return the record with its images of which an annotation failed marked, so that no format trains on them."""
+    lost = {failure.media for failure in record.failures if failure.of == "annotation" and failure.outcome == "failed"}
+    if not lost:
+        return record
+    samples = tuple(
+        msgspec.structs.replace(sample, is_incomplete=sample.media in lost and sample.kind == "image")
+        for sample in record.samples
+    )
+    return msgspec.structs.replace(record, samples=samples)
 
 
 def account(record: ExtractedRecord, ledger: Ledger) -> None:

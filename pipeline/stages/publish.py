@@ -16,7 +16,7 @@ from pipeline.executors.ray_job import submitted_job
 from pipeline.formats import BaseFormat, Manifest, Section
 from pipeline.formats.encoding import csv_line
 from pipeline.model.catalog import Catalog
-from pipeline.model.ledger import Ledger, merge_ledgers
+from pipeline.model.ledger import FormatCount, Ledger, merge_ledgers
 from pipeline.model.splits import UNASSIGNED
 from pipeline.progress import Reporter
 from pipeline.reasons import Reason
@@ -133,6 +133,7 @@ def make_summary(
                 *catalog_warnings(config, staged),
                 *original_warnings(ledger),
                 *format_warnings(ledger),
+                *mirror_warnings(config, catalog),
                 *failure_warnings(ledger),
             ],
             "reader_memory": memory,
@@ -184,11 +185,34 @@ def original_warnings(ledger: Ledger) -> list[str]:
 
 def format_warnings(ledger: Ledger) -> list[str]:
     """Warnings about single formats for their readers."""
-    return [
+    empty = [
+        f"{name}: not one of {books.samples.seen} images could be used, most often because of {_commonest(books)}; "
+        "there is nothing to train on"
+        for name, books in ledger.formats.items()
+        if books.samples.seen and not books.samples.written
+    ]
+    return empty + [
         f"{name}: {number} images are no .jpg, and torchvision, MMDetection and Detectron2 look for nothing else; "
         f"images: transcode makes them JPEGs ({Reason.IMAGE_NOT_JPEG})"
         for name, books in ledger.formats.items()
         if (number := books.samples.lossy.get(Reason.IMAGE_NOT_JPEG))
+    ]
+
+
+def _commonest(books: FormatCount) -> str:
+    reasons = books.samples.skipped or books.samples.failed
+    return max(reasons, key=reasons.__getitem__)
+
+
+def mirror_warnings(config: ExportConfig, catalog: Catalog) -> list[str]:
+    """Warnings about skeletons whose mirror images nobody names, where a format would use them."""
+    if not any(format_.options.get("task") == "pose" for format_ in config.formats):
+        return []
+    return [
+        f"skeleton {skeleton.name!r}: nobody says which points are mirror images of each other, so Ultralytics does "
+        "not mirror images of it; say it with flip in skeletons"
+        for skeleton in catalog.skeletons
+        if not skeleton.flip
     ]
 
 

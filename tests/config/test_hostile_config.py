@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exporting import command, environment
@@ -129,7 +129,6 @@ def told(read, text):
     return "--set a: "
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(PIECES, max_size=12).map("".join))
 def test_no_text_raises_anything_but_a_configuration_error(text):
     assert told(parse_config, text)

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exporting import command, environment
@@ -122,7 +122,6 @@ SIGNS = st.text(st.characters(exclude_categories=("C", "Z"), exclude_characters=
 USERS = SIGNS.filter(lambda text: not set("/?#") & set(text))  # these end the authority, and begin a path
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(["sftp", "https", "s3", "smb+x"]), SIGNS, USERS, SIGNS)
 def test_no_password_and_no_signature_is_ever_shown(scheme, before, user, rest):
     password = f"{CANARY}{rest}"

@@ -3,8 +3,7 @@
 import shutil
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as configured
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exporting import command, environment, export, settings, verify, write_config
@@ -133,7 +132,6 @@ def test_a_file_of_that_name_without_lists_is_nobodys_export(sandbox, tmp_path):
 PATHS = [f"labels/{number}.txt" for number in range(8)]
 
 
-@configured(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 7), st.binary(max_size=40).filter(lambda data: b"\n" not in data), st.booleans())
 def test_whatever_stands_in_one_line_all_listed_files_go_and_no_other(number, line, in_files):
     storage = open_storage("memory://damaged/export")

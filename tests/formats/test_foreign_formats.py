@@ -6,8 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as configured
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exporting import ROOT, command, environment, export, settings, verify, write_config
@@ -226,7 +225,6 @@ def accepted(paths):
 PART = st.sampled_from([*RESERVED_NAMES, "a", "A", "b.txt", "..", ".", "", "=", "\n", "é", "e\u0301", "ＭＥＴＡ"])
 
 
-@configured(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.lists(PART, min_size=1, max_size=3).map("/".join), max_size=6))
 def test_accepted_paths_are_apart_from_each_other_and_from_what_the_export_writes(paths):
     found = accepted(paths)

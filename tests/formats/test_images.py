@@ -1,11 +1,19 @@
 import math
+import random
 
 import msgspec
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
 
 from pipeline.formats.images import clip_ring, image_size, is_turned, place_box, place_outline, without_image
 from pipeline.formats.testing import samples
-from pipeline.images.geometry import polygon_area
+from pipeline.formats.yolo.rows import centre_and_length
+from pipeline.images.geometry import enclosing_box, polygon_area
+from pipeline.images.painting import painted_area
+from pipeline.images.rings import fill_rings
 from pipeline.reasons import Reason
 from pipeline.records import Box
 
@@ -83,3 +91,82 @@ def test_a_ring_is_cut_at_the_border_and_says_so():
     ring, cut = clip_ring((-10, 10, 10, 10, 10, 30, -10, 30), (100, 50))
     assert cut
     assert polygon_area(ring) == 200
+
+
+WIDE, HIGH = 40, 30
+ANY_RING = st.lists(
+    st.tuples(st.integers(-60, 100).map(lambda n: n / 2), st.integers(-60, 90).map(lambda n: n / 2)),
+    min_size=3,
+    max_size=9,
+).map(lambda points: tuple(number for point in points for number in point))
+
+
+@given(ANY_RING)
+def test_what_is_left_of_an_outline_is_what_is_painted_of_it_inside_the_image(ring):
+    """Also where it crosses, repeats or retraces itself; the area is that of the even-odd rule."""
+    placed = place_outline(ring, (WIDE, HIGH))
+    far = [number + 60 for number in ring]
+    whole = fill_rings([far], WIDE + 160, HIGH + 160)[60 : 60 + HIGH, 60 : 60 + WIDE]
+    if isinstance(placed, Reason):
+        assert np.count_nonzero(whole) <= 3
+        return
+    x, y, width, height = placed.bbox
+    assert (x, y) >= (0, 0)
+    assert x + width <= WIDE
+    assert y + height <= HIGH
+    assert placed.bbox == enclosing_box(placed.ring)
+    inside = fill_rings([placed.ring], WIDE, HIGH)
+    assert np.count_nonzero(inside != whole) <= 3, "centres of pixels that an edge goes through"
+    # Each edge can add or take away half a pixel along its length.
+    edge = sum(
+        math.dist(placed.ring[i : i + 2], (*placed.ring, *placed.ring[:2])[i + 2 : i + 4])
+        for i in range(0, len(placed.ring), 2)
+    )
+    assert abs(placed.area - inside.sum()) <= edge + 1
+
+
+def test_the_area_of_a_scribble_of_very_many_points_is_sampled():
+    """As pycocotools counts its pixels, to one in a hundred."""
+    chance = random.Random(7)
+    scribble = [chance.uniform(0, 200) for _ in range(4000)]
+    counted = coco_mask.area(coco_mask.frPyObjects([scribble], 200, 200))[0]
+    assert painted_area(scribble) == pytest.approx(counted, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("ring", "area"),
+    [
+        ((20, 10, 120, 90, 120, 10, 20, 90), 4000),  # two halves
+        ((0, 0, 10, 0, 10, 10, 0, 10), 100),
+        ((0, 10, 10, 10, 10, 0, 0, 0), 100),  # the other way round
+        ((0, 0, 10, 0, 10, 0, 10, 10, 0, 10), 100),  # a point twice
+        ((0, 0, 5, 0, 10, 0, 10, 10, 0, 10), 100),  # a point on a side
+        ((0, 0, 10, 0, 20, 0, 10, 0, 10, 10, 0, 10), 100),  # there and back
+        ((0, 0, 10, 0, 10, 10, 0, 10, 0, 0, 10, 0, 10, 10, 0, 10), 0),  # twice around is outside
+        ((0, 0, 10, 10, 20, 20), 0),
+    ],
+)
+def test_the_area_of_an_outline_is_what_readers_paint(ring, area):
+    assert painted_area(ring) == pytest.approx(area)
+
+
+def test_a_cut_leaves_no_spur_along_the_border():
+    """Outside, this triangle goes past the corner; the part inside does not reach it."""
+    placed = place_outline((90, 10, 120, 10, 120, 80), (100, 50))
+    x, y, width, height = placed.bbox
+    assert (x, y, width) == (90, 10, 10)
+    assert y + height == pytest.approx(10 + 70 / 3)
+
+
+@given(st.integers(1, 4000), st.floats(0, 1), st.floats(0, 1))
+def test_decimals_of_a_span_never_leave_the_image(side, one, other):
+    start, end = sorted((one * side, other * side))
+    centre, length = (round(number * 10**6) for number in centre_and_length(start, min(end, side) - start, side))
+    assert length >= 1
+    assert length <= 2 * centre <= 2 * 10**6 - length
+    assert abs(centre - length / 2 - start / side * 10**6) <= 2
+    assert abs(centre + length / 2 - end / side * 10**6) <= 2
+
+
+def test_the_left_edge_of_a_box_at_the_border_is_not_left_of_it():
+    assert [f"{number:.6f}" for number in centre_and_length(0, 80, 1920)] == ["0.020833", "0.041666"]

@@ -315,7 +315,7 @@ def assert_safe(outside, root):
 
 def is_image(file):
     folder, _, rest = file.partition("/")
-    return folder in ("images", "files") and not rest.endswith("/metadata.parquet")
+    return folder in ("images", "files") and not rest.endswith("/metadata.parquet") and file != "images/README.md"
 
 
 def read_back(cell):

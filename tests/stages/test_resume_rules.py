@@ -36,6 +36,7 @@ REFUSED = {
     "classes.drift": {"drift": "allow"},
     "skeletons": {},
     "empty": "drop",
+    "on_failed_annotation": "keep",
     "exif": "ignore",
     "masks": "exclude",
     "naming": "id",
