@@ -67,12 +67,12 @@ def point(name, kind, x, y, visibility="visible"):
     return name, "keypoint", kind, where, visibility
 
 
-def exported(path, *images, **overrides):
-    """Export ``(document, file, name)`` images as tasks 1, 2 …; returns the folder and the result."""
-    rows, files = [], {}
+def exported(path, *images, more=(), **overrides):
+    """Export ``(document, file, name)`` images as tasks 1, 2 …; ``more`` is in the info of each file."""
+    rows, files, more = [], {}, dict(more)
     for number, (document, data, name) in enumerate(images, start=1):
         rows.append(task(number, data=document))
-        rows[-1]["data_unit"]["files"]["image_1"] |= {"url": f"/media/{number}", "file_name_original": name}
+        rows[-1]["data_unit"]["files"]["image_1"] |= {"url": f"/media/{number}", "file_name_original": name, **more}
         files[f"/media/{number}"] = data
 
     def fetch(request):
@@ -274,6 +274,13 @@ def test_a_format_that_ends_with_no_image_says_so(tmp_path):
     exported(tmp_path, (document, encoded((80, 60), "GIF"), "a.gif"), formats=["yolo"])
     warnings = json.loads((tmp_path / "metadata/export_summary.json").read_text())["warnings"]
     assert any(warning.startswith("yolo: not one of 1 images could be used") for warning in warnings)
+
+
+def test_a_size_beside_the_url_is_a_size(tmp_path):
+    document = annotated(box("b", "car", 1, 1, 9, 9))
+    size = {"width": 80, "height": 60}
+    exported(tmp_path, (document, b"no header", "a.jpg"), more=size, save_original_file=False)
+    assert [(image["width"], image["height"]) for image in coco(tmp_path)["images"]] == [(80, 60)]
 
 
 def test_the_depth_of_voc_is_that_of_the_image(tmp_path):

@@ -126,8 +126,8 @@ def _fetchable(spec: str, info: Mapping[str, Any], *, primary: bool) -> Fetchabl
         name=name,
         kind=_kind(spec, info),
         primary=primary,
-        width=_positive(meta.get("width"), _LARGEST_SIDE),
-        height=_positive(meta.get("height"), _LARGEST_SIDE),
+        width=_positive(meta.get("width"), _LARGEST_SIDE) or _positive(info.get("width"), _LARGEST_SIDE),
+        height=_positive(meta.get("height"), _LARGEST_SIDE) or _positive(info.get("height"), _LARGEST_SIDE),
         size=_positive(info.get("size"), _LARGEST_SIZE),
         checksum=checksum if isinstance(checksum, str) else "",
     )
