@@ -26,19 +26,24 @@ def painted_area(points: Sequence[float]) -> float:
     import shapely  # noqa: PLC0415  takes longer to import than a command that draws nothing takes to run
 
     corners = np.array(points, dtype=np.float64).reshape(-1, 2)
-    ring = shapely.linearrings(corners)
-    if shapely.is_simple(ring):
-        return polygon_area(points)
-    if len(points) > _MANY:
-        return _sampled_area(points)
-    edges: Any = shapely.node(ring)
-    faces = shapely.get_parts(shapely.polygonize([edges]))
-    inner = shapely.get_coordinates(shapely.point_on_surface(faces))
-    areas = shapely.area(faces)
-    return float(sum(area for area, place in zip(areas, inner, strict=True) if _is_inside(place, corners)))
+    with np.errstate(all="ignore"):  # numbers next to zero, whose differences cannot be divided by
+        try:
+            ring = shapely.linearrings(corners)
+            if shapely.is_simple(ring):
+                return polygon_area(points)
+            if len(points) > _MANY:
+                return _sampled_area(points)
+            edges: Any = shapely.node(ring)
+            faces = shapely.get_parts(shapely.polygonize([edges]))
+            inner = shapely.point_on_surface(faces)
+        except shapely.GEOSException:  # no numbers that it can order
+            return _sampled_area(points)
+        places = zip(shapely.get_x(inner), shapely.get_y(inner), strict=True)
+        areas = zip(shapely.area(faces), places, strict=True)
+        return float(sum(area for area, place in areas if _is_inside(place, corners)))
 
 
-def _is_inside(place: npt.NDArray[np.float64], corners: npt.NDArray[np.float64]) -> bool:
+def _is_inside(place: tuple[float, float], corners: npt.NDArray[np.float64]) -> bool:
     """Whether a ray from a place to the right crosses the ring an odd number of times."""
     (x, y), (x1, y1), (x2, y2) = place, corners.T, np.roll(corners, -1, axis=0).T
     crosses = (y1 > y) != (y2 > y)

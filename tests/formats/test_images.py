@@ -170,3 +170,13 @@ def test_decimals_of_a_span_never_leave_the_image(side, one, other):
 
 def test_the_left_edge_of_a_box_at_the_border_is_not_left_of_it():
     assert [f"{number:.6f}" for number in centre_and_length(0, 80, 1920)] == ["0.020833", "0.041666"]
+
+
+@given(
+    st.lists(
+        st.tuples(ODD_NUMBER := st.floats(-1e7, 1e7) | st.sampled_from([0.0, 5e-324, 1e-300]), ODD_NUMBER), min_size=3
+    )
+)
+def test_any_outline_has_an_area_and_none_is_a_warning(points):
+    ring = [number for point in points for number in point]
+    assert 0 <= painted_area(ring) < math.inf

@@ -50,11 +50,13 @@ def centre_and_length(start: float, length: float, side: float) -> tuple[float, 
     centre, share = (start + length / 2) / side, max(length / side, LAST_DECIMAL)
     if centre - share / 2 > LAST_DECIMAL and centre + share / 2 < 1 - LAST_DECIMAL:
         return centre, share
-    middle, across = (round(round(number, 6) * _WHOLE) for number in (centre, share))
-    if across < 2:
-        middle = min(max(middle, 1), _WHOLE - 1)
-    elif not across <= 2 * middle <= 2 * _WHOLE - across:
+    middle, across = (int(f"{number:.6f}".replace(".", "")) for number in (centre, share))
+    if across > 1 and across <= 2 * middle <= 2 * _WHOLE - across:
+        return centre, share
+    if across > 1:
         across -= 1
+    else:
+        middle = min(max(middle, 1), _WHOLE - 1)
     return middle / _WHOLE, across / _WHOLE
 
 
