@@ -94,8 +94,9 @@ def test_a_ring_is_cut_at_the_border_and_says_so():
 
 
 WIDE, HIGH = 40, 30
+# Off the grid of pixel centres: a centre that lies on an edge may be painted or not.
 ANY_RING = st.lists(
-    st.tuples(st.integers(-60, 100).map(lambda n: n / 2), st.integers(-60, 90).map(lambda n: n / 2)),
+    st.tuples(st.integers(-60, 100).map(lambda n: n / 2 + 0.13), st.integers(-60, 90).map(lambda n: n / 2 + 0.19)),
     min_size=3,
     max_size=9,
 ).map(lambda points: tuple(number for point in points for number in point))
@@ -122,7 +123,7 @@ def test_what_is_left_of_an_outline_is_what_is_painted_of_it_inside_the_image(ri
         math.dist(placed.ring[i : i + 2], (*placed.ring, *placed.ring[:2])[i + 2 : i + 4])
         for i in range(0, len(placed.ring), 2)
     )
-    assert abs(placed.area - inside.sum()) <= edge + 1
+    assert abs(placed.area - inside.sum()) <= 1.5 * edge + 2
 
 
 def test_the_area_of_a_scribble_of_very_many_points_is_sampled():
