@@ -89,7 +89,9 @@ def read_header(head: bytes) -> Header | None:
         return size and Header(*size[:2], webp_orientation(head), "WEBP", size[2])
     if is_heif(head):
         found = heif_size_and_orientation(head)
-        return found and Header(*found, "AVIF" if is_avif(head) else "HEIF")
+        if found is None or not (found[0] and found[1]):
+            return None
+        return Header(*found, "AVIF" if is_avif(head) else "HEIF")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about damaged metadata
         try:

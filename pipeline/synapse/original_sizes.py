@@ -12,7 +12,7 @@ from pipeline.synapse.extractor import with_fresh_url, without_address
 from pipeline.synapse.file_sink import copy_failure
 from pipeline.synapse.http.event_loop import gather
 from pipeline.synapse.listing.listing import Batch, Listing
-from pipeline.synapse.listing.row_files import originals_of
+from pipeline.synapse.listing.row_files import FileFinder
 from pipeline.synapse.listing.rows import Row
 
 MOST_SECONDS = 20.0
@@ -46,12 +46,16 @@ class OriginalSizes:
             async for rows in pages:
                 taken = {row.key: row for row in rows}
                 pending -= taken.keys()
-                await gather(self._measure(batch, row, file) for row in taken.values() for file in by_record[row.key])
+                await gather(
+                    self._measure(batch, row, file, finder)
+                    for row in taken.values()
+                    for finder in [FileFinder(self._listing.target)]
+                    for file in by_record[row.key]
+                )
 
-    async def _measure(self, batch: Batch, row: Row, file: Wanted) -> None:
+    async def _measure(self, batch: Batch, row: Row, file: Wanted, finder: FileFinder) -> None:
         async def ask(row: Row, rank: int) -> int | Failure | None:
-            found = (own for own in originals_of(row, self._listing.target) if own.file.spec == file.spec)
-            original = next(found, None)
+            original = finder.find(row, file.spec)
             if original is None or not original.url:
                 return copy_failure(file, "the API gives no URL of the file")
             try:

@@ -16,6 +16,7 @@ from pipeline.images.files import (
     is_unterminated,
     read_header,
     turn_upright,
+    with_late_orientation,
 )
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -78,6 +79,35 @@ def test_a_picture_is_turned_as_viewers_turn_it(form, orientation):
     assert corner_colours(turned) == SHOWN[orientation]
     assert read_header(turned)[:3] == Header(*header.upright_size)[:3]
     assert Image.open(io.BytesIO(turned)).format == {"MPO": "JPEG"}.get(form, form)
+
+
+def test_the_orientation_of_a_png_is_found_after_its_pixels():
+    """In the whole file, and in the last bytes of one of which only the first are looked at."""
+    data = encoded(quarters(), "PNG", 6)
+    begin = data.index(b"eXIf") - 4
+    end = begin + 12 + int.from_bytes(data[begin : begin + 4], "big")
+    late = data[:begin] + data[end:-12] + data[begin:end] + data[-12:]
+    assert read_header(late).orientation == 6
+    head, tail = late[: begin + 40], late[-200:]
+    assert read_header(head).orientation == 1
+    assert with_late_orientation(read_header(head), tail).orientation == 6
+    assert with_late_orientation(read_header(head), tail.replace(b"MM", b"XX")).orientation == 1, "a damaged block"
+
+
+def test_the_orientation_of_a_webp_is_unknown_until_its_end():
+    data = encoded(quarters((640, 320)), "WEBP", 8)
+    assert read_header(data[:200])[:3] == (640, 320, None)
+    assert with_late_orientation(read_header(data[:200]), data[-300:]).orientation == 8
+    assert read_header(data).orientation == 8
+
+
+@pytest.mark.parametrize("orientation", SHOWN)
+def test_a_heic_is_read_by_the_properties_that_it_shares_with_avif(orientation):
+    data = encoded(quarters(), "AVIF", orientation)
+    length = int.from_bytes(data[:4], "big")
+    heic = data[:length].replace(b"avif", b"heic") + data[length:]
+    assert read_header(heic) == Header(64, 32, orientation, "HEIF")
+    assert read_header(heic).suffix == ".heic"
 
 
 @pytest.mark.parametrize("form", FORMS)
