@@ -49,7 +49,7 @@ def run_pipeline(project: int, folder: Path, executor: str = "serial") -> int:
             "path": str(folder / "export"),
             "save_original_file": False,
             "formats": ["coco", "yolo"],
-            "run": {"executor": executor, "shard_size": 2000, "page_size": PAGE, "requests": REQUESTS},
+            "run": {"executor": executor, "page_size": PAGE, "requests": REQUESTS},
         }
     )
     result = run(config)
@@ -155,6 +155,8 @@ def run_limit(project: int, folder: Path) -> int:
 SUBJECTS: dict[str, Callable[[int, Path], int]] = {
     "plain": run_plain,
     "pipeline": run_pipeline,
+    "pipeline-auto": lambda project, folder: run_pipeline(project, folder, "auto"),
+    "pipeline-processes": lambda project, folder: run_pipeline(project, folder, "processes"),
     "pipeline-ray": lambda project, folder: run_pipeline(project, folder, "ray"),
     "limit": run_limit,
 }

@@ -1,12 +1,13 @@
 """Extract: fetch a shard's records, turn them into samples, stage them. Shards are extracted in parallel."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
 
 from pipeline.config.export import ExportConfig
-from pipeline.config.sections import SplitConfig
+from pipeline.config.sections import RunConfig, SplitConfig
 from pipeline.config.split_file import SplitFile, split_of
 from pipeline.executors.base import Executor
 from pipeline.model.catalog import ShardSummary, count_parts
@@ -29,6 +30,7 @@ from pipeline.storage import Extent
 
 _FEW_VANISHED = 10
 _VANISHED_SHARE = 20
+_MOST_LANES = 8
 
 
 class SpooledSample(NamedTuple):
@@ -61,7 +63,16 @@ def extract(settings: Settings, plan: Plan, executor: Executor, reporter: Report
     reporter.begin("extract", plan.records, resumed=plan.records - waiting)
     # All workers share the limit on requests: where there are more workers than requests, some wait for their turn.
     context, at_once = shared_context(settings, plan, executor, len(todo))
-    for result in executor.map(extract_shard, context, todo, at_most=at_once, careful=context.carefully()):
+    results = executor.map(
+        extract_shard,
+        context,
+        todo,
+        at_most=at_once,
+        careful=context.carefully(),
+        lanes=lanes_of(open_workspace(settings).config.run, context.settings.requests),
+        interrupt=open_workspace(settings).interrupt,
+    )
+    for result in results:
         reporter.advance(result.records, result.bytes, result.failures)
     reporter.end()
     return len(todo)
@@ -86,6 +97,16 @@ def shared_context(settings: Settings, plan: Plan, executor: Executor, shards: i
     requests = open_workspace(settings).config.run.requests
     at_once = max(1, min(requests, executor.workers, shards))
     return TaskContext(msgspec.structs.replace(settings, requests=requests // at_once), plan.fingerprint), at_once
+
+
+def lanes_of(run: RunConfig, requests: int) -> int:
+    """How many shards a process fetches at once that may have so many ``requests`` under way.
+
+    One shard has only as many pages to ask for as it has rows, and while it is converted and staged, nothing is asked
+    for on its behalf. A lane takes memory, so there are few.
+    """
+    pages = max(1, math.ceil(run.shard_size / run.page_size))
+    return max(1, min(_MOST_LANES, math.ceil(requests / pages) + 1))
 
 
 def extract_shard(context: TaskContext, shard: Shard) -> ShardResult:
