@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pipeline.commands.session import Session
 from pipeline.executors.base import Executor, SerialExecutor
 from pipeline.executors.processes import ProcessExecutor, room
+from pipeline.executors.ray_job import is_connected
 from pipeline.stages.preflight import check_machines
 from pipeline.stages.workspace import Workspace
 
@@ -34,9 +35,9 @@ def choose_executor(workspace: Workspace, records: int) -> str:
 
 
 def has_cluster(workspace: Workspace) -> bool:
-    """Tell whether the configuration or the environment names a cluster that is running."""
+    """Tell whether the work may be done on a cluster that is running: one that is named, or that this process is in."""
     address = workspace.config.run.address or os.environ.get("RAY_ADDRESS") or "local"
-    return workspace.config.run.executor in ("auto", "ray") and address != "local"
+    return workspace.config.run.executor in ("auto", "ray") and (address != "local" or is_connected())
 
 
 class WaitingExecutor:

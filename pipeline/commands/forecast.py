@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 import msgspec
 
 from pipeline.commands.estimate import Sampled, Volume, check_free, extrapolate, sample_records
+from pipeline.commands.executor import choose_executor
 from pipeline.commands.session import open_session
 from pipeline.config.export import ExportConfig
 from pipeline.destination.existing import State, examine
@@ -33,6 +34,7 @@ class Forecast(msgspec.Struct, frozen=True):
     project_title: str
     records: int
     shards: int
+    executor: str
     obstacles: tuple[ExportError, ...]
     mistakes: tuple[ConfigError, ...]
     warnings: tuple[str, ...]
@@ -71,6 +73,7 @@ def forecast(config: ExportConfig, *, search_path: str = "") -> Forecast:
             project_title=project.title,
             records=records,
             shards=-(-records // config.run.shard_size),
+            executor=choose_executor(workspace, records),
             obstacles=() if state is State.FINISHED else tuple(_obstacles(workspace, state, sampled, records)),
             mistakes=tuple(mistakes),
             warnings=tuple(filter(None, warnings)),
