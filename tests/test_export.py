@@ -410,7 +410,9 @@ def test_no_output_and_no_staging_holds_a_secret(nasty_exported, nasty):
         assert not [secret for secret in secrets if secret.encode() in content], path
 
 
-@pytest.mark.parametrize("executor", ["serial", pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.slow])])
+@pytest.mark.parametrize(
+    "executor", ["serial", "processes", pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.slow])]
+)
 def test_a_user_format_beside_the_configuration_is_used(tidy, tmp_path, executor):
     (tmp_path / "my_formats.py").write_text(
         "import dataclasses\n"

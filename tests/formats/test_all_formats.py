@@ -156,11 +156,11 @@ def test_a_killed_export_is_continued_to_the_same_bytes(sandbox, exported, tmp_p
     assert digest(tmp_path / "out") == digest(exported)
 
 
-@pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.xdist_group("ray")
-def test_workers_on_ray_give_the_same_bytes(sandbox, exported, tmp_path):
-    run = {"executor": "ray", "workers": 2, "shard_size": 30}
+@pytest.mark.parametrize("executor", ["processes", pytest.param("ray", marks=pytest.mark.ray)])
+def test_workers_give_the_same_bytes(sandbox, exported, tmp_path, executor):
+    run = {"executor": executor, "workers": 2, "shard_size": 30}
     config = write_config(tmp_path, settings(sandbox, tmp_path / "out", **EVERYTHING, run=run))
     done = command("run", config, env=environment(sandbox))
     assert done.returncode == 0, done.stderr
