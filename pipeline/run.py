@@ -4,6 +4,7 @@ The stages themselves are in :mod:`pipeline.stages.sequence`.
 """
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 
 from pipeline.commands.estimate import check_space
@@ -77,19 +78,31 @@ def _prepare(session: Session, state: State, lock: Lock) -> Plan:
         reporter.message(
             f"{workspace.storage.url} lets a file be created twice: two runs at once would not notice each other there"
         )
-    if state is State.START:
-        check_space(workspace, session.project)
     if state is State.REPLACE:
         # Refuse what cannot be used while there still is something to keep.
         read_given(workspace, session.project)
         remove_export(workspace.storage)
     if state in (State.REPLACE, State.RESUME):
         _abort_uploads(workspace, reporter)
-    plan = frozen_plan(workspace) or make_plan(workspace, session.project, reporter)
+    plan = frozen_plan(workspace)
+    if plan is None:
+        plan = _make_plan(session, state)
     install_patch(workspace.staging)
     if state is State.RESUME:
         reporter.message(f"continuing an unfinished export of {plan.records:,} records")
     return plan
+
+
+def _make_plan(session: Session, state: State) -> Plan:
+    """List the records, and sample some of them meanwhile to see whether there is room for all."""
+    with ThreadPoolExecutor(1, "sample") as thread:
+        sampled = thread.submit(check_space, session.workspace, session.project) if state is State.START else None
+
+        def check() -> None:
+            if sampled is not None:
+                sampled.result()
+
+        return make_plan(session.workspace, session.project, session.reporter, check)
 
 
 def _abort_uploads(workspace: Workspace, reporter: Reporter) -> None:
