@@ -102,7 +102,11 @@ def _make_plan(session: Session, state: State) -> Plan:
             if sampled is not None:
                 sampled.result()
 
-        return make_plan(session.workspace, session.project, session.reporter, check)
+        try:
+            return make_plan(session.workspace, session.project, session.reporter, check)
+        except BaseException:
+            session.workspace.interrupt()  # the sample is not wanted any more
+            raise
 
 
 def _abort_uploads(workspace: Workspace, reporter: Reporter) -> None:
