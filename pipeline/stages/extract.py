@@ -1,5 +1,6 @@
 """Extract: fetch a shard's records, turn them into samples, stage them. Shards are extracted in parallel."""
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
@@ -25,7 +26,7 @@ from pipeline.stages.workspace import Settings, TaskContext, Workspace, open_wor
 from pipeline.staging.area import Staging
 from pipeline.staging.markers import ExtractMarker, Plan
 from pipeline.staging.samples import StagedSample, encode
-from pipeline.staging.spool import Spool
+from pipeline.staging.spool import HELD, Spool
 from pipeline.storage import Extent
 
 _FEW_VANISHED = 10
@@ -121,10 +122,12 @@ def extract_shard(context: TaskContext, shard: Shard) -> ShardResult:
         return spool_record(record, config.naming, spool), record.failures
 
     summary.listed = count_listed(shard, config.split, workspace.split_file)
-    with Spool() as spool:
+    with Spool(HELD // lanes_of(config.run, context.settings.requests)) as spool:
         records = extract_all(workspace, shard, finish, careful=context.careful)
         samples = (sample for spooled, _ in records for sample in spooled)
-        sha256 = workspace.staging.write_samples(shard.index, unspool(samples, spool))
+        # What is written takes memory by its size: of large shards, one lane writes at a time.
+        with workspace.staging_large if spool.is_in_file else contextlib.nullcontext():
+            sha256 = workspace.staging.write_samples(shard.index, unspool(samples, spool))
     failures = [failure for _, own in records for failure in own]
     ledger = merge_ledgers((sound, failed))
     workspace.staging.write_extract_marker(

@@ -86,8 +86,8 @@ class opened_once[T](cached_property[T]):  # noqa: N801  a decorator, like cache
 class Workspace:
     """Storage, source and formats of one export, in this process. Each is opened when it is first used.
 
-    A thread holds ``opening`` while it opens one of them, and ``rendering`` while it calls formats: those of users may
-    keep something between two samples.
+    A thread holds ``opening`` while it opens one of them, ``rendering`` while it calls formats (those of users may keep
+    something between two samples), and ``staging_large`` while it stages more than it may keep in memory.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -95,6 +95,7 @@ class Workspace:
         self.settings = settings
         self.opening = threading.RLock()
         self.rendering = threading.Lock()
+        self.staging_large = threading.Lock()
         self.config = ExportConfig.model_validate(settings.config)
         find_beside(settings.search_path)
 
