@@ -14,10 +14,11 @@ from msgspec import Meta
 
 from pipeline.formats import BaseFormat, Entry, Loss, Manifest, Section
 from pipeline.formats.annotation_rows import describe_media, make_rows, table_support
-from pipeline.formats.images import count_files, image_size, without_image
+from pipeline.formats.images import count_files, image_size, skip_sample, without_image
 from pipeline.formats.support import Kind, Support
 from pipeline.formats.tar import ARCHIVE_END, make_padding, make_plain_header
 from pipeline.model.catalog import Catalog
+from pipeline.reasons import Reason
 from pipeline.records import NumberedSample
 
 _MEMBERS = "members"
@@ -43,6 +44,8 @@ class WebDataset(BaseFormat):
     def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:
         """Return two members: the image, ``<key>.<suffix>``, and ``<key>.json``. The key is the image id."""
         source = sample.sample
+        if sample.is_original_missing and source.has_image:  # a reader that asks for image and annotations stops there
+            return skip_sample(source, Reason.ORIGINAL_MISSING)
         if image_size(source) is None or sample.original is None:
             return without_image(source)
         rows, losses = make_rows(sample, catalog)

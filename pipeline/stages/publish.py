@@ -180,7 +180,25 @@ _FINDINGS = {
 def original_warnings(ledger: Ledger) -> list[str]:
     """Warnings about the images for their readers."""
     found = ledger.originals.lossy
-    return [f"{found[reason]} images {text} ({reason})" for reason, text in _FINDINGS.items() if reason in found]
+    warnings = [f"{found[reason]} images {text} ({reason})" for reason, text in _FINDINGS.items() if reason in found]
+    return [*filter(None, [missing_warning(ledger, "the")]), *warnings]
+
+
+def missing_warning(ledger: Ledger, which: str) -> str:
+    """A warning that the API has no URL of originals, ``""`` if it has all; ``which`` says of which records."""
+    missing, seen = ledger.originals.skipped.get(Reason.ORIGINAL_MISSING, 0), ledger.originals.seen
+    if not missing:
+        return ""
+    if missing == seen:
+        return (
+            f"the API gives no URL of any of {which} {seen} originals; save_original_file: false exports the "
+            f"annotations alone ({Reason.ORIGINAL_MISSING})"
+        )
+    return (
+        f"the API gives no URL of {missing} of {which} {seen} originals; readers that open every image stop at one "
+        "that is missing (torchvision's CocoDetection), and on_missing_original: drop_image leaves these images out "
+        f"({Reason.ORIGINAL_MISSING})"
+    )
 
 
 def format_warnings(ledger: Ledger) -> list[str]:

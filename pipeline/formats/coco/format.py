@@ -15,6 +15,7 @@ from pipeline.formats.encoding import ascii_json, without_nulls
 from pipeline.formats.images import (
     count_files,
     image_size,
+    missing_original,
     without_image,
 )
 from pipeline.formats.support import Kind, Support
@@ -78,7 +79,7 @@ class Coco(BaseFormat):
         image_id, masks, class_of = sample.image_id, catalog.masks, catalog.class_of_label.get
         box_segmentation = self.box_segmentation
         image = ascii_json(_encode(CocoImage(image_id, sample.file_name, *size)))
-        losses: list[Entry | Loss] = []
+        losses: list[Entry | Loss] = [*missing_original(sample)]
         instances: list[CocoAnnotation] = []
         stuff: list[CocoAnnotation] = []
         keypoints = False

@@ -21,6 +21,7 @@ from pipeline.formats.images import (
     place_box,
     place_outline,
     place_turned_box,
+    skip_sample,
     without_image,
 )
 from pipeline.formats.support import KEPT, Kind, Support
@@ -71,6 +72,8 @@ class ImageFolder(BaseFormat):
         size = image_size(source)
         if size is None:
             return without_image(source)
+        if sample.is_original_missing:  # a row names a file that must be there
+            return skip_sample(source, Reason.ORIGINAL_MISSING)
         objects = _Objects()
         labels: list[int] = []
         losses: list[Loss] = []

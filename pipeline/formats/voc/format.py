@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from pipeline.formats import BaseFormat, Entry, Loss, Manifest, Section
-from pipeline.formats.images import dropped_groups, image_size, without_image
+from pipeline.formats.images import dropped_groups, image_size, missing_original, without_image
 from pipeline.formats.support import KEPT, Kind, Support
 from pipeline.formats.voc.image import VocImage
 from pipeline.formats.voc.image_sets import group_splits, make_label_map, name_class_lists
@@ -99,9 +99,11 @@ class Voc(BaseFormat):
         results: list[Entry | Loss] = [
             *image.losses,
             *dropped_groups(sample.sample, image.losses),
+            *missing_original(sample),
             Entry(self._path(f"Annotations/{sample.stem}.xml"), xml),
-            *self._lines(sample, catalog, image),
         ]
+        if not sample.is_original_missing:  # readers open every image that is listed
+            results += self._lines(sample, catalog, image)
         planes = {"SegmentationClass": image.canvas.class_plane(), "SegmentationObject": image.canvas.object_plane()}
         for folder, plane in planes.items():
             if plane is not None:
