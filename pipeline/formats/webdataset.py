@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta
 
-from pipeline.formats import BaseFormat, Entry, Loss, Manifest, Section
+from pipeline.formats import BaseFormat, Contents, Entry, Loss, Manifest, Section
 from pipeline.formats.annotation_rows import describe_media, make_rows, table_support
 from pipeline.formats.images import count_files, image_size, skip_sample, without_image
 from pipeline.formats.support import Kind, Support
@@ -67,9 +67,16 @@ class WebDataset(BaseFormat):
         """Return that everything is kept but dropped classes."""
         return table_support()
 
-    def how_to_read(self, url: str, split: str) -> str:
-        """Return how the webdataset package reads the first file, with images decoded by Pillow."""
-        return f"webdataset: WebDataset('{url}/{_path(split, 0)}').decode('pil')"
+    def how_to_read(self, url: str, split: str, contents: Contents) -> str:
+        """Return how the webdataset package reads the first file with images, decoded by Pillow."""
+        filled = (
+            path
+            for name in contents.splits_from(split)
+            for number in range(count_files(contents.catalog.splits[name], self.images_per_tar))
+            if contents.has(path := _path(name, number), _MEMBERS)
+        )
+        path = next(filled, "")
+        return f"webdataset: WebDataset('{url}/{path}').decode('pil')" if path else ""
 
 
 def choose_suffix(file_name: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from pipeline.formats import BaseFormat, Entry, Loss, Manifest, Section
+from pipeline.formats import BaseFormat, Contents, Entry, Loss, Manifest, Section
 from pipeline.formats.encoding import yaml_string
 from pipeline.formats.images import (
     Rectangle,
@@ -124,8 +124,10 @@ class ImageFolder(BaseFormat):
             Kind.DROPPED_CLASS: Support("skipped", Reason.CLASS_DROPPED),
         }
 
-    def how_to_read(self, url: str, split: str) -> str:  # noqa: ARG002  # datasets finds the splits by their folders
-        """Return how Hugging Face ``datasets`` loads the images."""
+    def how_to_read(self, url: str, split: str, contents: Contents) -> str:
+        """Return how Hugging Face ``datasets`` loads the images; it finds the splits by their folders."""
+        if not any(contents.has(_path(name), _IMAGES) for name in contents.splits_from(split)):
+            return ""
         return f"Hugging Face: load_dataset('{url}/images')"
 
 

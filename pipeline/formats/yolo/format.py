@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta
 
-from pipeline.formats import BaseFormat, Entry, Loss, Manifest, OptionError, Section
+from pipeline.formats import BaseFormat, Contents, Entry, Loss, Manifest, OptionError, Section
 from pipeline.formats.images import Size, dropped_groups, image_size, missing_original, without_image
 from pipeline.formats.support import Kind, Support
 from pipeline.formats.yolo.boxes import render_detect, render_obb
@@ -105,7 +105,7 @@ class Yolo(BaseFormat):
             return segment_support(self.outlines, self.boxes)
         return {"detect": DETECT, "pose": POSE, "obb": OBB}[self.task]
 
-    def how_to_read(self, url: str, split: str) -> str:  # noqa: ARG002  # data.yaml names the splits
+    def how_to_read(self, url: str, split: str, contents: Contents) -> str:  # noqa: ARG002  # data.yaml names the splits
         """Return the command that trains on the tree."""
         return f"Ultralytics: yolo {self.task} train data={url}/{self._path('data.yaml')}"
 
