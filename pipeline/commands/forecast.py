@@ -17,6 +17,7 @@ from pipeline.model.ledger import Ledger, commonest_reason, failed_records
 from pipeline.records import Failure
 from pipeline.stages.catalog import UnknownName, unknown_names
 from pipeline.stages.preflight import check_place, check_selection
+from pipeline.stages.publish import missing_warning
 from pipeline.stages.workspace import Workspace
 
 
@@ -66,7 +67,9 @@ def forecast(config: ExportConfig, *, search_path: str = "") -> Forecast:
         catalog = sampled.catalog
         mistakes, warnings = _name_findings(config, sampled, records)
         states = _state_warning(workspace.source.count_states())
-        warnings = [project.warning, states, *warnings, _failure_warning(config, sampled, records)]
+        which = "the" if sampled.count == records else f"the newest {sampled.count} records'"
+        missing = missing_warning(sampled.output.ledger, which)
+        warnings = [project.warning, states, missing, *warnings, _failure_warning(config, sampled, records)]
         return Forecast(
             url=workspace.storage.url,
             state=state,

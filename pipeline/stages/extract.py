@@ -155,23 +155,35 @@ def select_and_count(
     """Leave out what the configuration drops, and count the record for the ledger and for the catalog."""
     if config.empty == "drop":
         record = drop_empty_images(record, class_names(config.classes.rename, config.classes.drop))
-    if config.on_failed_annotation == "drop_image":
-        record = mark_incomplete_images(record)
+    record = leave_out_images(record, config)
     account(record, ledger)
     summarise(record.record, record.samples, config.split, listed, summary)
     return record
 
 
-def mark_incomplete_images(record: ExtractedRecord) -> ExtractedRecord:
-    """Return the record with its images of which an annotation failed marked, so that no format trains on them."""
-    lost = {failure.media for failure in record.failures if failure.of == "annotation" and failure.outcome == "failed"}
-    if not lost:
+def leave_out_images(record: ExtractedRecord, config: ExportConfig) -> ExtractedRecord:
+    """Return the record with those images marked that no format may train on, each with the reason."""
+    reasons: dict[str, Reason] = {}
+    if config.on_missing_original == "drop_image":
+        reasons = {
+            sample.media: Reason.ORIGINAL_MISSING for sample in record.samples if misses_original(sample, config)
+        }
+    if config.on_failed_annotation == "drop_image":
+        for failure in record.failures:
+            if failure.of == "annotation" and failure.outcome == "failed":
+                reasons[failure.media] = Reason.ANNOTATION_FAILED
+    if not reasons:
         return record
     samples = tuple(
-        msgspec.structs.replace(sample, is_incomplete=sample.media in lost and sample.kind == "image")
+        msgspec.structs.replace(sample, left_out=reasons.get(sample.media, "") if sample.kind == "image" else "")
         for sample in record.samples
     )
     return msgspec.structs.replace(record, samples=samples)
+
+
+def misses_original(sample: Sample, config: ExportConfig) -> bool:
+    """Whether originals are copied, and the API has no URL of this one."""
+    return config.save_original_file and sample.file is not None and not sample.file.is_fetchable
 
 
 def account(record: ExtractedRecord, ledger: Ledger) -> None:

@@ -24,7 +24,7 @@ from pipeline.model.shards import Shard
 from pipeline.model.source import Copied, Wanted
 from pipeline.progress import Reporter
 from pipeline.records import Failure, NumberedSample, Record, Sample
-from pipeline.stages.extract import ShardResult, extract_shard
+from pipeline.stages.extract import ShardResult, extract_shard, misses_original
 from pipeline.stages.kept_originals import find_copies, keep_copies
 from pipeline.stages.one_by_one import AttemptLog, render_one_by_one
 from pipeline.stages.workspace import Settings, TaskContext, Workspace, open_workspace
@@ -211,12 +211,13 @@ def number_samples(
             stem=stem,
             file_name=stem + suffix,
             position=position,
+            is_original_missing=misses_original(sample, config),
         )
         annotation_id += len(sample.annotations)
 
 
 def wanted_originals(numbered: Iterable[NumberedSample], config: ExportConfig) -> list[Wanted]:
-    """The originals of samples, and where each goes."""
+    """The originals of samples that can be fetched, and where each goes."""
     policy = config.exif
     return [
         Wanted(
@@ -228,7 +229,7 @@ def wanted_originals(numbered: Iterable[NumberedSample], config: ExportConfig) -
             bake=policy == "bake",
         )
         for sample in numbered
-        if (source := sample.sample).file is not None
+        if (source := sample.sample).file is not None and source.file.is_fetchable
     ]
 
 

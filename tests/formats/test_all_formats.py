@@ -5,12 +5,23 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import msgspec
 import pyarrow.parquet as pq
 import pytest
 
-from exporting import ROOT, command, digest, environment, export, settings, summary, write_config
+from exporting import (
+    ROOT,
+    command,
+    digest,
+    environment,
+    export,
+    missing_originals,
+    settings,
+    summary,
+    write_config,
+)
 from pipeline.commands.verify import verify
 from pipeline.formats import FORMATS
 from pipeline.sandbox import EVERY_KIND_RECORDS, Sandbox, SandboxOptions
@@ -76,12 +87,15 @@ def test_coco_is_loadable(exported):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_yolo_is_loadable(exported, task):
-    labels = check_yolo_tree(exported if task == "detect" else exported / task, task=task)
+    root = exported if task == "detect" else exported / task
+    labels = check_yolo_tree(root, missing=missing_originals(exported), task=task)
     assert any(labels.values())
 
 
 def test_voc_is_loadable(exported):
-    tree = check_voc_tree(files_below(exported, "VOCdevkit"))
+    missing = {Path(image).stem for image in missing_originals(exported)}
+    assert missing
+    tree = check_voc_tree(files_below(exported, "VOCdevkit"), missing=missing)
     assert len(tree.images) == summary(exported)["formats"]["voc"]["samples"]["written"]
     assert all(image.file_name.endswith(".jpg") for image in tree.images.values())
 
