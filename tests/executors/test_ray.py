@@ -112,7 +112,7 @@ def test_killed_workers_are_replaced(sandbox, golden, tmp_path):
     verify(open_storage(str(tmp_path / "out")), full=True)
 
 
-@pytest.mark.parametrize("executor", ["ray", "serial"])
+@pytest.mark.parametrize("executor", ["ray", "processes", "serial"])
 def test_a_package_of_the_users_own_with_the_same_name_is_not_in_the_way(sandbox, golden, tmp_path, executor):
     """Python and Ray look in the current folder first; the program and its workers use the package they are of."""
     own = tmp_path / "project/pipeline"
