@@ -5,7 +5,7 @@ Whatever such a format does, an error names it and says what to change.
 
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -129,6 +129,11 @@ class GuardedFormat(BaseFormat):
         """Return what becomes of each kind of annotation, as the format says."""
         with _answering(self.name, "support"):
             return self.format.support()
+
+    def trees(self, masks: str) -> Mapping[str, Collection[str]]:
+        """Return the format's own trees."""
+        with _answering(self.name, "trees"):
+            return self.format.trees(masks)
 
     def how_to_read(self, url: str, split: str) -> str:
         """Return the format's own line, or why there is none: the export that it is about is complete already."""

@@ -1,7 +1,7 @@
 """The format protocol, and the records that a format exchanges with the pipeline."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Literal, Protocol, Self, runtime_checkable
 
 import msgspec
@@ -139,6 +139,16 @@ class BaseFormat(ABC):
 
     def support(self) -> Mapping[Kind, Support]:
         """Return what becomes of each kind of annotation, with ``masks: instance``. The default declares nothing."""
+        return {}
+
+    def trees(self, masks: str) -> Mapping[str, Collection[str]]:
+        """Return the trees of labels of the format: their names, and the shapes of annotations that each can hold.
+
+        ``masks`` is the export's setting (:attr:`Catalog.masks`). A class lock keeps the numbers of the classes that
+        :meth:`Catalog.classes_in` gives for the name and the shapes of a tree. The default has no trees: it uses
+        ``Catalog.classes``.
+        """
+        del masks
         return {}
 
     def how_to_read(self, url: str, split: str) -> str:

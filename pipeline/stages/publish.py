@@ -127,6 +127,7 @@ def make_summary(
                 {"id": index, "name": name, "source": source, "objects": catalog.objects.get(name, {})}
                 for index, (name, source) in enumerate(zip(catalog.classes, catalog.class_sources, strict=True))
             ],
+            "trees": catalog.trees,
             "splits": catalog.splits,
             "warnings": [
                 *plan.warnings,

@@ -245,10 +245,12 @@ def test_a_second_export_has_the_numbers_of_the_first(tidy, tmp_path, monkeypatc
     assert lock_file(tmp_path)["classes"] == list(second)
     assert lock_file(tmp_path)["skeletons"]["person"][0] == "nose"
     assert {path.name for path in tmp_path.iterdir()} == {"classes.lock.json", "first", "second"}
-    # The numbers are those in the labels, too.
-    instances = json.loads((tmp_path / "second/annotations/instances_train.json").read_text())
-    named = {category["name"]: category["id"] for category in instances["categories"]}
-    assert all(number == second[name] + 1 for name, number in named.items() if name in second)
+    # The numbers in the labels are those of the first export, too, and the lock has them.
+    for name in ("first", "second"):
+        instances = json.loads((tmp_path / name / "annotations/instances_train.json").read_text())
+        named = [category["name"] for category in instances["categories"]]
+        assert named == lock_file(tmp_path)["trees"]["coco/instances"][: len(named)]
+        assert [category["id"] for category in instances["categories"]] == list(range(1, len(named) + 1))
 
 
 def test_a_class_only_the_data_has_is_refused_before_anything_is_published(tidy, tmp_path, monkeypatch):

@@ -7,16 +7,17 @@ from pipeline.formats.images import Ring, Size, clip_ring, place_box
 from pipeline.formats.yolo.rows import Rows, centre_and_length, format_ring, place_ring, report_changes
 from pipeline.images.geometry import corners, enclosing_box
 from pipeline.model.catalog import Catalog
+from pipeline.model.trees import TreeClasses
 from pipeline.reasons import Reason
 from pipeline.records import Box, Sample
 
 _DETECT_ROW = b"%d %.6f %.6f %.6f %.6f\n"
 
 
-def render_detect(sample: Sample, size: Size, catalog: Catalog) -> Rows:
+def render_detect(sample: Sample, size: Size, catalog: Catalog, classes: TreeClasses) -> Rows:
     """Return ``class x_center y_center width height`` for each box, in fractions of the image's sides."""
     width, height = size
-    index_of = catalog.class_of_label.get
+    index_of, numbers = catalog.class_of_label.get, classes.numbers
     losses: list[Loss] = []
     rows: list[float] = []
     for annotation in sample.annotations:
@@ -24,8 +25,7 @@ def render_detect(sample: Sample, size: Size, catalog: Catalog) -> Rows:
         if not isinstance(box, Box):
             losses.append(Loss(annotation.id, "skipped", Reason.UNSUPPORTED_ANNOTATION_TYPE))
             continue
-        index = index_of(annotation.label)
-        if index is None:
+        if index_of(annotation.label) is None:
             losses.append(Loss(annotation.id, "skipped", Reason.CLASS_DROPPED))
             continue
         placed = place_box(box, width, height)
@@ -37,13 +37,13 @@ def render_detect(sample: Sample, size: Size, catalog: Catalog) -> Rows:
             centre_and_length(x, box_width, width),
             centre_and_length(y, box_height, height),
         )
-        rows += (index, across, down, box_width, box_height)
+        rows += (numbers[annotation.label], across, down, box_width, box_height)
         if changes or annotation.attributes:
             losses += report_changes(annotation, changes)
     return _DETECT_ROW * (len(rows) // 5) % tuple(rows), losses
 
 
-def render_obb(sample: Sample, size: Size, catalog: Catalog) -> Rows:
+def render_obb(sample: Sample, size: Size, catalog: Catalog, classes: TreeClasses) -> Rows:
     """Return ``class x1 y1 … x4 y4`` for each box: its corners, clockwise, in fractions of the image's sides."""
     losses: list[Loss] = []
     rows: list[bytes] = []
@@ -52,8 +52,7 @@ def render_obb(sample: Sample, size: Size, catalog: Catalog) -> Rows:
         if not isinstance(box, Box):
             losses.append(Loss(annotation.id, "skipped", Reason.UNSUPPORTED_ANNOTATION_TYPE))
             continue
-        index = catalog.class_index(annotation.label)
-        if index is None:
+        if catalog.class_index(annotation.label) is None:
             losses.append(Loss(annotation.id, "skipped", Reason.CLASS_DROPPED))
             continue
         found = _place_corners(box, size)
@@ -61,7 +60,7 @@ def render_obb(sample: Sample, size: Size, catalog: Catalog) -> Rows:
             losses.append(Loss(annotation.id, "skipped", found))
             continue
         ring, changes = found
-        row = format_ring(index, ring, size)
+        row = format_ring(classes.numbers[annotation.label], ring, size)
         if row is None:
             losses.append(Loss(annotation.id, "skipped", Reason.INVALID_BOUNDING_BOX))
             continue

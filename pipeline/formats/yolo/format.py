@@ -1,6 +1,6 @@
 """YOLO as Ultralytics reads it: one text file of rows per image, one task per tree. See ``docs/formats/yolo.md``."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -23,6 +23,7 @@ from pipeline.formats.yolo.rows import Rows
 from pipeline.formats.yolo.segment import Boxes, Outlines, render_segments
 from pipeline.formats.yolo.support import DETECT, OBB, POSE, segment_support
 from pipeline.model.catalog import Catalog
+from pipeline.model.trees import TreeClasses
 from pipeline.records import NumberedSample, Sample
 
 Task = Literal["detect", "segment", "pose", "obb"]
@@ -57,6 +58,8 @@ _ONLY_WITH = {
     "base_url": ("ndjson", True),
 }
 _IMAGES = "images"
+_NOTHING: frozenset[str] = frozenset()
+_BOXES, _POLYGONS, _OUTLINES = frozenset(("box",)), frozenset(("polygon",)), frozenset(("polygon", "mask"))
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,10 @@ class Yolo(BaseFormat):
             return segment_support(self.outlines, self.boxes)
         return {"detect": DETECT, "pose": POSE, "obb": OBB}[self.task]
 
+    def trees(self, masks: str) -> Mapping[str, Collection[str]]:
+        """Return the one tree; none for task pose, whose classes are those of the skeleton's objects."""
+        return {} if self.task == "pose" else {self._tree: self._held(masks)}
+
     def how_to_read(self, url: str, split: str) -> str:  # noqa: ARG002  # data.yaml names the splits
         """Return the command that trains on the tree."""
         return f"Ultralytics: yolo {self.task} train data={url}/{self._path('data.yaml')}"
@@ -114,8 +121,10 @@ class Yolo(BaseFormat):
 
         Raises ConfigError when the export has skeletons, but none of the given name.
         """
-        classes, skeleton = catalog.classes, None
-        if self.task == "pose":
+        skeleton = None
+        if self.task != "pose":
+            classes = self._classes(catalog).names
+        else:
             chosen = choose_skeleton(catalog, self.skeleton)
             classes = catalog.classes_of_objects(catalog.skeletons.index(chosen)) if chosen else ()
             skeleton = chosen or NO_SKELETON
@@ -145,14 +154,28 @@ class Yolo(BaseFormat):
 
     def _rows(self, sample: Sample, size: Size, catalog: Catalog) -> Rows:
         if self.task == "detect":
-            return render_detect(sample, size, catalog)
+            return render_detect(sample, size, catalog, self._classes(catalog))
         if self.task == "segment":
+            classes = self._classes(catalog)
             return render_segments(
-                sample, size, catalog, parts=self.outlines, boxes=self.boxes, tolerance=self.simplify
+                sample, size, catalog, classes, parts=self.outlines, boxes=self.boxes, tolerance=self.simplify
             )
         if self.task == "pose":
             return render_pose(sample, size, catalog, self.skeleton)
-        return render_obb(sample, size, catalog)
+        return render_obb(sample, size, catalog, self._classes(catalog))
+
+    def _classes(self, catalog: Catalog) -> TreeClasses:
+        return catalog.classes_in(self._tree, self._held(catalog.masks))
+
+    @property
+    def _tree(self) -> str:
+        return f"{self.name}/{self.task}"
+
+    def _held(self, masks: str) -> frozenset[str]:
+        """The shapes of annotations that rows can hold."""
+        if self.task != "segment":
+            return _BOXES
+        return (_OUTLINES if masks == "instance" else _POLYGONS) | (_BOXES if self.boxes == "rectangle" else _NOTHING)
 
     def _path(self, path: str) -> str:
         return f"{self.folder}/{path}" if self.folder else path
