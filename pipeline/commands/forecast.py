@@ -16,6 +16,7 @@ from pipeline.model.ledger import Ledger, commonest_reason, failed_records
 from pipeline.records import Failure
 from pipeline.stages.catalog import UnknownName, unknown_names
 from pipeline.stages.preflight import check_place, check_selection
+from pipeline.stages.publish import unheld_warnings
 from pipeline.stages.workspace import Workspace
 
 
@@ -64,6 +65,7 @@ def forecast(config: ExportConfig, *, search_path: str = "") -> Forecast:
         catalog = sampled.catalog
         mistakes, warnings = _name_findings(config, sampled, records)
         states = _state_warning(workspace.source.count_states())
+        warnings += unheld_warnings(workspace.formats, sampled.output.ledger)
         warnings = [project.warning, states, *warnings, _failure_warning(config, sampled, records)]
         return Forecast(
             url=workspace.storage.url,

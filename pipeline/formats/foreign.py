@@ -135,6 +135,11 @@ class GuardedFormat(BaseFormat):
         with _answering(self.name, "trees"):
             return self.format.trees(masks)
 
+    def how_to_hold(self, shapes: Collection[str]) -> str:
+        """Return the format's own answer."""
+        with _answering(self.name, "how_to_hold"):
+            return self.format.how_to_hold(shapes)
+
     def how_to_read(self, url: str, split: str) -> str:
         """Return the format's own line, or why there is none: the export that it is about is complete already."""
         try:

@@ -151,6 +151,14 @@ class BaseFormat(ABC):
         del masks
         return {}
 
+    def how_to_hold(self, shapes: Collection[str]) -> str:
+        """Return what a user can do to have objects of these shapes written, which the format leaves out.
+
+        It ends a warning: an object that is left out is background to a model. The default gives ``""``: no warning.
+        """
+        del shapes
+        return ""
+
     def how_to_read(self, url: str, split: str) -> str:
         """Return the line a user types to load the export at ``url``, for example its ``split``; ``""`` for none."""
         del url, split

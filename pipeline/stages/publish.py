@@ -45,7 +45,8 @@ def publish(
     storage, staging = workspace.storage, workspace.staging
     reporter.begin("publish", 1, unit="exports")
     memory = reader_memory(workspace.formats, staged.catalog, manifests)
-    summary = make_summary(workspace.config, plan, staged, ledger, memory, reporter.seconds, run_id)
+    unheld = unheld_warnings(workspace.formats, ledger)
+    summary = make_summary(workspace.config, plan, staged, ledger, memory, unheld, reporter.seconds, run_id)
     storage.write(metadata.SUMMARY, summary)
 
     rows = b"".join(metadata.file_line(marker.path, marker.size, marker.sha256) for marker in manifests)
@@ -100,12 +101,13 @@ def make_summary(
     staged: StagedCatalog,
     ledger: Ledger,
     memory: dict[str, dict[str, Any]],
+    unheld: list[str],
     seconds: dict[str, float],
     run_id: str,
 ) -> bytes:
     """``export_summary.json``: what was exported, from where, what is missing and why, and how long it took.
 
-    ``memory`` is what :func:`reader_memory` predicts.
+    ``memory`` is what :func:`reader_memory` predicts, ``unheld`` the warnings of :func:`unheld_warnings`.
     """
     catalog = staged.catalog
     return _pretty(
@@ -134,6 +136,7 @@ def make_summary(
                 *catalog_warnings(config, staged),
                 *original_warnings(ledger),
                 *format_warnings(ledger),
+                *unheld,
                 *mirror_warnings(config, catalog),
                 *failure_warnings(ledger),
             ],
@@ -198,6 +201,24 @@ def format_warnings(ledger: Ledger) -> list[str]:
         for name, books in ledger.formats.items()
         if (number := books.samples.lossy.get(Reason.IMAGE_NOT_JPEG))
     ]
+
+
+def unheld_warnings(formats: Sequence[BaseFormat], ledger: Ledger) -> list[str]:
+    """Warnings about objects that images show and labels do not hold, where an option would let the labels hold them.
+
+    A model that is trained on such images learns that the objects are background.
+    """
+    warnings = []
+    for format_ in formats:
+        books = ledger.formats.get(format_.name)
+        if books and books.unheld and (advice := format_.how_to_hold(books.unheld)):
+            objects = ", ".join(f"{shape} {number:,}" for shape, number in sorted(books.unheld.items()))
+            warnings.append(
+                f"{format_.name}: {books.unheld_images:,} of {books.samples.written:,} images show objects that the "
+                f"labels do not hold, {sum(books.unheld.values()):,} in all ({objects}); a model learns them as "
+                f"background; {advice}"
+            )
+    return warnings
 
 
 def _commonest(books: FormatCount) -> str:

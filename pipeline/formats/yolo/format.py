@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from msgspec import Meta
@@ -10,7 +10,7 @@ from msgspec import Meta
 from pipeline.formats import BaseFormat, Entry, Loss, Manifest, OptionError, Section
 from pipeline.formats.images import Size, dropped_groups, image_size, without_image
 from pipeline.formats.support import Kind, Support
-from pipeline.formats.yolo.boxes import render_detect, render_obb
+from pipeline.formats.yolo.boxes import Enclosed, render_detect, render_obb
 from pipeline.formats.yolo.dataset_files import (
     NO_SKELETON,
     make_classes_txt,
@@ -21,13 +21,14 @@ from pipeline.formats.yolo.dataset_files import (
 from pipeline.formats.yolo.pose import choose_skeleton, render_pose
 from pipeline.formats.yolo.rows import Rows
 from pipeline.formats.yolo.segment import Boxes, Outlines, render_segments
-from pipeline.formats.yolo.support import DETECT, OBB, POSE, segment_support
+from pipeline.formats.yolo.support import OBB, POSE, detect_support, segment_support
 from pipeline.model.catalog import Catalog
 from pipeline.model.trees import TreeClasses
 from pipeline.records import NumberedSample, Sample
 
 Task = Literal["detect", "segment", "pose", "obb"]
 Folder = Annotated[str, Meta(pattern=r"^([a-z][a-z0-9_]{0,62})?\Z", description="a plain word of a-z, 0-9 and _")]
+BoxesFrom = Annotated[tuple[Enclosed, ...], Meta(description=f"a list of {', '.join(get_args(Enclosed))}")]
 Pixels = Annotated[float, Meta(ge=0, description="a number of pixels from 0")]
 
 IMAGE_SUFFIXES = frozenset(
@@ -51,6 +52,7 @@ RESERVED_FOLDERS: Mapping[str, str] = {
 
 # The one value of another option without which an option would do nothing.
 _ONLY_WITH = {
+    "boxes_from": ("task", "detect"),
     "outlines": ("task", "segment"),
     "boxes": ("task", "segment"),
     "simplify": ("task", "segment"),
@@ -59,21 +61,22 @@ _ONLY_WITH = {
 }
 _IMAGES = "images"
 _NOTHING: frozenset[str] = frozenset()
-_BOXES, _POLYGONS, _OUTLINES = frozenset(("box",)), frozenset(("polygon",)), frozenset(("polygon", "mask"))
+_BOXES, _POLYGONS, _MASKS = frozenset(("box",)), frozenset(("polygon",)), frozenset(("mask",))
 
 
 @dataclass(frozen=True)
 class Yolo(BaseFormat):
     """``labels/<split>/<stem>.txt``, ``data.yaml`` and ``classes.txt``, at the root or in a ``folder`` of their own.
 
-    ``task`` decides what the rows hold. Task segment has ``outlines`` (how to write a mask with holes or of several
-    parts), ``boxes`` (left out or drawn) and ``simplify`` (how many pixels the outline of a mask may move). Task pose
-    has ``skeleton`` (its name; the first one by default). ``ndjson`` adds ``dataset.ndjson``, whose images are at
-    ``base_url``.
+    ``task`` decides what the rows hold. Task detect has ``boxes_from`` (what is written as the box around it: polygon,
+    mask, keypoints). Task segment has ``outlines`` (how to write a mask with holes or of several parts), ``boxes``
+    (left out or drawn) and ``simplify`` (how many pixels the outline of a mask may move). Task pose has ``skeleton``
+    (its name; the first one by default). ``ndjson`` adds ``dataset.ndjson``, whose images are at ``base_url``.
     """
 
     task: Task = "detect"
     folder: Folder = ""
+    boxes_from: BoxesFrom = ()
     outlines: Outlines = "bridge"
     boxes: Boxes = "skip"
     simplify: Pixels = 0.0
@@ -106,7 +109,20 @@ class Yolo(BaseFormat):
         """Return what becomes of each kind of annotation, with ``masks: instance``."""
         if self.task == "segment":
             return segment_support(self.outlines, self.boxes)
-        return {"detect": DETECT, "pose": POSE, "obb": OBB}[self.task]
+        if self.task == "detect":
+            return detect_support(self.boxes_from)
+        return {"pose": POSE, "obb": OBB}[self.task]
+
+    def how_to_hold(self, shapes: Collection[str]) -> str:
+        """Return the option that gives objects of these shapes a row."""
+        enclosed = [shape for shape in get_args(Enclosed) if shape in shapes or shape in self.boxes_from]
+        if self.task == "detect" and enclosed != [shape for shape in enclosed if shape in self.boxes_from]:
+            return f"boxes_from: [{', '.join(enclosed)}] writes the boxes around them"
+        if self.task == "segment" and "box" in shapes:
+            return "boxes: rectangle writes boxes as outlines"
+        if self.task == "obb" and not {"polygon", "mask"}.isdisjoint(shapes):
+            return "a second yolo with task: segment holds their outlines"
+        return ""
 
     def trees(self, masks: str) -> Mapping[str, Collection[str]]:
         """Return the one tree; none for task pose, whose classes are those of the skeleton's objects."""
@@ -154,7 +170,7 @@ class Yolo(BaseFormat):
 
     def _rows(self, sample: Sample, size: Size, catalog: Catalog) -> Rows:
         if self.task == "detect":
-            return render_detect(sample, size, catalog, self._classes(catalog))
+            return render_detect(sample, size, catalog, self._classes(catalog), self.boxes_from)
         if self.task == "segment":
             classes = self._classes(catalog)
             return render_segments(
@@ -173,9 +189,12 @@ class Yolo(BaseFormat):
 
     def _held(self, masks: str) -> frozenset[str]:
         """The shapes of annotations that rows can hold."""
-        if self.task != "segment":
+        if self.task == "detect":
+            return _BOXES.union(self.boxes_from) - (_NOTHING if masks == "instance" else _MASKS)
+        if self.task == "obb":
             return _BOXES
-        return (_OUTLINES if masks == "instance" else _POLYGONS) | (_BOXES if self.boxes == "rectangle" else _NOTHING)
+        outlines = _POLYGONS | (_MASKS if masks == "instance" else _NOTHING)
+        return outlines | (_BOXES if self.boxes == "rectangle" else _NOTHING)
 
     def _path(self, path: str) -> str:
         return f"{self.folder}/{path}" if self.folder else path
