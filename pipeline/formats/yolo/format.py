@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Annotated, Literal, Self, get_args
 from urllib.parse import urlsplit
 
@@ -60,8 +61,6 @@ _ONLY_WITH = {
     "base_url": ("ndjson", True),
 }
 _IMAGES = "images"
-_NOTHING: frozenset[str] = frozenset()
-_BOXES, _POLYGONS, _MASKS = frozenset(("box",)), frozenset(("polygon",)), frozenset(("mask",))
 
 
 @dataclass(frozen=True)
@@ -188,16 +187,21 @@ class Yolo(BaseFormat):
         return f"{self.name}/{self.task}"
 
     def _held(self, masks: str) -> frozenset[str]:
-        """The shapes of annotations that rows can hold."""
-        if self.task == "detect":
-            return _BOXES.union(self.boxes_from) - (_NOTHING if masks == "instance" else _MASKS)
-        if self.task == "obb":
-            return _BOXES
-        outlines = _POLYGONS | (_MASKS if masks == "instance" else _NOTHING)
-        return outlines | (_BOXES if self.boxes == "rectangle" else _NOTHING)
+        return _shapes_in_rows(self.task, self.boxes, self.boxes_from, masks)
 
     def _path(self, path: str) -> str:
         return f"{self.folder}/{path}" if self.folder else path
+
+
+@lru_cache(maxsize=64)
+def _shapes_in_rows(task: Task, boxes: Boxes, boxes_from: tuple[Enclosed, ...], masks: str) -> frozenset[str]:
+    """Return the shapes of annotations that rows can hold."""
+    found = {"detect": {"box", *boxes_from}, "obb": {"box"}, "segment": {"polygon", "mask"}, "pose": set()}[task]
+    if masks != "instance":
+        found.discard("mask")
+    if boxes == "rectangle":
+        found.add("box")
+    return frozenset(found)
 
 
 def _is_public_address(address: str) -> bool:
