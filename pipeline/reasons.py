@@ -47,6 +47,7 @@ class Reason(StrEnum):
     MASK_COVERED = "MASK_COVERED"  # painted over by later ones where only one class fits in a pixel
     NOT_PAINTED = "NOT_PAINTED"  # it encloses no pixel centre, or the image is too large: only its box is written
     BOX_WIDENED = "BOX_WIDENED"  # one pixel wide or high, which readers take for empty: written with two
+    SHAPE_ENCLOSED = "SHAPE_ENCLOSED"  # an outline, a mask or a skeleton written as the upright box around it
     GROUP_DROPPED = "GROUP_DROPPED"  # written as several objects, without saying that they belong together
     CLASS_RENAMED = "CLASS_RENAMED"  # its class is renamed, because the format cannot hold its name
 

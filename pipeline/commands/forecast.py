@@ -17,7 +17,7 @@ from pipeline.model.ledger import Ledger, commonest_reason, failed_records
 from pipeline.records import Failure
 from pipeline.stages.catalog import UnknownName, unknown_names
 from pipeline.stages.preflight import check_place, check_selection
-from pipeline.stages.publish import missing_warning
+from pipeline.stages.publish import missing_warning, unheld_warnings
 from pipeline.stages.workspace import Workspace
 
 
@@ -69,6 +69,7 @@ def forecast(config: ExportConfig, *, search_path: str = "") -> Forecast:
         states = _state_warning(workspace.source.count_states())
         which = "the" if sampled.count == records else f"the newest {sampled.count} records'"
         missing = missing_warning(sampled.output.ledger, which)
+        warnings += unheld_warnings(workspace.formats, sampled.output.ledger)
         warnings = [project.warning, states, missing, *warnings, _failure_warning(config, sampled, records)]
         return Forecast(
             url=workspace.storage.url,

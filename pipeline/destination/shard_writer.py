@@ -58,7 +58,7 @@ class ShardWriter:
                 separators |= {(manifest.path, section.name): section.separator for section in manifest.sections}
         self._parts = ManifestParts(separators, staging, index, BATCH_BYTES)
         self._files = FileBatch(storage, staging, index, BATCH_BYTES)
-        self._books = ShardBooks([format_.name for format_ in formats], extracted)
+        self._books = ShardBooks([format_.name for format_ in formats], extracted, masks=catalog.masks)
         self.bytes = 0
 
     @property

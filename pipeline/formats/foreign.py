@@ -6,7 +6,7 @@ Whatever such a format does, an error names it and says what to change.
 import contextlib
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -130,6 +130,16 @@ class GuardedFormat(BaseFormat):
         """Return what becomes of each kind of annotation, as the format says."""
         with _answering(self.name, "support"):
             return self.format.support()
+
+    def trees(self, masks: str) -> Mapping[str, Collection[str]]:
+        """Return the format's own trees."""
+        with _answering(self.name, "trees"):
+            return self.format.trees(masks)
+
+    def how_to_hold(self, shapes: Collection[str]) -> str:
+        """Return the format's own answer."""
+        with _answering(self.name, "how_to_hold"):
+            return self.format.how_to_hold(shapes)
 
     def how_to_read(self, url: str, split: str, contents: Contents) -> str:
         """Return the format's own line, or why there is none: an export does not fail for want of it.

@@ -1,7 +1,7 @@
 """The format protocol, and the records that a format exchanges with the pipeline."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Literal, Protocol, Self, runtime_checkable
 
 import msgspec
@@ -158,6 +158,24 @@ class BaseFormat(ABC):
     def support(self) -> Mapping[Kind, Support]:
         """Return what becomes of each kind of annotation, with ``masks: instance``. The default declares nothing."""
         return {}
+
+    def trees(self, masks: str) -> Mapping[str, Collection[str]]:
+        """Return the trees of labels of the format: their names, and the shapes of annotations that each can hold.
+
+        ``masks`` is the export's setting (:attr:`Catalog.masks`). A class lock keeps the numbers of the classes that
+        :meth:`Catalog.classes_in` gives for the name and the shapes of a tree. The default has no trees: it uses
+        ``Catalog.classes``.
+        """
+        del masks
+        return {}
+
+    def how_to_hold(self, shapes: Collection[str]) -> str:
+        """Return what a user can do to have objects of these shapes written, which the format leaves out.
+
+        It ends a warning: an object that is left out is background to a model. The default gives ``""``: no warning.
+        """
+        del shapes
+        return ""
 
     def how_to_read(self, url: str, split: str, contents: Contents) -> str:
         """Return the line a user types to load the export at ``url``, for example its ``split``; ``""`` for none.

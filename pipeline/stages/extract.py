@@ -17,6 +17,7 @@ from pipeline.model.ledger import Ledger, failed_records, merge_ledgers
 from pipeline.model.naming import fold_hash, proposed_stem_and_suffix
 from pipeline.model.shards import Shard, unpack_keys
 from pipeline.model.source import ExtractedRecord
+from pipeline.model.trees import count_shapes
 from pipeline.progress import Reporter
 from pipeline.reasons import Reason
 from pipeline.records import Failure, Point, Record, Sample
@@ -237,6 +238,7 @@ def summarise(
         summary.annotations += len(sample.annotations)
         if sample.kind == "image":
             count_parts(sample.annotations, summary.parts)
+        count_shapes(sample.annotations, summary.shapes)
         for annotation in sample.annotations:
             if annotation.label:
                 labels[annotation.label] = labels.get(annotation.label, 0) + 1

@@ -52,6 +52,7 @@ def read_given(workspace: Workspace, project: Project) -> tuple[Given, SplitFile
         lock=lock,
         split_file=split_file.digest if split_file else "",
         split_keys=len(split_file) if split_file else 0,
+        tools=project.tools,
     )
     return given, split_file
 

@@ -46,7 +46,8 @@ def publish(
     reporter.begin("publish", 1, unit="exports")
     memory = reader_memory(workspace.formats, staged.catalog, manifests)
     hints = reading_hints(workspace, staged.catalog, markers, ledger)
-    summary = make_summary(workspace.config, plan, staged, ledger, memory, hints, reporter.seconds, run_id)
+    unheld = unheld_warnings(workspace.formats, ledger)
+    summary = make_summary(workspace.config, plan, staged, ledger, memory, hints, unheld, reporter.seconds, run_id)
     storage.write(metadata.SUMMARY, summary)
 
     rows = b"".join(metadata.file_line(marker.path, marker.size, marker.sha256) for marker in manifests)
@@ -119,12 +120,14 @@ def make_summary(
     ledger: Ledger,
     memory: dict[str, dict[str, Any]],
     hints: dict[str, str],
+    unheld: list[str],
     seconds: dict[str, float],
     run_id: str,
 ) -> bytes:
     """``export_summary.json``: what was exported, from where, what is missing and why, and how long it took.
 
-    ``memory`` is what :func:`reader_memory` predicts, ``hints`` what :func:`reading_hints` gives.
+    ``memory`` is what :func:`reader_memory` predicts, ``hints`` what :func:`reading_hints` gives, and ``unheld`` the
+    warnings of :func:`unheld_warnings`.
     """
     catalog = staged.catalog
     return _pretty(
@@ -146,12 +149,14 @@ def make_summary(
                 {"id": index, "name": name, "source": source, "objects": catalog.objects.get(name, {})}
                 for index, (name, source) in enumerate(zip(catalog.classes, catalog.class_sources, strict=True))
             ],
+            "trees": catalog.trees,
             "splits": catalog.splits,
             "warnings": [
                 *plan.warnings,
                 *catalog_warnings(config, staged),
                 *original_warnings(ledger),
                 *format_warnings(ledger),
+                *unheld,
                 *mirror_warnings(config, catalog),
                 *failure_warnings(ledger),
             ],
@@ -235,6 +240,24 @@ def format_warnings(ledger: Ledger) -> list[str]:
         for name, books in ledger.formats.items()
         if (number := books.samples.lossy.get(Reason.IMAGE_NOT_JPEG))
     ]
+
+
+def unheld_warnings(formats: Sequence[BaseFormat], ledger: Ledger) -> list[str]:
+    """Warnings about objects that images show and labels do not hold, where an option would let the labels hold them.
+
+    A model that is trained on such images learns that the objects are background.
+    """
+    warnings = []
+    for format_ in formats:
+        books = ledger.formats.get(format_.name)
+        if books and books.unheld and (advice := format_.how_to_hold(books.unheld)):
+            objects = ", ".join(f"{shape} {number:,}" for shape, number in sorted(books.unheld.items()))
+            warnings.append(
+                f"{format_.name}: {books.unheld_images:,} of {books.samples.written:,} images show objects that the "
+                f"labels do not hold, {sum(books.unheld.values()):,} in all ({objects}); a model learns them as "
+                f"background; {advice}"
+            )
+    return warnings
 
 
 def _commonest(books: FormatCount) -> str:

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from typing import Any, BinaryIO
 
 from pipeline.errors import ExportError, PreflightError, TransientError
-from pipeline.model.labels import configured_classes, configured_points
+from pipeline.model.labels import configured_classes, configured_points, configured_tools
 from pipeline.model.shards import Shard
 from pipeline.model.source import Copied, ExtractedRecord, Project, Wanted
 from pipeline.records import Failure
@@ -164,4 +164,5 @@ def _project(number: int, found: Mapping[str, Any]) -> Project:
         title if isinstance(title, str) and title else f"project {number}",
         tuple(configured_classes(configuration)),
         tuple(configured_points(configuration)),
+        tools=configured_tools(configuration),
     )

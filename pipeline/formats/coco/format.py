@@ -1,6 +1,6 @@
 """COCO: instances, keypoints and stuff, JSON files per split. See ``docs/formats/coco.md`` for the grammar."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -23,6 +23,12 @@ from pipeline.model.catalog import Catalog
 from pipeline.reasons import Reason
 from pipeline.records import Box, Mask, NumberedSample, Point, Polygon
 
+_TREE = "coco/instances"
+_HELD: Mapping[str, frozenset[str]] = {
+    "instance": frozenset(("box", "polygon", "mask")),
+    "semantic": frozenset(("box", "polygon", "mask")),
+    "exclude": frozenset(("box", "polygon")),
+}
 _SEPARATOR = b",\n"
 _encode = msgspec.json.Encoder().encode
 
@@ -47,8 +53,8 @@ class Coco(BaseFormat):
     """Bytes of memory that pycocotools takes for a byte of JSON, as measured (``docs/formats/coco.md``)."""
 
     def manifests(self, catalog: Catalog) -> Iterable[Manifest]:
-        """Return the files of every split, each with all categories, and the list of classes."""
-        numbered = list(enumerate(catalog.classes, start=1))
+        """Return the files of every split, each with all categories of its kind, and the list of those of instances."""
+        numbered = list(enumerate(catalog.classes_in(_TREE, _HELD[catalog.masks]).names, start=1))
         categories = _encode_lines({"id": number, "name": name, "supercategory": name} for number, name in numbered)
         kinds = {"instances": categories}
         for number, (kind, skeleton) in enumerate(zip(name_files(catalog), catalog.skeletons, strict=True)):
@@ -65,8 +71,10 @@ class Coco(BaseFormat):
             for split, count in catalog.splits.items():
                 for number in range(self._count_files(count)):
                     yield Manifest(self._path(kind, split, number), (images, annotations))
-        sources = zip(numbered, catalog.class_sources, strict=True)
-        classes = _encode_lines({"id": number, "name": name, "source": source} for (number, name), source in sources)
+        sources = dict(zip(catalog.classes, catalog.class_sources, strict=True))
+        classes = _encode_lines(
+            {"id": number, "name": name, "source": sources.get(name, "lock")} for number, name in numbered
+        )
         yield Manifest("classes.json", (Section("classes", open=classes + b"\n"),))
 
     def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:
@@ -76,6 +84,7 @@ class Coco(BaseFormat):
         if size is None:
             return without_image(source)
         image_id, masks, class_of = sample.image_id, catalog.masks, catalog.class_of_label.get
+        numbers = catalog.classes_in(_TREE, _HELD[masks]).numbers
         box_segmentation = self.box_segmentation
         image = ascii_json(_encode(CocoImage(image_id, sample.file_name, *size)))
         losses: list[Entry | Loss] = [*missing_original(sample)]
@@ -87,8 +96,7 @@ class Coco(BaseFormat):
             if isinstance(shape, Point):
                 keypoints = True  # the keypoints of a skeleton are one object: they are rendered together below
                 continue
-            category = class_of(annotation.label)
-            if category is None:
+            if class_of(annotation.label) is None:
                 drawn = isinstance(shape, Box | Polygon | Mask)
                 reason = Reason.CLASS_DROPPED if drawn else Reason.UNSUPPORTED_ANNOTATION_TYPE
                 losses.append(Loss(annotation.id, "skipped", reason))
@@ -97,6 +105,7 @@ class Coco(BaseFormat):
             if not isinstance(geometry, tuple):
                 losses.append(Loss(annotation.id, "skipped", geometry))
                 continue
+            category = numbers[annotation.label]
             bbox, area, segmentation, changes = geometry
             losses += [Loss(annotation.id, "lossy", reason) for reason in changes]
             kept = without_nulls(attributes) if attributes else {}
@@ -141,6 +150,10 @@ class Coco(BaseFormat):
         if place is None:
             return ""
         return f"pycocotools: COCO('{url}/{self._path(*place)}'), images in {url}/images/{place[1]}"
+    def trees(self, masks: str) -> Mapping[str, Collection[str]]:
+        """Return the one tree: the categories of instances, which are those of stuff too."""
+        return {_TREE: _HELD[masks]}
+
 
     def _items(
         self, kind: str, sample: NumberedSample, image: bytes, annotations: Sequence[CocoAnnotation | KeypointObject]
