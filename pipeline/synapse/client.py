@@ -17,7 +17,7 @@ from typing import Any, NoReturn, Self
 
 from pydantic import ValidationError
 from synapse_sdk import exceptions as sdk
-from synapse_sdk.utils.auth import create_backend_client, create_backend_client_v2
+from synapse_sdk.utils.auth import CONFIG_FILE, create_backend_client, create_backend_client_v2
 from synapse_sdk.utils.storage.errors import StorageError as SdkStorageError
 from synapse_sdk.utils.storage.provider import BackendSessionProvider
 
@@ -42,6 +42,9 @@ class SynapseClient(Transport):
         self, backend: Any, *, requests: int = 32, limits: RequestLimits | None = None, file_hosts: Iterable[str] = ()
     ) -> None:
         headers = backend._get_headers()  # noqa: SLF001  the SDK's header rule, the same in all its versions
+        if not all(text.isascii() and text.isprintable() for text in headers.values()):
+            problem = "the access token has a letter or a line break that no token has; copy it again, as one line"
+            raise CredentialsError(problem)
         try:
             super().__init__(
                 backend.base_url,
@@ -67,7 +70,10 @@ class SynapseClient(Transport):
 
         Raises CredentialsError if there are none. Sends no request.
         """
-        backend = create_backend_client()
+        try:
+            backend = create_backend_client()
+        except (AttributeError, TypeError):  # a host that is a number, a list in place of an object
+            raise CredentialsError(f"{CONFIG_FILE} is not what 'synapse login' writes; run 'synapse login'") from None
         if backend is None:
             raise _no_token()
         return cls(backend, requests=requests, limits=limits, file_hosts=file_hosts)

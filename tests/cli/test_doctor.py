@@ -248,8 +248,9 @@ def test_a_wrong_configuration_is_a_finding_and_the_rest_is_checked(tidy, tmp_pa
     wrong_key = config_for(tidy, tmp_path, filter={"project": 12, "status_lable": "completed"})
     found = examined(wrong_key, "--check", "configuration", env=environment(tidy), code=1)
     assert "status_label" in found["configuration"]["finding"] + found["configuration"]["fix"]
-    found = examined(tmp_path / "none.yaml", "--check", "configuration", env=environment(tidy), code=1)
+    found = examined(tmp_path / "none.yaml", env=environment(tidy), code=1)
     assert "cannot read the file" in found["configuration"]["finding"]
+    assert states(found, "host", "token", "storage", "ray", "machines") == ["ok", "ok", "skipped", "ok", "skipped"]
 
 
 def test_an_override_is_checked_as_a_run_would_take_it(tidy, tmp_path):
@@ -299,7 +300,7 @@ def test_where_the_credentials_are_from(tidy, tmp_path):
     ("content", "mode", "words", "fix"),
     [
         ("{", 0o600, "cannot be read", "synapse login"),
-        ("[]", 0o600, "is not what 'synapse login' writes", "synapse login"),
+        ("{}", 0o600, "is not what 'synapse login' writes", "synapse login"),
         ('{"access_token": "canary"}', 0o644, "others of this machine can read", "chmod 600 "),
     ],
 )
@@ -309,6 +310,23 @@ def test_what_is_wrong_with_the_file_of_synapse_login(tidy, tmp_path, content, m
     assert found["credentials"]["state"] == "warning"
     assert words in found["credentials"]["finding"]
     assert found["credentials"]["fix"].startswith(fix)
+
+
+@pytest.mark.parametrize("token", ["canary\n", "캐너리", "canary\x7f"])
+def test_a_token_that_was_copied_wrongly(tidy, token):
+    found = examined(env=environment(tidy, SYNAPSE_ACCESS_TOKEN=token), code=1)
+    assert states(found, "credentials", "host") == ["error", "skipped"]
+    assert "the access token has a letter or a line break that no token has" in found["credentials"]["finding"]
+
+
+@pytest.mark.parametrize("content", ['{"host": 5, "access_token": "canary"}', '[{"access_token": "canary"}]'])
+def test_a_file_of_synapse_login_with_something_else_in_it(tmp_path, content):
+    env, file = login(tmp_path, content)
+    found = examined(env=env, code=1)
+    assert f"{file} is not what 'synapse login' writes" in found["credentials"]["finding"]
+    done = command("projects", env=env)
+    assert done.returncode == 2
+    assert done.stderr == f"error: {file} is not what 'synapse login' writes; run 'synapse login'\n"
 
 
 def shadowed(tmp_path, name, version):

@@ -9,7 +9,6 @@ from pipeline.errors import ExportError
 from pipeline.stages.versions import installed, needed_packages, versions_here
 
 _OTHER_RAY = re.compile(r"cluster was started with:?\s*Ray: (\S+)\s*Python: (\S+)", re.IGNORECASE)
-_NEEDS_RAY = ("", "auto", "ray")
 
 
 def check_ray(examined: Examination) -> Finding:
@@ -18,7 +17,7 @@ def check_ray(examined: Examination) -> Finding:
     accepted = found.accepted if found else ""
     if not version or (found and not found.fits):
         told = f"Ray is {version}, and {accepted} is needed" if version else "Ray is not installed"
-        if examined.executor not in _NEEDS_RAY:
+        if examined.executor not in ("", "ray") and not examined.cluster:
             return skipped(f"{told}; run.executor: {examined.executor} does without it")
         return error(told, f"pip install 'ray{accepted}', or --set run.executor=serial")
     if not examined.cluster:

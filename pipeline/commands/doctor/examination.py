@@ -51,6 +51,14 @@ class Examination:
         return settle_paths(load_config(self.path, self._overrides))
 
     @cached_property
+    def usable(self) -> ExportConfig | None:
+        """The configuration where there is one and it is right; what is wrong with it is a check of its own."""
+        try:
+            return None if self.path is None else self.config
+        except ConfigError:
+            return None
+
+    @cached_property
     def workspace(self) -> "Workspace":
         """What a run would open. Raises ConfigError."""
         from pipeline.stages.workspace import Settings, Workspace  # noqa: PLC0415  imports the SDK
@@ -61,10 +69,10 @@ class Examination:
 
     @cached_property
     def client(self) -> "SynapseClient":
-        """The client that a run would use, or without a configuration one with its credentials."""
+        """The client that a run would use, or without a usable configuration one with its credentials."""
         from pipeline.synapse.client import SynapseClient  # noqa: PLC0415  imports the SDK
 
-        return SynapseClient.from_environment() if self.path is None else self.workspace.client
+        return self.workspace.client if self.usable else SynapseClient.from_environment()
 
     @cached_property
     def refusal(self) -> ExportError | None:
@@ -77,31 +85,30 @@ class Examination:
 
     @property
     def executor(self) -> str:
-        """``run.executor``, or ``""`` without a configuration."""
-        return "" if self.path is None else self.config.run.executor
+        """``run.executor``, or ``""`` without a usable configuration."""
+        return self.usable.run.executor if self.usable else ""
 
     @property
     def cluster(self) -> str:
         """The address of the Ray cluster that a run would join, or ``""`` where it would work on this machine."""
         if self.executor not in ("", "auto", "ray"):
             return ""
-        own = None if self.path is None else self.config.run.address
+        own = self.usable.run.address if self.usable else None
         address = own or os.environ.get("RAY_ADDRESS")
         return "" if address in _OWN_MACHINE else str(address)
 
     def open_executor(self) -> "Executor":
         """The cluster, joined as a run joins it. Raises PreflightError or ConfigError."""
         if self._executor is None:
-            if self.path is None:
+            if self.usable is None:
                 from pipeline.executors.ray import RayExecutor  # noqa: PLC0415  imports Ray
 
                 self._executor = RayExecutor(self.cluster)
             else:
                 from pipeline.commands.session import make_executor  # noqa: PLC0415  imports the SDK
 
-                config = self.config
-                on_ray = config.run.model_copy(update={"executor": "ray"})
-                self._executor = make_executor(config.model_copy(update={"run": on_ray}))
+                on_ray = self.usable.run.model_copy(update={"executor": "ray"})
+                self._executor = make_executor(self.usable.model_copy(update={"run": on_ray}))
         return self._executor
 
     def command(self, *words: str) -> str:

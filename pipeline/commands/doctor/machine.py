@@ -5,7 +5,8 @@ import locale
 import sys
 
 from pipeline.commands.doctor.examination import Examination
-from pipeline.commands.doctor.report import Finding, error, ok, warning
+from pipeline.commands.doctor.report import Finding, error, failed, ok, warning
+from pipeline.errors import CredentialsError, PreflightError
 from pipeline.stages.versions import needed_packages
 
 _SDK = "synapse-sdk"
@@ -41,7 +42,7 @@ def check_packages(_: Examination) -> Finding:
     return ok(f"{len(needed)} packages fit, Python {sys.version.split()[0]}")
 
 
-def check_credentials(_: Examination) -> Finding:
+def check_credentials(examined: Examination) -> Finding:
     """There is a token, and where it and the host come from."""
     from pipeline.synapse.credentials import find_credentials  # noqa: PLC0415  imports the SDK
 
@@ -51,6 +52,12 @@ def check_credentials(_: Examination) -> Finding:
         return error(
             f"no access token in SYNAPSE_ACCESS_TOKEN, nor from 'synapse login' in {found.file}{told}", "synapse login"
         )
+    try:
+        _ = examined.client
+    except CredentialsError as problem:
+        return failed(problem, "synapse login")
+    except PreflightError as problem:  # the address is wrong, which is the business of the check of the host
+        return ok(f"token from {found.token}; {problem.args[0]} comes from {found.host}")
     if found.problem:
         return warning(f"the token is from {found.token}; {found.file} {found.problem}", "synapse login")
     if found.is_open_to_others:
