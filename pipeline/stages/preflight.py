@@ -34,13 +34,13 @@ class MachineCheck(msgspec.Struct, frozen=True):
 class MachineReport(msgspec.Struct, frozen=True):
     """What a machine has: the version of this package, the API it would ask, and whether it sees the driver's probe.
 
-    ``versions`` are those of Python and of packages.
+    ``versions`` are those of Python and of packages; an older release of this package does not tell them.
     """
 
     version: str
     origin: str
     sees_probe: bool
-    versions: Versions
+    versions: Versions | None = None
 
 
 def settle_paths(config: ExportConfig) -> ExportConfig:

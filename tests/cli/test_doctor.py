@@ -356,9 +356,10 @@ def test_a_package_of_a_version_that_does_not_fit(tidy, tmp_path, name, version,
 
 def test_an_sdk_that_cannot_be_imported(tidy, tmp_path):
     (tmp_path / "synapse_sdk.py").write_text("raise ImportError('it is broken')")
-    found = examined(env=environment(tidy, PYTHONPATH=str(tmp_path)), code=1)
+    config = config_for(tidy, tmp_path, run={"executor": "ray"})
+    found = examined(config, env=environment(tidy, PYTHONPATH=str(tmp_path)), code=1)
     assert found["sdk"]["finding"] == "the Synapse SDK cannot be imported: it is broken"
-    assert states(found, "host", "token") == ["skipped"] * 2
+    assert states(found, "configuration", "host", "token", "storage") == ["skipped"] * 4
     assert found["locale"]["state"] == "ok"
 
 

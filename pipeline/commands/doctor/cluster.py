@@ -6,7 +6,7 @@ from contextlib import closing
 from pipeline.commands.doctor.examination import Examination
 from pipeline.commands.doctor.report import Finding, error, failed, ok, skipped, warning
 from pipeline.errors import ExportError
-from pipeline.stages.versions import installed, needed_packages, versions_here
+from pipeline.stages.versions import Versions, installed, needed_packages, versions_here
 
 _OTHER_RAY = re.compile(r"cluster was started with:?\s*Ray: (\S+)\s*Python: (\S+)", re.IGNORECASE)
 
@@ -54,7 +54,7 @@ def check_machines(examined: Examination) -> Finding:
             count += 1
             if not isinstance(report, MachineReport):
                 return failed(report)
-            if others := here.differences(report.versions):
+            if others := here.differences(report.versions or Versions("unknown", {})):
                 told = ", ".join(f"{name} {there} ({own} here)" for name, own, there in others)
                 names = " ".join(f"{name}=={own}" for name, own, _ in others if name != "Python" and own != "none")
                 fix = f"on that machine: pip install {names}" if names else "install what it has here, too"

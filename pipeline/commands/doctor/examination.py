@@ -55,7 +55,7 @@ class Examination:
         """The configuration where there is one and it is right; what is wrong with it is a check of its own."""
         try:
             return None if self.path is None else self.config
-        except ConfigError:
+        except (ConfigError, ImportError):  # without the SDK nothing is read of it
             return None
 
     @cached_property

@@ -7,8 +7,8 @@ import msgspec
 
 from pipeline.commands.doctor import cluster, machine, place, server
 from pipeline.commands.doctor.examination import Examination, Terminal, examination
-from pipeline.commands.doctor.report import Finding, Report, State, skipped
-from pipeline.errors import ConfigError
+from pipeline.commands.doctor.report import Finding, Report, State, failed, skipped
+from pipeline.errors import ConfigError, ExportError
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -93,7 +93,10 @@ def _check(name: str, examined: Examination, found: dict[str, Finding]) -> Findi
             return skipped(f"{_NEEDS} {need}")
     if name in _OF_CONFIGURATION and examined.path is None:
         return skipped("a configuration says it")
-    return check.run(examined)
+    try:
+        return check.run(examined)
+    except ExportError as problem:
+        return failed(problem)
 
 
 _NEEDS = "needs another check to be right:"
