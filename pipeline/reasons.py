@@ -51,6 +51,7 @@ class Reason(StrEnum):
     CLASS_RENAMED = "CLASS_RENAMED"  # its class is renamed, because the format cannot hold its name
 
     # Found while an original was copied.
+    ORIGINAL_MISSING = "ORIGINAL_MISSING"  # the API lists the file and no URL of it
     EXIF_ORIENTATION = "EXIF_ORIENTATION"  # EXIF says it is turned; copied as it is
     EXIF_BAKED = "EXIF_BAKED"  # EXIF says it is turned; the copy is upright
     SIZE_CORRECTED = "SIZE_CORRECTED"  # not of the declared size; labels use the size of the picture

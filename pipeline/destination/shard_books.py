@@ -39,6 +39,11 @@ class ShardBooks:
         for reason in copied.findings:
             originals.lose(reason)
 
+    def count_missing_original(self) -> None:
+        """Count an original of which the API has no URL: left out by rule, and no failure of its record."""
+        self.ledger.originals.seen += 1
+        self.ledger.originals.skip(Reason.ORIGINAL_MISSING)
+
     def count_lost(self, sample: NumberedSample, lost: Failure) -> None:
         """Count a sample that no format may be given."""
         self.failures.append(lost)

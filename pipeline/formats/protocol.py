@@ -64,6 +64,24 @@ class Manifest(msgspec.Struct, frozen=True, gc=False):
     optional: bool = False
 
 
+class Contents(msgspec.Struct, frozen=True, gc=False):
+    """What a finished export holds, for :meth:`BaseFormat.how_to_read`.
+
+    ``filled`` are the path and the section of each part of a manifest that has items.
+    """
+
+    catalog: Catalog
+    filled: frozenset[tuple[str, str]]
+
+    def has(self, path: str, section: str) -> bool:
+        """Return whether a section of the manifest at ``path`` has any items."""
+        return (path, section) in self.filled
+
+    def splits_from(self, split: str) -> tuple[str, ...]:
+        """Return the splits of the export, ``split`` before all others."""
+        return tuple(sorted(self.catalog.splits, key=lambda name: name != split))
+
+
 @runtime_checkable
 class Format(Protocol):
     """What every format must have. Options are the fields of a frozen dataclass that has these members.
@@ -141,7 +159,11 @@ class BaseFormat(ABC):
         """Return what becomes of each kind of annotation, with ``masks: instance``. The default declares nothing."""
         return {}
 
-    def how_to_read(self, url: str, split: str) -> str:
-        """Return the line a user types to load the export at ``url``, for example its ``split``; ``""`` for none."""
-        del url, split
+    def how_to_read(self, url: str, split: str, contents: Contents) -> str:
+        """Return the line a user types to load the export at ``url``, for example its ``split``; ``""`` for none.
+
+        A split has images, but the format may have none of them: ``contents`` says which files hold something. A format
+        of yours may leave out this parameter. The line is asked for only when the format has written a sample.
+        """
+        del url, split, contents
         return ""

@@ -92,8 +92,9 @@ class Source:
         return Project(None, title, warning=f"classes are ordered by name, not as configured: {why}")
 
     def count(self) -> int:
-        """Return how many records there are now, by the server's own count."""
-        self._counted = self._client.run(self._listing.count())
+        """Return how many records there are, by the server's own count. It is asked once; the plan compares with it."""
+        if self._counted is None:
+            self._counted = self._client.run(self._listing.count())
         return self._counted
 
     def count_states(self) -> dict[tuple[str, str], int]:

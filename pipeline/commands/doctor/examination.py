@@ -10,6 +10,7 @@ import msgspec
 
 from pipeline.config.export import ExportConfig
 from pipeline.config.loading import load_config
+from pipeline.config.sections import RunConfig
 from pipeline.errors import ConfigError, ExportError
 
 if TYPE_CHECKING:
@@ -100,15 +101,10 @@ class Examination:
     def open_executor(self) -> "Executor":
         """The cluster, joined as a run joins it. Raises PreflightError or ConfigError."""
         if self._executor is None:
-            if self.usable is None:
-                from pipeline.executors.ray import RayExecutor  # noqa: PLC0415  imports Ray
+            from pipeline.executors.ray import RayExecutor  # noqa: PLC0415  imports Ray
 
-                self._executor = RayExecutor(self.cluster)
-            else:
-                from pipeline.commands.session import make_executor  # noqa: PLC0415  imports the SDK
-
-                on_ray = self.usable.run.model_copy(update={"executor": "ray"})
-                self._executor = make_executor(self.usable.model_copy(update={"run": on_ray}))
+            run = self.usable.run if self.usable else RunConfig()
+            self._executor = RayExecutor(self.cluster, run.workers, run.memory_mb, run.shard_timeout)
         return self._executor
 
     def command(self, *words: str) -> str:

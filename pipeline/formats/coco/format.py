@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from msgspec import Meta
 
-from pipeline.formats import BaseFormat, Entry, Loss, Manifest, Section
+from pipeline.formats import BaseFormat, Contents, Entry, Loss, Manifest, Section
 from pipeline.formats.coco.annotations import BoxSegmentation, CocoAnnotation, CocoImage, describe_shape, read_iscrowd
 from pipeline.formats.coco.keypoints import KeypointObject, SkeletonCategory, make_categories, make_objects, name_files
 from pipeline.formats.coco.support import SUPPORT
@@ -15,6 +15,7 @@ from pipeline.formats.encoding import ascii_json, without_nulls
 from pipeline.formats.images import (
     count_files,
     image_size,
+    missing_original,
     without_image,
 )
 from pipeline.formats.support import Kind, Support
@@ -62,8 +63,7 @@ class Coco(BaseFormat):
             images = Section("images", open=head, separator=_SEPARATOR, close=b"\n],\n")
             annotations = Section("annotations", open=b'"annotations":[\n', separator=_SEPARATOR, close=b"\n]}\n")
             for split, count in catalog.splits.items():
-                shards = count_files(count, self.shard_images) if self.shard_images else 1
-                for number in range(shards):
+                for number in range(self._count_files(count)):
                     yield Manifest(self._path(kind, split, number), (images, annotations))
         sources = zip(numbered, catalog.class_sources, strict=True)
         classes = _encode_lines({"id": number, "name": name, "source": source} for (number, name), source in sources)
@@ -78,7 +78,7 @@ class Coco(BaseFormat):
         image_id, masks, class_of = sample.image_id, catalog.masks, catalog.class_of_label.get
         box_segmentation = self.box_segmentation
         image = ascii_json(_encode(CocoImage(image_id, sample.file_name, *size)))
-        losses: list[Entry | Loss] = []
+        losses: list[Entry | Loss] = [*missing_original(sample)]
         instances: list[CocoAnnotation] = []
         stuff: list[CocoAnnotation] = []
         keypoints = False
@@ -127,9 +127,20 @@ class Coco(BaseFormat):
         """Return what becomes of each kind of annotation, with ``masks: instance``; options make no difference."""
         return SUPPORT
 
-    def how_to_read(self, url: str, split: str) -> str:
-        """Return how pycocotools loads the annotations, and where the images are."""
-        return f"pycocotools: COCO('{url}/{self._path('instances', split, 0)}'), images in {url}/images/{split}"
+    def how_to_read(self, url: str, split: str, contents: Contents) -> str:
+        """Return how pycocotools loads the first file with annotations, else with images, and where these are."""
+        catalog = contents.catalog
+        places = [
+            (kind, name, number)
+            for kind in ("instances", *name_files(catalog), "stuff")
+            for name in contents.splits_from(split)
+            for number in range(self._count_files(catalog.splits[name]))
+        ]
+        filled = (at for held in ("annotations", "images") for at in places if contents.has(self._path(*at), held))
+        place = next(filled, None)
+        if place is None:
+            return ""
+        return f"pycocotools: COCO('{url}/{self._path(*place)}'), images in {url}/images/{place[1]}"
 
     def _items(
         self, kind: str, sample: NumberedSample, image: bytes, annotations: Sequence[CocoAnnotation | KeypointObject]
@@ -142,6 +153,9 @@ class Coco(BaseFormat):
         # escaped, so the replaced bytes are never part of one.
         lines = ascii_json(_encode(annotations))[1:-1].replace(b'},{"id":', b'},\n{"id":')
         return [Entry(path, image, "images"), Entry(path, lines, "annotations")]
+
+    def _count_files(self, images: int) -> int:
+        return count_files(images, self.shard_images) if self.shard_images else 1
 
     def _path(self, kind: str, split: str, number: int) -> str:
         return f"annotations/{kind}_{split}{f'_{number:05}' if self.shard_images else ''}.json"

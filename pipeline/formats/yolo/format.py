@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta
 
-from pipeline.formats import BaseFormat, Entry, Loss, Manifest, OptionError, Section
-from pipeline.formats.images import Size, dropped_groups, image_size, without_image
+from pipeline.formats import BaseFormat, Contents, Entry, Loss, Manifest, OptionError, Section
+from pipeline.formats.images import Size, dropped_groups, image_size, missing_original, without_image
 from pipeline.formats.support import Kind, Support
 from pipeline.formats.yolo.boxes import render_detect, render_obb
 from pipeline.formats.yolo.dataset_files import (
@@ -105,7 +105,7 @@ class Yolo(BaseFormat):
             return segment_support(self.outlines, self.boxes)
         return {"detect": DETECT, "pose": POSE, "obb": OBB}[self.task]
 
-    def how_to_read(self, url: str, split: str) -> str:  # noqa: ARG002  # data.yaml names the splits
+    def how_to_read(self, url: str, split: str, contents: Contents) -> str:  # noqa: ARG002  # data.yaml names the splits
         """Return the command that trains on the tree."""
         return f"Ultralytics: yolo {self.task} train data={url}/{self._path('data.yaml')}"
 
@@ -134,10 +134,11 @@ class Yolo(BaseFormat):
             return without_image(source)
         rows, losses = self._rows(source, size, catalog)
         losses += dropped_groups(source, losses) if self.task != "pose" else ()
+        losses += missing_original(sample)
         results: list[Entry | Loss] = [*losses, Entry(self._path(f"labels/{sample.split}/{sample.stem}.txt"), rows)]
         if self.folder and sample.original is not None:
             results.append(Entry(self._path(f"images/{sample.split}/{sample.file_name}"), original=True))
-        if self.ndjson:
+        if self.ndjson and not sample.is_original_missing:
             line = make_ndjson_line(self.task, sample, catalog, rows, self.base_url)
             if line is not None:
                 results.append(Entry(self._path("dataset.ndjson"), line, _IMAGES))
