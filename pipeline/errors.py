@@ -26,6 +26,8 @@ Each one survives pickling, because workers raise them and the driver reads them
 plain values, kept in ``args``, and the sentence is made by ``__str__``.
 """
 
+import re
+
 from pipeline.redaction import redact
 
 
@@ -33,6 +35,20 @@ class ExportError(Exception):
     """Base of all errors raised on purpose; ``exit_code`` is what the command line returns."""
 
     exit_code = 1
+
+    @property
+    def code(self) -> str:
+        """What kind it is, for programs: ``credentials_error`` for a CredentialsError."""
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
+
+    @property
+    def parts(self) -> tuple[str, str]:
+        """What is wrong, and what to do about it, ``""`` where the sentence does not say it.
+
+        The sentences of all errors are written so: what to do stands after the first semicolon of a single line.
+        """
+        problem, _, hint = str(self).partition("; ")
+        return (str(self), "") if "\n" in str(self) else (problem, hint)
 
     def __str__(self) -> str:
         return redact(": ".join(str(part) for part in self.args if part not in (None, "")))

@@ -3,6 +3,7 @@
 Each command is a module of its own and imports what it needs when it runs, so that ``--help`` costs nothing.
 """
 
+import io
 import logging
 import signal
 import sys
@@ -14,7 +15,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from pipeline.cli import clean, formats, plan, retry_failed, run, sandbox, verify
-from pipeline.errors import ExportError
+from pipeline.cli.discovery import doctor, lists
+from pipeline.errors import ConfigError, ExportError
 from pipeline.redaction import redact
 from pipeline.version import __version__
 
@@ -34,6 +36,13 @@ app.command("retry-failed")(retry_failed.command)
 app.command("verify")(verify.command)
 app.command("clean")(clean.command)
 app.command("formats")(formats.command)
+app.command("doctor")(doctor.command)
+app.command("projects")(lists.projects)
+app.command("ground-truths")(lists.ground_truths)
+app.command("versions")(lists.versions)
+app.command("storages")(lists.storages)
+app.command("tags")(lists.tags)
+app.command("classes")(lists.classes)
 app.command("sandbox", context_settings=sandbox.PASS_ALL, add_help_option=False)(sandbox.command)
 
 
@@ -64,27 +73,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in _SIGNALS:
         signal.signal(number, _interrupted)
     arguments = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a name shows its code points
+            stream.reconfigure(errors="backslashreplace")
+    report = _report_json if "--json" in arguments else _report
     try:
         code = app(arguments or ["--help"], prog_name=PROGRAM, standalone_mode=False)
     except ExportError as error:
         if (stopped := _stopped_before(error)) is not None:
             return stopped  # an error on the way out is not the reason
-        return _report(error, error.exit_code)
+        return report(error, error.exit_code)
     except typer.TyperException as error:
-        return _report(f"{error.format_message().removesuffix('.')}; see {PROGRAM} --help", error.exit_code)
+        wrong = UsageError(f"{error.format_message().removesuffix('.')}; see {PROGRAM} --help")
+        return report(wrong, error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _SIGNALS[signal.SIGINT]
     except SystemExit as stop:
         if stop.code in _SIGNALS.values():
             raise
         # Nothing here ends in this way, so it was a format, or a library: no verdict was reached.
-        return _report(f"sys.exit({stop.code!r}) was called by a format or a library; raise an error there instead", 1)
-    except Exception:  # noqa: BLE001  a defect, shown in full
+        told = f"sys.exit({stop.code!r}) was called by a format or a library; raise an error there instead"
+        return report(Defect(told), 1)
+    except Exception as error:  # noqa: BLE001  a defect, shown in full
         print(redact(traceback.format_exc()), file=sys.stderr, end="")
+        if report is _report_json:
+            report(Defect(f"{type(error).__name__}; please report it with the traceback"), 1)
         return 1
     if not arguments:
         return _USAGE
     return code if isinstance(code, int) else 0
+
+
+class UsageError(ConfigError):
+    """The command line is wrong."""
+
+
+class Defect(ExportError):
+    """An error of the program, or of a format, that nobody foresaw."""
 
 
 class _Redacted(logging.Formatter):
@@ -94,7 +119,16 @@ class _Redacted(logging.Formatter):
         return redact(super().format(record))
 
 
-def _report(error: object, code: int) -> int:
+def _report_json(error: ExportError, code: int) -> int:
+    """The error as the one JSON object that was asked for (docs/json.md)."""
+    from pipeline.cli.console import json_text
+
+    message, hint = error.parts
+    print(json_text({"error": {"code": error.code, "message": message, "hint": hint}}))
+    return code
+
+
+def _report(error: ExportError, code: int) -> int:
     from pipeline.progress import printable
 
     print(printable(f"error: {error}"), file=sys.stderr)

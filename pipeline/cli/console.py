@@ -1,8 +1,10 @@
 """What commands print with: lines without markup, numbers and sizes for people, and progress."""
 
+import json
 import os
 import shutil
 import sys
+from typing import Any
 
 from rich.console import Console
 
@@ -23,6 +25,12 @@ def make_listener() -> Listener:
 def say(console: Console, text: str) -> None:
     """Print a line, in which names from the server are neither markup nor commands to the terminal."""
     console.print(printable(text), markup=False)
+
+
+def json_text(value: Any) -> str:
+    """A JSON value on one line. What is not printable is escaped, so that it cannot drive a terminal either."""
+    text = json.dumps(value, ensure_ascii=(sys.stdout.encoding or "").lower().replace("-", "") != "utf8")
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def program() -> str:

@@ -21,6 +21,9 @@ BreakLock = Annotated[
         help="take over the lock of a run that is known to be dead, for example because its machine was lost",
     ),
 ]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="print one JSON object for programs; an error is one, too (docs/json.md)")
+]
 ExportPlace = Annotated[
     str,
     typer.Argument(

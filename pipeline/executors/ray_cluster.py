@@ -120,6 +120,14 @@ class Head:
         )
 
 
+def free_room() -> str:
+    """How many CPUs and how much memory of the cluster are free now, of all that it has, in one line."""
+    own: Any = ray  # its own annotations are partial
+    total, free = own.cluster_resources(), own.available_resources()
+    memory = f"{free.get('memory', 0) / 1e9:.1f} of {total.get('memory', 0) / 1e9:.1f} GB free"
+    return f"{free.get('CPU', 0):.0f} of {total.get('CPU', 0):.0f} CPUs and {memory}"
+
+
 def error_line(error: Exception) -> str:
     """The message of an error of Ray as one line of at most 300 characters."""
     return " ".join(str(error).split())[:300]

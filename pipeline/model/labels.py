@@ -53,15 +53,7 @@ def configured_classes(configuration: Any) -> list[str]:
     read, tool by tool: ``{"classification_schema": [{"code": "car"}, …]}`` and the older ``["car", …]``; entries
     that are neither are left out.
     """
-    tools = configuration.get("classification") if isinstance(configuration, dict) else None
-    found: dict[str, None] = {}
-    for tool in tools.values() if isinstance(tools, dict) else ():
-        entries = tool.get("classification_schema") if isinstance(tool, dict) else tool
-        for entry in entries if isinstance(entries, list) else ():
-            code = entry.get("code") if isinstance(entry, dict) else entry
-            if isinstance(code, str) and tidy_label(code):
-                found.setdefault(tidy_label(code))
-    return list(found)
+    return list(dict.fromkeys(code for codes in configured_tools(configuration).values() for code in codes))
 
 
 def configured_tools(configuration: Any) -> dict[str, tuple[str, ...]]:
@@ -76,6 +68,20 @@ def configured_tools(configuration: Any) -> dict[str, tuple[str, ...]]:
 
 def configured_points(configuration: Any) -> list[str]:
     """Return the classes of the tool ``keypoint`` alone, in the same order."""
+    return configured_tools(configuration).get("keypoint", [])
+
+
+def configured_tools(configuration: Any) -> dict[str, list[str]]:
+    """Return the classes of each tool of a project's ``configuration``, each class once, both in its order."""
     tools = configuration.get("classification") if isinstance(configuration, dict) else None
-    own = {"keypoint": tools.get("keypoint")} if isinstance(tools, dict) else {}
-    return configured_classes({"classification": own})
+    found: dict[str, list[str]] = {}
+    for name, tool in tools.items() if isinstance(tools, dict) else ():
+        entries = tool.get("classification_schema") if isinstance(tool, dict) else tool
+        codes = [entry.get("code") if isinstance(entry, dict) else entry for entry in _listed(entries)]
+        named = [tidy_label(code) for code in codes if isinstance(code, str)]
+        found[str(name)] = list(dict.fromkeys(filter(None, named)))
+    return found
+
+
+def _listed(entries: Any) -> list[Any]:
+    return entries if isinstance(entries, list) else []

@@ -40,6 +40,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     number("blob_latency", float, "seconds before each object")
     number("url_ttl", float, "life of presigned URLs in seconds (default: %(default)s)")
     number("session_ttl", float, "life of storage sessions in seconds (default: %(default)s)")
+    number("more_projects", int, "projects besides the two with data (default: %(default)s)")
+    number("clock", float, "seconds by which the server's clock is ahead (default: %(default)s)")
     number("max_concurrency", int, "answer 429 above this number of open API requests")
     number("page_slots", int, "pages served at once; others wait")
     parser.add_argument("--storage-location", metavar="DIR", help="directory behind storage 11")
@@ -79,6 +81,8 @@ def _serve(arguments: argparse.Namespace) -> int:
         page_slots=arguments.page_slots,
         session=arguments.session,
         session_ttl=arguments.session_ttl,
+        more_projects=arguments.more_projects,
+        clock=arguments.clock,
         storage_location=arguments.storage_location,
         faults=tuple(parse_fault(text) for text in arguments.fault),
         port=arguments.port,

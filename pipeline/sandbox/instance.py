@@ -16,8 +16,8 @@ from pipeline.errors import ExportError
 from pipeline.sandbox.data import FOREIGN_ROWS, OLDER_VERSION, PROJECT, VERSION, RecordTruth
 from pipeline.sandbox.faults import Fault, parse_fault
 from pipeline.sandbox.options import SandboxOptions, Target
-from pipeline.sandbox.resources import STORAGE
-from pipeline.sandbox.server import TENANT, Server, shown
+from pipeline.sandbox.resources import STORAGE, TENANT
+from pipeline.sandbox.server import Server, shown
 
 _START_SECONDS = 60.0
 _WARMED_ROWS = 20_000

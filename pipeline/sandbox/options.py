@@ -47,6 +47,10 @@ class SandboxOptions:
     session_ttl: float = 900.0
     storage_location: str | None = None
     """Directory of the ``file_system`` storage; a temporary one, removed at the end, when not given."""
+    more_projects: int = 0
+    """Projects besides the two with data, under Korean, emoji and hostile names."""
+    clock: float = 0.0
+    """By how many seconds the server's clock is ahead: what its ``Date`` header says."""
     image_size: tuple[int, int] = (640, 480)
     faults: tuple[Fault, ...] = ()
     port: int = 0

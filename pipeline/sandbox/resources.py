@@ -1,6 +1,7 @@
 """The small resources of the API: projects, versions, agents, storages, jobs (contract, sections 1, 2, 7 and 8)."""
 
-from collections.abc import Callable, Mapping
+import base64
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pipeline.model.skeletons import PERSON_POINTS
@@ -18,7 +19,8 @@ from pipeline.sandbox.data import (
 from pipeline.sandbox.options import SandboxOptions
 from pipeline.sandbox.scenes import COLOURS, UNCONFIGURED_CLASS
 
-STORAGE = 11
+TENANT = "sandbox"
+STORAGE, READ_ONLY_STORAGE = 11, 12
 COLLECTION = 5
 _CREATED = "2026-07-01T00:00:00+09:00"
 _CLASSES = {
@@ -31,22 +33,53 @@ _CLASSES = {
 }
 VERSIONS = {VERSION: (DATASET, "1.2.0"), OLDER_VERSION: (DATASET, "1.1.0"), OTHER_VERSION: (OTHER_DATASET, "0.1.0")}
 _TITLES = {PROJECT: "Dashcam 2026", OTHER_PROJECT: "Night 2026"}
+_OWNERS = {DATASET: PROJECT, OTHER_DATASET: OTHER_PROJECT}
+_DATASETS = {DATASET: "교차로 정답 🚦", OTHER_DATASET: "dataset-210"}
+_TAGS = {1: "tag-1", 2: "비 오는 날 🌧", 3: "tag-3", 4: "tag-4"}
+
+
+_MORE_TITLES = (
+    "보행자 검출",
+    "🚗 주차장",
+    "Crossing [bold red]markup[/]",
+    "Bell \x07 and \x1b[31mred",
+    "Tab\tand\nline",
+)
+_FIRST_MORE = 1001
+_PAGE_SIZE, _MOST_PER_PAGE = 100, 200
 
 
 class RefusedError(Exception):
     """An answer other than 200. Arguments: the status and the JSON body."""
 
 
-def envelope(results: list[Any]) -> dict[str, Any]:
-    """Return a v1 page that holds all results."""
-    return {"count": len(results), "next": None, "previous": None, "results": results}
+def envelope(results: Sequence[Any], query: Mapping[str, str] | None = None, address: str = "") -> dict[str, Any]:
+    """Return a v1 page: all results, or the page that ``query`` asks for, with links that begin with ``address``.
+
+    Raises :class:`RefusedError` with 404 for a page past the end.
+    """
+    if query is None:
+        return {"count": len(results), "next": None, "previous": None, "results": list(results)}
+    size, page = int(query.get("page_size") or _PAGE_SIZE), int(query.get("page") or 1)
+    part = results[(page - 1) * size : page * size]
+    if page > 1 and not part:
+        raise RefusedError(404, {"detail": "Invalid page."})
+    kept = "&".join(f"{name}={value}" for name, value in query.items() if name != "page")
+    following = f"{address}?page={page + 1}&{kept}".rstrip("&") if page * size < len(results) else None
+    return {"count": len(results), "next": following, "previous": None, "results": list(part)}
 
 
-def envelope_v2(data: Any) -> dict[str, Any]:
-    """Return a v2 answer."""
+def envelope_v2(data: Any, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return a v2 answer; of a list the page that ``query`` asks for. The cursor is opaque, and comes alone."""
     meta: dict[str, Any] = {"request_id": "req_sandbox"}
     if isinstance(data, list):
-        meta["pagination"] = {"next_cursor": None, "previous_cursor": None, "per_page": 50}
+        given = query or {}
+        size = min(int(given.get("per_page") or 50), _MOST_PER_PAGE)
+        start = int(base64.urlsafe_b64decode(given["cursor"]).decode()) if given.get("cursor") else 0
+        end = start + size
+        following = base64.urlsafe_b64encode(str(end).encode()).decode() if end < len(data) else None
+        data = data[start:end]
+        meta["pagination"] = {"next_cursor": following, "previous_cursor": None, "per_page": size}
     return {"data": data, "meta": meta}
 
 
@@ -70,20 +103,25 @@ def configuration() -> dict[str, Any]:
     return {"schema_type": "dm_schema", "classification": tools}
 
 
-def projects() -> list[dict[str, Any]]:
+def titles(more: int) -> dict[int, str]:
+    """Return the titles of the projects that the member of the token can see, ``more`` besides those with data."""
+    return _TITLES | {_FIRST_MORE + i: f"{_MORE_TITLES[i % len(_MORE_TITLES)]} {i + 1}" for i in range(more)}
+
+
+def projects(more: int) -> list[dict[str, Any]]:
     """Return the projects that the member of the token can see."""
-    return [project(number) for number in _TITLES]
+    return [project(number, more) for number in titles(more)]
 
 
-def project(number: int) -> dict[str, Any]:
+def project(number: int, more: int) -> dict[str, Any]:
     """Return one project. Raises :class:`RefusedError` with 403 for the one without a role and 404 for unknown ones."""
     if number == FORBIDDEN_PROJECT:
         raise RefusedError(403, {"detail": "You do not have permission to perform this action."})
-    if number not in _TITLES:
+    if number not in titles(more):
         raise not_found()
     return {
         "id": number,
-        "title": _TITLES[number],
+        "title": titles(more)[number],
         "description": "",
         "category": "image",
         "data_collection": COLLECTION,
@@ -95,12 +133,12 @@ def project(number: int) -> dict[str, Any]:
     }
 
 
-def projects_v2(records: int) -> list[dict[str, Any]]:
+def projects_v2(records: int, more: int) -> list[dict[str, Any]]:
     """Return the projects as the v2 API lists them."""
     return [
         {"id": number, "title": title, "category": "image", "category_display": "이미지", "created": _CREATED}
         | {"is_archived": False, "task_count": records if number == PROJECT else 0}
-        for number, title in _TITLES.items()
+        for number, title in titles(more).items()
     ]
 
 
@@ -115,10 +153,21 @@ def version(number: int) -> dict[str, Any]:
 
 def dataset_v2(number: int) -> dict[str, Any]:
     """Return a ground truth dataset with its project, as the v2 API gives it. Raises :class:`RefusedError` with 404."""
-    owners = {DATASET: PROJECT, OTHER_DATASET: OTHER_PROJECT}
-    if number not in owners:
-        raise RefusedError(404, {"error": {"code": "NOT_FOUND", "message": "Not found.", "details": []}})
-    return {"id": number, "name": f"dataset-{number}", "project_id": owners[number], "created": _CREATED}
+    if number not in _OWNERS:
+        raise not_found_v2()
+    return {"id": number, "name": _DATASETS[number], "project_id": _OWNERS[number], "created": _CREATED}
+
+
+def datasets_v2(project: str) -> list[dict[str, Any]]:
+    """Return the ground truth datasets of a project, or all of them for ``""``, as the v2 API lists them."""
+    return [
+        {"id": number, "name": _DATASETS[number]} for number, owner in _OWNERS.items() if project in ("", str(owner))
+    ]
+
+
+def not_found_v2() -> RefusedError:
+    """Return the 404 of the v2 API."""
+    return RefusedError(404, {"error": {"code": "NOT_FOUND", "message": "Not found.", "details": []}})
 
 
 def collection() -> dict[str, Any]:
@@ -149,7 +198,20 @@ def user_v2() -> dict[str, Any]:
 
 def tags() -> list[dict[str, Any]]:
     """Return the task tags of the project."""
-    return [{"id": number, "name": f"tag-{number}", "project": PROJECT} for number in (1, 2, 3, 4)]
+    return [{"id": number, "name": name, "project": PROJECT} for number, name in _TAGS.items()]
+
+
+def tags_v2(number: int) -> list[dict[str, Any]]:
+    """Return the task tags of a project as the v2 API lists them. Raises :class:`RefusedError` as for the project."""
+    if number not in _TITLES:
+        raise not_found_v2()
+    names = _TAGS if number == PROJECT else {}
+    return [{"id": tag, "name": name, "category": "project", "created": _CREATED} for tag, name in names.items()]
+
+
+def tenants_v2() -> list[dict[str, Any]]:
+    """Return the tenants of the member of the token."""
+    return [{"code": TENANT, "name": "모래 상자", "slug": TENANT, "is_active": True}]
 
 
 def file_system(location: str) -> dict[str, Any]:
@@ -158,14 +220,18 @@ def file_system(location: str) -> dict[str, Any]:
 
 
 def storage(number: int, described: Mapping[str, Any], *, configured: bool) -> dict[str, Any]:
-    """Return the storage with the ``described`` provider and, if asked for, configuration.
+    """Return the storage with the ``described`` provider and, if asked for, configuration; or the read-only one.
 
     Raises :class:`RefusedError` with 404.
     """
-    if number != STORAGE:
+    if number == STORAGE:
+        row: dict[str, Any] = {"id": number, "name": "exports", "category": "internal", "is_default": True}
+    elif number == READ_ONLY_STORAGE:
+        row = {"id": number, "name": "원본 보관소 🗄", "category": "external", "is_default": False}
+        described = {"provider": "http", "configuration": {"base_url": "http://127.0.0.1:9/", "timeout": 1}}
+    else:
         raise not_found()
-    row: dict[str, Any] = {"id": STORAGE, "name": "exports", "category": "internal", "provider": described["provider"]}
-    row["is_default"] = True
+    row["provider"] = described["provider"]
     return {**row, "configuration": described["configuration"]} if configured else row
 
 

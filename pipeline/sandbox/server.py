@@ -1,6 +1,7 @@
 """The HTTP server: routes, authentication, faults and the request log (contract, section 12.1)."""
 
 import asyncio
+import email.utils
 import hashlib
 import json
 import time
@@ -20,12 +21,11 @@ from pipeline.sandbox.filters import BadFilterError
 from pipeline.sandbox.listing import InvalidPageError, Listing, ListRequest
 from pipeline.sandbox.nasty import check_kinds
 from pipeline.sandbox.options import SandboxOptions, Target
-from pipeline.sandbox.resources import RefusedError, envelope, envelope_v2
+from pipeline.sandbox.resources import TENANT, RefusedError, envelope, envelope_v2
 from pipeline.sandbox.rows import Rows, Signer
 
 type Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-TENANT = "sandbox"
 _LISTS: dict[str, Target] = {"tasks": "task", "assignments": "assignment", "ground_truth_events": "ground_truth"}
 _SECRET_HEADERS = {"authorization", "synapse-access-token", "synapse-tenant", "synapse-agent", "cookie"}
 _LOGGED_REQUESTS = 200_000
@@ -75,12 +75,13 @@ class Server:
 
     def application(self) -> web.Application:
         """Return the aiohttp application with all routes."""
+        more = self.options.more_projects
         app = web.Application(middlewares=[self._gate], client_max_size=64 * 2**20)
         app.add_routes(
             [
                 web.get("/agents/", self._json(lambda _: envelope([resources.agent()]))),
-                web.get("/projects/", self._json(lambda _: envelope(resources.projects()))),
-                web.get(r"/projects/{id:\d+}/", self._json(lambda r: resources.project(_id(r)))),
+                web.get("/projects/", self._json(lambda r: envelope(resources.projects(more), r.query, _address(r)))),
+                web.get(r"/projects/{id:\d+}/", self._json(lambda r: resources.project(_id(r), more))),
                 web.get(r"/tasks/{id:\d+}/", self._json(lambda r: self._one("task", r))),
                 web.get(r"/assignments/{id:\d+}/", self._json(lambda r: self._one("assignment", r))),
                 web.get("/task_tags/", self._json(lambda _: envelope(resources.tags()))),
@@ -88,12 +89,24 @@ class Server:
                 web.get("/ground_truth_dataset_versions/", self._json(_versions)),
                 web.get(r"/ground_truth_dataset_versions/{id:\d+}/", self._json(lambda r: resources.version(_id(r)))),
                 web.get("/v2/users/me/", self._json(lambda _: envelope_v2(resources.user_v2()))),
-                web.get("/v2/projects/", self._json(lambda _: envelope_v2(resources.projects_v2(len(self.data))))),
+                web.get("/v2/tenants/", self._json(lambda r: envelope_v2(resources.tenants_v2(), r.query))),
+                web.get(
+                    "/v2/projects/",
+                    self._json(lambda r: envelope_v2(resources.projects_v2(len(self.data), more), r.query)),
+                ),
+                web.get(
+                    r"/v2/projects/{id:\d+}/tags/",
+                    self._json(lambda r: envelope_v2(resources.tags_v2(_id(r)), r.query)),
+                ),
+                web.get(
+                    "/v2/ground-truth-datasets/",
+                    self._json(lambda r: envelope_v2(resources.datasets_v2(r.query.get("project", "")), r.query)),
+                ),
                 web.get(
                     r"/v2/ground-truth-datasets/{id:\d+}/",
                     self._json(lambda r: envelope_v2(resources.dataset_v2(_id(r)))),
                 ),
-                web.get("/storages/", self._json(lambda _: envelope([self._storage(resources.STORAGE)]))),
+                web.get("/storages/", self._json(lambda r: envelope(self._storages(r.query.get("category", ""))))),
                 web.get(r"/storages/{id:\d+}/", self._json(self._get_storage)),
                 web.post(
                     r"/storages/{id:\d+}/session/",
@@ -129,6 +142,8 @@ class Server:
             fault = self.injector.pick(route, _fault_url(entry))
             entry.fault = fault.kind if fault else ""
             response = await self._answer(request, handler, fault, guarded=guarded)
+            if self.options.clock and not response.prepared:
+                response.headers["Date"] = email.utils.formatdate(time.time() + self.options.clock, usegmt=True)
             entry.status = response.status
             if isinstance(response, web.Response):
                 entry.bytes = len(cast("bytes", response.body or b""))
@@ -211,6 +226,10 @@ class Server:
             raise resources.not_found()
         pieces = self.rows.pieces(target, keys.index(key), expanded=True, presigned=False)
         return json.loads(b"".join(self.rows.signed(pieces, f"http://{request.host}")))
+
+    def _storages(self, category: str) -> list[dict[str, Any]]:
+        rows = [self._storage(number) for number in (resources.STORAGE, resources.READ_ONLY_STORAGE)]
+        return [row for row in rows if category in ("", row["category"])]
 
     def _storage(self, number: int, *, configured: bool = False) -> dict[str, Any]:
         return resources.storage(number, self.describe_storage(), configured=configured)
@@ -297,6 +316,10 @@ def shown(entry: LogEntry) -> dict[str, Any]:
 
 def _id(request: web.Request) -> int:
     return int(request.match_info["id"])
+
+
+def _address(request: web.Request) -> str:
+    return f"http://{request.host}{request.path}"
 
 
 def _versions(request: web.Request) -> dict[str, Any]:

@@ -4,7 +4,9 @@ A cluster that lacks something on one machine would otherwise report it in the m
 on a disk that only one machine sees are lost without an error. So each machine runs a small task first.
 """
 
+import contextlib
 import uuid
+from collections.abc import Generator
 from pathlib import Path
 
 import msgspec
@@ -14,6 +16,7 @@ from pipeline.errors import ConfigError, DestinationError, EmptySelectionError, 
 from pipeline.executors.base import Executor
 from pipeline.executors.ray_job import submitted_job
 from pipeline.model.source import Project
+from pipeline.stages.versions import Versions, versions_here
 from pipeline.stages.workspace import Settings, Workspace, open_workspace
 from pipeline.storage import TEMPORARY, Storage
 from pipeline.version import __version__
@@ -29,11 +32,15 @@ class MachineCheck(msgspec.Struct, frozen=True):
 
 
 class MachineReport(msgspec.Struct, frozen=True):
-    """What a machine has: the version of this package, the API it would ask, and whether it sees the driver's probe."""
+    """What a machine has: the version of this package, the API it would ask, and whether it sees the driver's probe.
+
+    ``versions`` are those of Python and of packages; an older release of this package does not tell them.
+    """
 
     version: str
     origin: str
     sees_probe: bool
+    versions: Versions | None = None
 
 
 def settle_paths(config: ExportConfig) -> ExportConfig:
@@ -103,15 +110,24 @@ def check_machines(workspace: Workspace, executor: Executor) -> None:
     """
     if not executor.has_machines:
         return
+    with contextlib.closing(inspect_machines(workspace, executor)) as found:
+        for _, report in found:
+            if isinstance(report, ExportError):
+                raise report
+
+
+def inspect_machines(workspace: Workspace, executor: Executor) -> Generator[tuple[str, MachineReport | ExportError]]:
+    """Every machine's name, and what it has, or the error that :func:`check_machines` raises for it."""
     storage = workspace.storage
     probe = f"{_PROBES}/{uuid.uuid4().hex}"
     asked = MachineCheck(workspace.settings, probe)
     try:
         storage.write(f"{probe}/driver", b"probe", durable=True)
         for number, (machine, report) in enumerate(executor.run_on_machines(check_this_machine, asked)):
-            _judge(machine, report, workspace.client.origin, storage)
-            if not storage.find(f"{probe}/{number}"):
-                raise _not_shared(storage, f"the driver does not see what {machine} wrote there")
+            problem = _problem(machine, report, workspace.client.origin, storage)
+            if problem is None and not storage.find(f"{probe}/{number}"):
+                problem = _not_shared(storage, f"the driver does not see what {machine} wrote there")
+            yield machine, problem or report
     finally:
         storage.delete([path for path, _ in storage.files(probe)])
 
@@ -123,22 +139,23 @@ def check_this_machine(asked: MachineCheck, number: int) -> MachineReport:
     sees_probe = workspace.storage.find(f"{asked.probe}/driver") == b"probe"
     if sees_probe:
         workspace.storage.write(f"{asked.probe}/{number}", b"answer", durable=True)
-    return MachineReport(__version__, workspace.client.origin, sees_probe)
+    return MachineReport(__version__, workspace.client.origin, sees_probe, versions_here())
 
 
-def _judge(machine: str, report: MachineReport | ExportError, origin: str, storage: Storage) -> None:
+def _problem(machine: str, report: MachineReport | ExportError, origin: str, storage: Storage) -> ExportError | None:
     if isinstance(report, ExportError):
-        raise PreflightError(machine, str(report)) from report
+        problem = PreflightError(machine, str(report))
+        problem.__cause__ = report
+        return problem
     if report.version != __version__:
-        raise PreflightError(
+        return PreflightError(
             machine, f"has synapse-export {report.version}, the driver {__version__}; install one of them"
         )
     if report.origin != origin:
-        raise PreflightError(
+        return PreflightError(
             machine, f"would ask {report.origin}, the driver {origin}; SYNAPSE_HOST must be the same everywhere"
         )
-    if not report.sees_probe:
-        raise _not_shared(storage, f"{machine} does not see what the driver wrote there")
+    return None if report.sees_probe else _not_shared(storage, f"{machine} does not see what the driver wrote there")
 
 
 def _not_shared(storage: Storage, why: str) -> DestinationError:

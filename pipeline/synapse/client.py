@@ -9,13 +9,15 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn, Self
 
 from pydantic import ValidationError
 from synapse_sdk import exceptions as sdk
-from synapse_sdk.utils.auth import create_backend_client, create_backend_client_v2
+from synapse_sdk.utils.auth import CONFIG_FILE, create_backend_client, create_backend_client_v2
 from synapse_sdk.utils.storage.errors import StorageError as SdkStorageError
 from synapse_sdk.utils.storage.provider import BackendSessionProvider
 
@@ -40,6 +42,9 @@ class SynapseClient(Transport):
         self, backend: Any, *, requests: int = 32, limits: RequestLimits | None = None, file_hosts: Iterable[str] = ()
     ) -> None:
         headers = backend._get_headers()  # noqa: SLF001  the SDK's header rule, the same in all its versions
+        if not all(text.isascii() and text.isprintable() for text in headers.values()):
+            problem = "the access token has a letter or a line break that no token has; copy it again, as one line"
+            raise CredentialsError(problem)
         try:
             super().__init__(
                 backend.base_url,
@@ -51,6 +56,9 @@ class SynapseClient(Transport):
             )
         except ValueError:
             raise PreflightError("SYNAPSE_HOST", "must be a URL like https://api.synapse.sh") from None
+        self.clock_ahead: float | None = None
+        """By how many seconds this machine's clock was ahead of the server's when the SDK was last answered. Servers
+        tell their time in whole seconds, and None is for one that does not tell it."""
         self._backend = backend
         self._bound(backend)
 
@@ -62,9 +70,12 @@ class SynapseClient(Transport):
 
         Raises CredentialsError if there are none. Sends no request.
         """
-        backend = create_backend_client()
+        try:
+            backend = create_backend_client()
+        except (AttributeError, TypeError):  # a host that is a number, a list in place of an object
+            raise CredentialsError(f"{CONFIG_FILE} is not what 'synapse login' writes; run 'synapse login'") from None
         if backend is None:
-            raise CredentialsError("no Synapse access token; set SYNAPSE_ACCESS_TOKEN or run 'synapse login'")
+            raise _no_token()
         return cls(backend, requests=requests, limits=limits, file_hosts=file_hosts)
 
     def __reduce__(self) -> NoReturn:
@@ -88,21 +99,41 @@ class SynapseClient(Transport):
 
     def ground_truth_project(self, dataset: int) -> int | None:
         """Return the project in which a ground truth dataset was made, or None. Needs the v2 API."""
+        found = self.answer(f"ground truth dataset {dataset}", f"v2/ground-truth-datasets/{dataset}/")
+        project = found.get("project_id") if isinstance(found, dict) else None
+        return project if isinstance(project, int) and abs(project) < 2**63 else None
+
+    def answer(self, what: str, address: str, params: Mapping[str, str] | None = None) -> dict[str, Any] | list[Any]:
+        """Return the JSON object or list at ``address``: a path below the API's address, or a ``next`` link.
+
+        Paths below ``v2/`` are asked with the credentials as the v2 API wants them; of its envelope only what is inside
+        is returned, for a list ``results`` and ``next``. ``what`` names it in errors. Raises CredentialsError,
+        PreflightError, TransientError, or BackendError for a link to another server.
+        """
+        url = self.urls.of_request(address, params or {})
+        is_second = url.raw_path.removeprefix(self.urls.of_request("", {}).raw_path).startswith("v2/")
+        with self._second() if is_second else nullcontext(self._backend) as backend:
+            # The SDK's own methods cover a few of these lists only, and its models refuse null.
+            found: dict[str, Any] | list[Any] = self._json(
+                what,
+                lambda: backend._get(str(url)),  # noqa: SLF001
+                (Mapping, list),
+            )
+            return found
+
+    @contextmanager
+    def _second(self) -> Iterator[Any]:
+        """The SDK's client of the v2 API. It finds the same credentials, which are sent in other headers."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it warns of plain http, which the other client accepts in silence
             second = create_backend_client_v2()
         if second is None:
-            return None
+            raise _no_token()
         self._bound(second)
         try:
-            found = self._object(
-                f"ground truth dataset {dataset}",
-                lambda: second._get(f"v2/ground-truth-datasets/{dataset}/"),  # noqa: SLF001  its model refuses null
-            )
+            yield second
         finally:
             second.reset_connection()
-        project = found.get("project_id")
-        return project if isinstance(project, int) and abs(project) < 2**63 else None
 
     def open_storage(self, number: int, path: str, purpose: str = "write") -> Access:
         """Return where ``path`` in a Synapse storage is and how to open it; the credentials expire with the session.
@@ -143,21 +174,30 @@ class SynapseClient(Transport):
         """
         session = backend.requests_session
         session.max_redirects = 0
+        session.hooks["response"].append(self._note_clock)
         for scheme in ("http://", "https://"):
             session.mount(scheme, BoundedAdapter(self.limits))
+
+    def _note_clock(self, response: Any, *_: Any, **__: Any) -> None:
+        with suppress(ValueError, OverflowError):  # a server may say anything: then nothing is compared
+            told = parsedate_to_datetime(response.headers.get("Date", ""))
+            self.clock_ahead = (datetime.now(UTC) - told.astimezone(UTC)).total_seconds()
 
     # The border between the SDK's exceptions and ours
 
     def _object(self, what: str, call: Callable[[], Any]) -> dict[str, Any]:
-        def call_for_object() -> dict[str, Any]:
+        found: dict[str, Any] = self._json(what, call, (Mapping,))
+        return found
+
+    def _json(self, what: str, call: Callable[[], Any], kinds: tuple[type, ...]) -> Any:
+        def call_for_json() -> Any:
             answer = call()
-            if not isinstance(answer, Mapping):
+            if not isinstance(answer, kinds):
                 raise _NotJsonError
             # Half of a surrogate pair in a text could not be staged.
-            whole: dict[str, Any] = json.loads(json.dumps(answer, ensure_ascii=False).encode(errors="replace"))
-            return whole
+            return json.loads(json.dumps(answer, ensure_ascii=False).encode(errors="replace"))
 
-        return self._call(what, call_for_object)
+        return self._call(what, call_for_json)
 
     def _call[T](self, what: str, call: Callable[[], T]) -> T:
         for attempt in range(1, CALL_TRIES + 1):
@@ -206,6 +246,10 @@ class SynapseClient(Transport):
 
 class _NotJsonError(Exception):
     """The SDK returned a text: a body with status 200 that is not JSON, such as a login page or half an answer."""
+
+
+def _no_token() -> CredentialsError:
+    return CredentialsError("no Synapse access token; set SYNAPSE_ACCESS_TOKEN or run 'synapse login'")
 
 
 def _may_pass(error: sdk.ClientError) -> bool:

@@ -55,6 +55,11 @@ class Source:
         self._dataset: int | None = None
         self.plan_report = PlanReport()
 
+    @property
+    def project_id(self) -> int | None:
+        """The project that the filter names; None for ground truth, whose filter names a version."""
+        return self._listing.project
+
     def check(self) -> Project:
         """Prove, in seconds, that the token works and that what is asked for exists and may be read.
 

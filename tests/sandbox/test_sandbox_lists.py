@@ -1,5 +1,8 @@
 """Lists: filters, order, pages and cursors behave as the real backend does (contract, sections 3 and 4)."""
 
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
 import pytest
 
 PATHS = {
@@ -291,3 +294,44 @@ def test_deep_pages_end_in_cloudflares_524(start, get):
     sandbox = start(offset_latency=50.0, records=6)
     answer = get(sandbox, "/sdk/tasks/", page=3, page_size=2)
     assert (answer.status_code, answer.headers["Content-Type"]) == (524, "text/html; charset=utf-8")
+
+
+def test_projects_come_in_pages_of_both_apis(start, get, walk):
+    sandbox = start(records=3, more_projects=120)
+    raw, newer, cursor, sizes = {"SYNAPSE-ACCESS-TOKEN": sandbox.token}, [], "", []
+    while cursor is not None:
+        told = get(sandbox, "/v2/projects/", headers=raw, cursor=cursor).json()
+        newer += told["data"]
+        sizes.append(len(told["data"]))
+        cursor = told["meta"]["pagination"]["next_cursor"]
+    assert sizes == [50, 50, 22]
+    older = walk(sandbox, "/projects/", page_size=50)
+    assert [row["title"] for row in older] == [row["title"] for row in newer]
+    assert {"보행자 검출 1", "🚗 주차장 2", "Crossing [bold red]markup[/] 3"} <= {row["title"] for row in newer}
+    assert get(sandbox, "/projects/", page=9).status_code == 404
+    assert get(sandbox, f"/projects/{older[-1]['id']}/").json()["title"] == older[-1]["title"]
+
+
+def test_lists_of_the_v2_api(tidy, get):
+    raw = {"SYNAPSE-ACCESS-TOKEN": tidy.token}
+
+    def listed(path):
+        return get(tidy, path, headers=raw).json()["data"]
+
+    assert [row["code"] for row in listed("/v2/tenants/")] == [tidy.tenant]
+    assert [row["id"] for row in listed("/v2/ground-truth-datasets/")] == [209, 210]
+    assert [row["id"] for row in listed("/v2/ground-truth-datasets/?project=13")] == [210]
+    assert len(listed("/v2/projects/12/tags/")) == 4
+    assert get(tidy, "/v2/projects/987/tags/", headers=raw).status_code == 404
+
+
+def test_storages_by_category(tidy, get):
+    assert [row["id"] for row in get(tidy, "/storages/").json()["results"]] == [11, 12]
+    assert [row["id"] for row in get(tidy, "/storages/?category=internal").json()["results"]] == [11]
+    assert "configuration" not in get(tidy, "/storages/12/").json()
+
+
+def test_the_clock_of_the_server_can_be_wrong(start, get):
+    sandbox = start(records=3, clock=7200.0)
+    told = parsedate_to_datetime(get(sandbox, "/agents/").headers["Date"])
+    assert 7100 < (told - datetime.now(UTC)).total_seconds() < 7300
