@@ -12,7 +12,7 @@ import msgspec
 
 from pipeline.config.export import ExportConfig
 from pipeline.errors import ConfigError
-from pipeline.model.labels import configured_classes, configured_points, configured_tools
+from pipeline.model.labels import classes_by_tool, configured_classes, configured_points
 from pipeline.model.skeletons import Skeleton, derive_skeletons
 from pipeline.stages.workspace import Settings, Workspace
 from pipeline.synapse.client import SynapseClient
@@ -178,7 +178,7 @@ def list_classes(project: int) -> ProjectClasses:
     finally:
         client.close()
     configuration = told.get("configuration")
-    tools = configured_tools(configuration)
+    tools = classes_by_tool(configuration)
     rows = (
         ClassRow(name, tuple(tool for tool, names in tools.items() if name in names))
         for name in configured_classes(configuration)

@@ -53,25 +53,24 @@ def configured_classes(configuration: Any) -> list[str]:
     read, tool by tool: ``{"classification_schema": [{"code": "car"}, …]}`` and the older ``["car", …]``; entries
     that are neither are left out.
     """
-    return list(dict.fromkeys(code for codes in configured_tools(configuration).values() for code in codes))
+    return list(dict.fromkeys(code for codes in classes_by_tool(configuration).values() for code in codes))
 
 
-def configured_tools(configuration: Any) -> dict[str, tuple[str, ...]]:
+def tools_by_class(configuration: Any) -> dict[str, tuple[str, ...]]:
     """Return the tools of each class of a project's ``configuration``, in the same order."""
-    tools = configuration.get("classification") if isinstance(configuration, dict) else None
     found: dict[str, tuple[str, ...]] = {}
-    for tool, own in tools.items() if isinstance(tools, dict) else ():
-        for label in configured_classes({"classification": {tool: own}}):
-            found[label] = (*found.get(label, ()), str(tool))
+    for tool, labels in classes_by_tool(configuration).items():
+        for label in labels:
+            found[label] = (*found.get(label, ()), tool)
     return found
 
 
 def configured_points(configuration: Any) -> list[str]:
     """Return the classes of the tool ``keypoint`` alone, in the same order."""
-    return configured_tools(configuration).get("keypoint", [])
+    return classes_by_tool(configuration).get("keypoint", [])
 
 
-def configured_tools(configuration: Any) -> dict[str, list[str]]:
+def classes_by_tool(configuration: Any) -> dict[str, list[str]]:
     """Return the classes of each tool of a project's ``configuration``, each class once, both in its order."""
     tools = configuration.get("classification") if isinstance(configuration, dict) else None
     found: dict[str, list[str]] = {}

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from typing import Any, BinaryIO
 
 from pipeline.errors import ExportError, PreflightError, TransientError
-from pipeline.model.labels import configured_classes, configured_points, configured_tools
+from pipeline.model.labels import configured_classes, configured_points, tools_by_class
 from pipeline.model.shards import Shard
 from pipeline.model.source import Copied, ExtractedRecord, Project, Wanted
 from pipeline.records import Failure
@@ -169,5 +169,5 @@ def _project(number: int, found: Mapping[str, Any]) -> Project:
         title if isinstance(title, str) and title else f"project {number}",
         tuple(configured_classes(configuration)),
         tuple(configured_points(configuration)),
-        tools=configured_tools(configuration),
+        tools=tools_by_class(configuration),
     )

@@ -13,7 +13,7 @@ from pipeline.formats import load_format
 from pipeline.formats.testing import join_samples, samples
 from pipeline.formats.testing.shapes import box, mask, point, polygon, rectangles
 from pipeline.model.catalog import ShardSummary, build_catalog, count_parts
-from pipeline.model.labels import configured_tools
+from pipeline.model.labels import tools_by_class
 from pipeline.model.trees import count_shapes
 from pipeline.records import Annotation, Opaque, Polyline, Relation, Whole
 
@@ -61,7 +61,7 @@ def catalog_for(drawn, configuration, lock=None, formats=None, **options):
     for name, chosen in formats or TREES.values():
         trees |= load_format(name, chosen).trees(options.get("masks", "instance"))
     lock = lock or ClassLock()
-    tools = configured_tools({"classification": configuration})
+    tools = tools_by_class({"classification": configuration})
     return build_catalog(
         summary, name="x", configured=tuple(tools), tools=tools, locked=lock.classes, trees=trees,
         locked_trees=lock.numbered_trees, locked_objects=lock.numbered_objects, **options,
