@@ -4,6 +4,7 @@ What a reader loads of it is judged by ``consumers/marks.py``, and what the docu
 """
 
 import io
+import zlib
 from itertools import product
 from typing import NamedTuple
 
@@ -116,28 +117,56 @@ def late_exif(png):
     return png[:begin] + png[end:-12] + png[begin:end] + png[-12:]
 
 
+def padded(data, size):
+    """A PNG, WebP or TIFF with ``size`` bytes that mean nothing before what stands last in it.
+
+    That is a PNG's or WebP's EXIF, if there is any behind the pixels; the directory of a TIFF is moved to its end.
+    """
+    if data.startswith(b"\x89PNG"):
+        chunk = b"prVt" + bytes(size)
+        at = max(data.find(b"eXIf"), 0) or data.index(b"IEND")
+        at = at if at > data.index(b"IDAT") else data.index(b"IEND")
+        pad = size.to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+        return data[: at - 4] + pad + data[at - 4 :]
+    if data.startswith(b"RIFF"):
+        at = data.find(b"EXIF") if b"EXIF" in data else len(data)
+        data = data[:at] + b"PADD" + size.to_bytes(4, "little") + bytes(size) + data[at:]
+        return data[:4] + (len(data) - 8).to_bytes(4, "little") + data[8:]
+    begin = int.from_bytes(data[4:8], "little")
+    directory = data[begin : begin + 2 + 12 * int.from_bytes(data[begin : begin + 2], "little") + 4]
+    return data[:4] + (len(data) + size).to_bytes(4, "little") + data[8:] + bytes(size) + directory
+
+
 def _around(pixels, mark):
     rows, columns = np.nonzero((pixels == COLOURS[mark]).all(axis=2))
     left, top = int(columns.min()), int(rows.min())
     return {"x": left, "y": top, "width": int(columns.max()) + 1 - left, "height": int(rows.max()) + 1 - top}
 
 
-def export_frames(path, exif):
-    """Export the whole matrix as COCO, YOLO and VOC with one policy."""
+def export_frames(path, exif, frames=FRAMES, padding=0):
+    """Export pictures (the whole matrix) as COCO, YOLO and VOC with one policy; returns the requests for files."""
     rows, files = [], {}
-    for number, frame in enumerate(FRAMES.values(), start=1):
+    for number, frame in enumerate(frames.values(), start=1):
         rows.append(task(number, data=frame.document()))
         info = rows[-1]["data_unit"]["files"]["image_1"]
         info |= {"url": f"/media/{number}", "file_name_original": frame.name}
-        files[info["url"]] = frame.file()
+        files[info["url"]] = padded(frame.file(), padding) if padding else frame.file()
+
+    def fetch(request):
+        data, wanted = files[request.path], request.http_range
+        if "Range" not in request.headers:
+            return web.Response(body=data)
+        part = data[wanted]
+        said = f"bytes {wanted.start}-{wanted.start + len(part) - 1}/{len(data)}"
+        return web.Response(status=206, body=part, headers={"Content-Range": said})
 
     values = {
         "name": "frames", "target": "task", "filter": {"project": 12}, "path": str(path), "split": {"by": "none"},
         "formats": ["coco", "yolo", {"voc": {"images": "transcode"}}], "exif": exif, "run": {"executor": "serial"},
     }  # fmt: skip
-    fetch = lambda request: web.Response(body=files[request.path])  # noqa: E731  it has no other name
     with TinySynapse(rows, fetch=fetch) as api, environment_of(api.environment()):
-        return run(parse_config(yaml.safe_dump(values)))
+        run(parse_config(yaml.safe_dump(values)))
+        return [request for request in api.seen if request.path in files]
 
 
 def readers():
