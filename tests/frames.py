@@ -145,12 +145,23 @@ def _around(pixels, mark):
 
 def export_frames(path, exif, frames=FRAMES, padding=0):
     """Export pictures (the whole matrix) as COCO, YOLO and VOC with one policy; returns the requests for files."""
+    pictures = [
+        (frame.name, padded(frame.file(), padding) if padding else frame.file(), frame.document())
+        for frame in frames.values()
+    ]
+    return export_pictures(
+        path, pictures, exif=exif, formats=["coco", "yolo", {"voc": {"images": "transcode"}}], split={"by": "none"}
+    )
+
+
+def export_pictures(path, pictures, **overrides):
+    """Export ``(name, bytes of the file, document)`` as tasks 1, 2 …; returns the requests for files."""
     rows, files = [], {}
-    for number, frame in enumerate(frames.values(), start=1):
-        rows.append(task(number, data=frame.document()))
+    for number, (name, data, document) in enumerate(pictures, start=1):
+        rows.append(task(number, data=document))
         info = rows[-1]["data_unit"]["files"]["image_1"]
-        info |= {"url": f"/media/{number}", "file_name_original": frame.name}
-        files[info["url"]] = padded(frame.file(), padding) if padding else frame.file()
+        info |= {"url": f"/media/{number}", "file_name_original": name}
+        files[info["url"]] = data
 
     def fetch(request):
         data, wanted = files[request.path], request.http_range
@@ -161,8 +172,8 @@ def export_frames(path, exif, frames=FRAMES, padding=0):
         return web.Response(status=206, body=part, headers={"Content-Range": said})
 
     values = {
-        "name": "frames", "target": "task", "filter": {"project": 12}, "path": str(path), "split": {"by": "none"},
-        "formats": ["coco", "yolo", {"voc": {"images": "transcode"}}], "exif": exif, "run": {"executor": "serial"},
+        "name": "pictures", "target": "task", "filter": {"project": 12}, "path": str(path), **overrides,
+        "run": {"executor": "serial"},
     }  # fmt: skip
     with TinySynapse(rows, fetch=fetch) as api, environment_of(api.environment()):
         run(parse_config(yaml.safe_dump(values)))
