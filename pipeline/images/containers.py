@@ -92,15 +92,29 @@ def late_orientation(tail: bytes) -> int | None:
     return None
 
 
-def png_orientation(data: bytes) -> int:
-    """Return the orientation of a PNG, as far as ``data`` reaches; ``eXIf`` can stand before or after the pixels."""
+def png_orientation(head: bytes) -> int | None:
+    """Return the orientation of a PNG; None when ``head`` ends before it is known: ``eXIf`` can follow the pixels."""
     position = 8
-    while position + 8 <= len(data):
-        length = int.from_bytes(data[position : position + 4], "big")
-        if data[position + 4 : position + 8] == b"eXIf":
-            return exif_orientation(data[position + 8 : position + 8 + length])
+    while position + 8 <= len(head):
+        length, kind = int.from_bytes(head[position : position + 4], "big"), head[position + 4 : position + 8]
+        if kind == b"eXIf":
+            block = head[position + 8 : position + 8 + length]
+            return exif_orientation(block) if len(block) == length else None
+        if kind == b"IEND":
+            return UPRIGHT
         position += 12 + length
-    return UPRIGHT
+    return None
+
+
+def tiff_directory(head: bytes) -> int | None:
+    """Return where the directory of the first picture of a TIFF begins, None for another file."""
+    if head[:4] == b"MM\0*":
+        return int.from_bytes(head[4:8], "big")
+    if head[:4] == b"II*\0":
+        return int.from_bytes(head[4:8], "little")
+    if head[:4] == b"II+\0":  # BigTIFF, which Pillow reads in this byte order only
+        return int.from_bytes(head[8:16], "little")
+    return None
 
 
 def is_heif(head: bytes) -> bool:

@@ -7,7 +7,7 @@ Sizes are ``(width, height)`` in pixels. EXIF's *orientation* (CIPA DC-008, tag 
 import io
 import struct
 import warnings
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,11 @@ from pipeline.images.containers import (
     is_heif,
     late_orientation,
     png_orientation,
+    tiff_directory,
     webp_orientation,
     webp_size,
 )
+from pipeline.images.known_parts import KnownParts
 
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "JPEG2000")
 _JPEG_QUALITY = 95
@@ -56,8 +58,8 @@ _UNTURNED = {
 class Header(NamedTuple):
     """The header of a picture: its size as stored, and how a viewer turns it to show it upright.
 
-    ``orientation`` is None when the picture has one, but in bytes that were not read. ``form`` is the file format as
-    Pillow names it (``HEIF`` for HEIC), ``channels`` the number of values of a decoded pixel.
+    ``orientation`` is None when the picture has one, or a PNG may have one, in bytes that were not read. ``form`` is
+    the file format as Pillow names it (``HEIF`` for HEIC), ``channels`` the number of values of a decoded pixel.
     """
 
     width: int
@@ -92,21 +94,22 @@ def read_header(head: bytes) -> Header | None:
         if found is None or not (found[0] and found[1]):
             return None
         return Header(*found, "AVIF" if is_avif(head) else "HEIF")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about damaged metadata
-        try:
-            with Image.open(io.BytesIO(head), formats=_FORMATS) as image:
-                header = _pillow_header(image, head)
-        except (OSError, SyntaxError, ValueError, struct.error):
-            return None
-    return header if header.width > 0 and header.height > 0 else None
+    return _opened(io.BytesIO(head), head)
 
 
-def with_late_orientation(header: Header, tail: bytes) -> Header:
-    """Return the header with an orientation that stands in the last bytes of the file, if there is one."""
-    if header.orientation in (None, UPRIGHT) and header.form in ("PNG", "WEBP"):
-        return header._replace(orientation=late_orientation(tail) or header.orientation)
-    return header
+def complete_header(header: Header | None, head: bytes, part: bytes, start: int) -> Header | None:
+    """Return a header with what stands in another part of the file, which begins at ``start``.
+
+    ``header`` is what :func:`read_header` found in ``head``. A PNG and a WebP may have their orientation in their last
+    bytes, a TIFF its whole header anywhere.
+    """
+    if header is None and tiff_directory(head) is not None:
+        return _opened(io.BufferedReader(KnownParts(head, part, start)), head)
+    if header is None or header.orientation is not None:
+        return header
+    # A WebP said that it has an orientation; a PNG has none if its end is seen and none stands there.
+    otherwise = UPRIGHT if header.form == "PNG" and b"IEND" in part else None
+    return header._replace(orientation=late_orientation(part) or otherwise)
 
 
 def is_unterminated(head: bytes, tail: bytes) -> bool:
@@ -205,6 +208,18 @@ def _encode(image: Image.Image, form: str, source: Image.Image, *, quality: int 
     stream = io.BytesIO()
     image.save(stream, form, **options)
     return stream.getvalue()
+
+
+def _opened(file: IO[bytes], head: bytes) -> Header | None:
+    """Return the header of a file as Pillow finds it, or None."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about damaged metadata
+        try:
+            with Image.open(file, formats=_FORMATS) as image:
+                header = _pillow_header(image, head)
+        except (OSError, SyntaxError, ValueError, struct.error):
+            return None
+    return header if header.width > 0 and header.height > 0 else None
 
 
 def _pillow_header(image: Image.Image, head: bytes) -> Header:

@@ -1,26 +1,43 @@
-"""The header of an image from the first bytes of its file, for images of which nothing else tells it."""
+"""The header of an image from parts of its file, for images of which nothing else tells it."""
 
 from collections.abc import Awaitable, Callable
 
-from pipeline.images.containers import riff_length
-from pipeline.images.files import Header, read_header
+from pipeline.images.containers import riff_length, tiff_directory
+from pipeline.images.files import Header, complete_header, read_header
+
+type Fetch = Callable[[int, int], Awaitable[tuple[bytes, int | None]]]
+"""``fetch(start, length)`` returns a part of a file, shorter at its end, and the size of the file, if it is known."""
 
 _STEPS = (2**16, 2**20)
-_LARGE_STEP = 2**25
-_TIFF_MARKS = (b"II*\0", b"MM\0*")
+"""Bytes that are fetched of a place where a header should be: first the fewer, then the more."""
 
 
-async def find_header(fetch: Callable[[int], Awaitable[bytes]]) -> Header | None:
+async def find_header(fetch: Fetch) -> Header | None:
     """Return the header of an image, or None if it cannot be found.
 
-    ``fetch(length)`` returns the first ``length`` bytes of the file; it is called with a larger length if those are not
-    enough. A TIFF may keep its header at the end of the file, and a WebP keeps its orientation there.
+    At most four parts of the file are fetched, of at most a megabyte. Its orientation is None if it has or may have one
+    that was not reached.
     """
-    for length in (*_STEPS, _LARGE_STEP):
-        head = await fetch(length)
+    for length in _STEPS:
+        head, size = await fetch(0, length)
         header = read_header(head)
-        if header is not None and header.orientation is None and len(head) == length:
-            return read_header(await fetch(min(riff_length(head), _LARGE_STEP)))
-        if header or len(head) < length or (length == _STEPS[-1] and not head.startswith(_TIFF_MARKS)):
+        if len(head) < length or (header is not None and header.orientation is not None):
             return header
+        if header is not None or tiff_directory(head) is not None:
+            return await _look_further(fetch, header, head, size)
     return None
+
+
+async def _look_further(fetch: Fetch, header: Header | None, head: bytes, size: int | None) -> Header | None:
+    """Look where the rest of a header should be: where a TIFF says, else at the end of the file."""
+    found, known = header, size or (riff_length(head) if header and header.form == "WEBP" else None)
+    for length in _STEPS:
+        directory = tiff_directory(head)
+        if directory is None and known is None:
+            return header
+        start = directory if directory is not None else max((known or 0) - length, 0)
+        part, _ = await fetch(start, length)
+        found = complete_header(header, head, part, start)
+        if found is not None and found.orientation is not None:
+            return found
+    return found

@@ -256,7 +256,9 @@ class Extractor[T]:
             if original is None or not original.url:
                 return None
             url = original.url
-            return await find_header(lambda length: self._client.fetch_range(url, length, rank=rank))
+            return await find_header(
+                lambda start, length: self._client.fetch_range(url, length, start=start, rank=rank)
+            )
 
         try:
             return await with_fresh_url(self._listing, batch, row, look)

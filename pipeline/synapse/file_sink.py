@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from pipeline.errors import BackendError, StorageError, TransientError
 from pipeline.images.containers import UPRIGHT
-from pipeline.images.files import Header, PictureError, is_unterminated, read_header, with_late_orientation
+from pipeline.images.files import Header, PictureError, complete_header, is_unterminated, read_header
 from pipeline.images.orientation import bake_orientation, is_wrong_size
 from pipeline.model.source import Copied, Wanted
 from pipeline.reasons import Reason
@@ -59,6 +59,7 @@ class FileSink:
         self._last: concurrent.futures.Future[Any] | None = None
         self._header: Header | None = None
         self._start = self._end = b""
+        self._is_turned_late = False
 
     def expect(self, checksum: str) -> None:
         """Take the checksum that the API gives, if its algorithm is known."""
@@ -103,9 +104,9 @@ class FileSink:
         if self._held > limit or (
             self._held >= self._limits.stream_chunk and (self._announced or 0) > self._limits.whole_file
         ):
-            if self._stream is None:
+            if self._stream is None and not self._start:
                 self._look(b"".join(self._parts)[:HEADER])
-            if self._is_to_be_baked and self._held <= self._limits.baked_picture:
+            if (self._is_turned or self._is_turned_late) and self._held <= self._limits.baked_picture:
                 self._lease.grow(self._held)
             else:
                 await self._flush()
@@ -128,19 +129,20 @@ class FileSink:
             except PictureError as error:
                 return copy_failure(self._file, str(error))
             return copied or self.another_file(self._other_digest)
-        if self._is_to_be_baked:
-            return copy_failure(
-                self._file, f"a picture of more than {self._limits.baked_picture:,} bytes is not turned upright"
-            )
         await self._flush()
+        self._header = complete_header(self._header, self._start, self._end, size - len(self._end))
         if problem := self._reason_no_picture(self._end):
             return self.another_file(problem)
         if self._is_another_file():
             return self.another_file(self._other_digest)
+        if self._file.bake and self._header is not None and self._header.orientation != UPRIGHT:
+            if size > self._limits.baked_picture:
+                problem = f"a picture of more than {self._limits.baked_picture:,} bytes is not turned upright"
+                return copy_failure(self._file, problem)
+            self._is_turned_late = True
+            return self.another_file("that the picture is turned stands at its end; it is fetched once more to turn it")
         await self._in_thread(self._stack.close)
         self._stream = None
-        if self._header:
-            self._header = with_late_orientation(self._header, self._end)
         return Copied(self._file.path, size, self._digest.hexdigest(), self._header, findings=self._findings())
 
     def _put(self, data: bytes) -> Copied | None:
@@ -180,9 +182,9 @@ class FileSink:
         return f"the file has {size:,} bytes, the API says {self._file.size or promised:,}"
 
     @property
-    def _is_to_be_baked(self) -> bool:
-        """Whether it is turned, or may be, because what says so has not come yet."""
-        return self._file.bake and self._header is not None and self._header.orientation != UPRIGHT
+    def _is_turned(self) -> bool:
+        """Whether the picture is to be turned upright, by what its first bytes say."""
+        return self._file.bake and self._header is not None and self._header.orientation not in (None, UPRIGHT)
 
     def _reason_no_picture(self, tail: bytes) -> str:
         """Why it is no picture although it should be one: a login page, for example, comes with status 200."""

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from consumers.edges import export_edges
+from consumers.explained import unexplained
 from exporting import ROOT, export, summary
 from pipeline.sandbox.data import RecordTruth
 
@@ -96,10 +98,10 @@ class Export(NamedTuple):
         }
 
 
-def made(sandbox, path):
-    """Export to ``path`` in every format."""
+def made(sandbox, path, formats=FORMATS):
+    """Export to ``path``, in every format if not told otherwise."""
     # Turned upright, because some consumers heed EXIF and some do not.
-    export(sandbox, path, formats=FORMATS, max_failures="100%", exif="bake")
+    export(sandbox, path, formats=formats, max_failures="100%", exif="bake")
     return Export(path, summary(path), {record.key: record for record in sandbox.truth("task")})
 
 
@@ -113,6 +115,14 @@ def nasty_export(nasty, tmp_path_factory):
     return made(nasty, tmp_path_factory.mktemp("nasty") / "export")
 
 
+@pytest.fixture(scope="session")
+def edges_export(tmp_path_factory):
+    """The path of an export of boxes at the borders of their pictures."""
+    path = tmp_path_factory.mktemp("edges") / "export"
+    export_edges(path)
+    return path
+
+
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("tidy", "nasty")])
 def exported(request):
     """Both exports, one after the other."""
@@ -121,7 +131,10 @@ def exported(request):
 
 @pytest.fixture(scope="session")
 def ask(tmp_path_factory):
-    """Run a check with arguments and return what it saw; the same question is asked once."""
+    """Run a check with arguments and return what it saw; the same question is asked once.
+
+    Nothing may be said on the way that the documentation does not explain.
+    """
     home = tmp_path_factory.mktemp("home")
     environment = {
         "PATH": os.environ["PATH"],
@@ -143,7 +156,9 @@ def ask(tmp_path_factory):
                 env=environment, cwd=home, capture_output=True, text=True, timeout=200, check=False,
             )  # fmt: skip
             assert process.returncode == 0, f"{question}\n{process.stdout[-2000:]}\n{process.stderr[-4000:]}"
-            answers[question] = json.loads(process.stdout.splitlines()[-1])
+            *said, answer = process.stdout.splitlines()
+            assert unexplained([*said, *process.stderr.splitlines()]) == [], question
+            answers[question] = json.loads(answer)
         return answers[question]
 
     return asked

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from consumers.edges import PICTURES, SIZES, TINY
+
 TASKS = {"detect": "", "segment": "segment", "pose": "pose", "obb": "obb"}
 """The folder of each task in the export."""
 TOLERANCE = 1e-3
@@ -74,6 +76,23 @@ def test_every_row_that_was_written_reaches_a_batch(exported, by_ultralytics, ta
     assert sum(len(row["boxes"]) for row in rows_of(seen).values()) == rows - lost_with(exported, task)
     if task != "pose":  # a row of pose is many annotations
         assert rows == exported.written("yolo" if task == "detect" else f"yolo_{task}")
+
+
+def test_every_image_is_trained_on_with_augmentation(exported, ask, copies, task):
+    seen = ask("augmented", copies(exported, task) / "data.yaml", task).values()
+    samples = exported.summary["formats"]["yolo" if task == "detect" else f"yolo_{task}"]["samples"]["written"]
+    assert sum(split["images"] for split in seen) == samples - len(exported.names("truncated_image"))
+    assert [split["items"] for split in seen] == [split["images"] for split in seen]
+    assert sum(split["objects"] for split in seen) > 0
+
+
+@pytest.mark.parametrize("task", ["detect", "obb"])
+def test_boxes_at_the_border_are_trained_on(edges_export, ask, task):
+    seen = ask("augmented", edges_export / TASKS[task] / "data.yaml", task).values()
+    usable = [number for number in range(PICTURES) if SIZES[number % len(SIZES)] not in TINY]
+    assert sum(split["images"] for split in seen) == len(usable)
+    assert [split["items"] for split in seen] == [split["images"] for split in seen]
+    assert all(split["objects"] > split["images"] for split in seen)
 
 
 def test_the_names_of_the_classes_arrive(exported, by_ultralytics, task):

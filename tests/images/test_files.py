@@ -1,22 +1,25 @@
 """Headers are read without decoding, and a picture that is changed stays the picture it was."""
 
 import io
+import struct
+import tracemalloc
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from frames import late_exif
 from pipeline.images import files as pictures
 from pipeline.images.files import (
     Header,
     PictureError,
+    complete_header,
     drop_orientation,
     encode_indexed_png,
     encode_jpeg,
     is_unterminated,
     read_header,
     turn_upright,
-    with_late_orientation,
 )
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -83,22 +86,66 @@ def test_a_picture_is_turned_as_viewers_turn_it(form, orientation):
 
 def test_the_orientation_of_a_png_is_found_after_its_pixels():
     """In the whole file, and in the last bytes of one of which only the first are looked at."""
-    data = encoded(quarters(), "PNG", 6)
-    begin = data.index(b"eXIf") - 4
-    end = begin + 12 + int.from_bytes(data[begin : begin + 4], "big")
-    late = data[:begin] + data[end:-12] + data[begin:end] + data[-12:]
+    late = late_exif(encoded(quarters(), "PNG", 6))
     assert read_header(late).orientation == 6
-    head, tail = late[: begin + 40], late[-200:]
-    assert read_header(head).orientation == 1
-    assert with_late_orientation(read_header(head), tail).orientation == 6
-    assert with_late_orientation(read_header(head), tail.replace(b"MM", b"XX")).orientation == 1, "a damaged block"
+    head, tail = late[:50], late[-200:]
+    header = read_header(head)
+    assert header.orientation is None
+    assert complete_header(header, head, tail, len(late) - 200).orientation == 6
+    damaged = tail.replace(b"MM", b"XX")
+    assert complete_header(header, head, damaged, len(late) - 200).orientation == 1
+    assert complete_header(header, head, b"", len(late)).orientation is None
 
 
 def test_the_orientation_of_a_webp_is_unknown_until_its_end():
     data = encoded(quarters((640, 320)), "WEBP", 8)
-    assert read_header(data[:200])[:3] == (640, 320, None)
-    assert with_late_orientation(read_header(data[:200]), data[-300:]).orientation == 8
+    header = read_header(data[:200])
+    assert header[:3] == (640, 320, None)
+    assert complete_header(header, data[:200], data[-300:], len(data) - 300).orientation == 8
+    assert complete_header(header, data[:200], data[-10:], len(data) - 10).orientation is None
     assert read_header(data).orientation == 8
+
+
+@pytest.mark.parametrize(("byte_order", "is_big"), [("<", False), (">", False), ("<", True)])
+def test_a_tiff_is_known_by_its_directory_wherever_it_stands(byte_order, is_big):
+    begin = 5_000_000
+    head, directory = tiff(begin, byte_order, is_big)
+    assert read_header(head) is None
+    assert complete_header(None, head, directory, begin) == Header(64, 32, 6, "TIFF", 1)
+    assert complete_header(None, head, directory[:20], begin) is None
+    assert complete_header(None, head, bytes(200), begin) is None
+
+
+def test_a_tiff_that_points_into_the_unknown_fills_no_memory():
+    begin = 2**33
+    head, directory = tiff(begin, "<", True, strips=(4, 2**30, 2**20))
+    tracemalloc.start()
+    assert complete_header(None, head, directory, begin) is None
+    assert tracemalloc.get_traced_memory()[1] < 2**24
+    tracemalloc.stop()
+
+
+def tiff(begin, byte_order, is_big, strips=(4, 1, 8)):
+    """The first bytes of a TIFF and its directory, which stands at ``begin``, of 64 x 32 grey pixels on their side.
+
+    ``strips`` says where pixels are: type, count, and the value or where the values stand.
+    """
+    tags = {256: (4, 1, 64), 257: (4, 1, 32), 258: (3, 1, 8), 259: (3, 1, 1), 262: (3, 1, 1), 273: strips,
+            274: (3, 1, 6), 277: (3, 1, 1), 278: (4, 1, 32), 279: (4, 1, 2048)}  # fmt: skip
+    mark = {"<": b"II", ">": b"MM"}[byte_order]
+    if is_big:
+        head = mark + struct.pack(byte_order + "HHHQ", 43, 8, 0, begin)
+        count, tag, following = "Q", "HHQ", "Q"
+        places = {3: "H6x", 4: "I4x"}
+    else:
+        head = mark + struct.pack(byte_order + "HI", 42, begin)
+        count, tag, following = "H", "HHI", "I"
+        places = {3: "H2x", 4: "I"}
+    rows = b""
+    for number, (kind, items, value) in tags.items():
+        place = places[kind] if items == 1 else following
+        rows += struct.pack(byte_order + tag + place, number, kind, items, value)
+    return head, struct.pack(byte_order + count, len(tags)) + rows + struct.pack(byte_order + following, 0)
 
 
 @pytest.mark.parametrize("orientation", SHOWN)

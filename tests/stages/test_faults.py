@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 from aiohttp import web
-from PIL import Image, ImageOps
+from PIL import Image
 
 from exporting import environment_of
 from pipeline.config.loading import parse_config
@@ -109,7 +109,7 @@ def rows_of(path, folder=""):
     return sorted(line for file in (path / folder / "labels").rglob("*.txt") for line in file.read_text().splitlines())
 
 
-# Frames of reference
+# Frames of reference; turned pictures are in test_frames.py
 
 
 @pytest.mark.parametrize("exif", ["record", "bake"])
@@ -127,36 +127,6 @@ def test_a_mask_never_lands_on_other_pixels(tmp_path, exif):
         assert {(name, "OUTSIDE_IMAGE"), (name, "CLIPPED_TO_IMAGE")} <= losses(tmp_path)
     (row,) = rows_of(tmp_path, "segment")
     assert row == "0 0.062500 0.916667 0.187500 0.916667 0.187500 1.000000 0.062500 1.000000"
-
-
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "MPO"])
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_labels_are_on_the_pixels_that_readers_load(tmp_path, form, orientation):
-    """Stored 80 x 60. The red quarter is boxed as the annotator saw it; it is found there in the upright copy."""
-    stored = (80, 60)
-    upright = stored[::-1] if orientation >= 5 else stored
-    seen = {1: (0, 0), 2: (1, 0), 3: (1, 1), 4: (0, 1), 5: (0, 0), 6: (1, 0), 7: (1, 1), 8: (0, 1)}[orientation]
-    half = upright[0] // 2, upright[1] // 2
-    quarter = box("red", "car", seen[0] * half[0], seen[1] * half[1], *half)
-    wanted = {"right": upright, "missing": None}
-    data = encoded(stored, form, orientation)
-    for policy in ("record", "bake"):
-        for told, size in wanted.items():
-            out = tmp_path / f"{policy}-{told}"
-            suffix = {"JPEG": "jpg", "TIFF": "tif"}.get(form, form.lower())
-            exported(out, (annotated(quarter, size=size), data, f"a.{suffix}"), exif=policy)
-            (image,) = coco(out)["images"]
-            assert (image["width"], image["height"]) == upright, (policy, told)
-            (written,) = coco(out)["annotations"]
-            assert written["bbox"] == [float(number) for number in (seen[0] * half[0], seen[1] * half[1], *half)]
-            assert ("coco", "CLIPPED_TO_IMAGE") not in losses(out)
-            with Image.open(out / "images/train" / image["file_name"]) as copy:
-                turned = ImageOps.exif_transpose(copy).convert("RGB")
-            assert turned.size == upright
-            x, y, width, height = written["bbox"]
-            red, green, blue = turned.getpixel((int(x + width / 2), int(y + height / 2)))
-            assert red > 200, (policy, told)
-            assert max(green, blue) < 90, (policy, told)
 
 
 # At the border, and outlines that cross themselves

@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 from PIL import Image
 
+from frames import STORED, Frame, padded
 from pipeline.errors import StorageError, TransientError
 from pipeline.images.files import Header, read_header
 from pipeline.images.remote_header import find_header
@@ -564,9 +565,9 @@ def picture(form, size=(1600, 1200), **options):
 
 
 async def size_of(data, lengths):
-    async def fetch(length):
+    async def fetch(start, length):
         lengths.append(length)
-        return data[:length]
+        return data[start : start + length], len(data)
 
     header = await find_header(fetch)
     return header and header.upright_size
@@ -574,11 +575,11 @@ async def size_of(data, lengths):
 
 FORMS = [
     ("JPEG", {}, 1),
-    ("PNG", {}, 1),
+    ("PNG", {}, 2),  # what says that it is turned may follow the pixels
     ("GIF", {}, 1),
     ("BMP", {}, 1),
     ("TIFF", {}, 1),
-    ("TIFF", {"compression": "tiff_lzw"}, 3),
+    ("TIFF", {"compression": "tiff_lzw"}, 2),  # its header follows the pixels
     ("WEBP", {}, 1),
     ("WEBP", {"lossless": True}, 1),
     ("WEBP", {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0"}, 2),  # it follows the pixels
@@ -607,7 +608,7 @@ def test_a_huge_picture_is_measured_or_refused_but_never_unpacked(size):
     head += zlib.crc32(head[12:]).to_bytes(4, "big") + b"\0\0\0\0IDAT" + bytes(8)
     tracemalloc.start()
     header = read_header(head)
-    assert header is None or header[:3] == (*size, 1)
+    assert header is None or header[:3] == (*size, None)
     assert tracemalloc.get_traced_memory()[1] < 10**6
     tracemalloc.stop()
 
@@ -630,6 +631,29 @@ def test_a_turned_picture_is_copied_upright_when_asked(connect, small):
         (Reason.EXIF_BAKED,),
     )
     assert read_header(written) == Header(480, 640, 1, "JPEG")
+
+
+@pytest.mark.parametrize("bake", [False, True])
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "TIFF"])
+def test_what_is_said_at_the_end_of_a_streamed_picture_is_heeded(connect, form, bake):
+    """Known to be turned only when it has passed, it is fetched once more if it is to be turned."""
+    connect = partial(connect, sizes=SourceLimits(whole_file=100_000, stream_chunk=50_000))
+    seen, data = [], padded(Frame({"PNG": "PNG, late EXIF"}.get(form, form), 6, "right").file(), 2**21)
+    result, storage, _ = one_file(ranged(data, seen=seen), connect, wanted={"pixels": STORED[::-1], "bake": bake})
+    assert result.header[:4] == (*STORED, 6, form)
+    assert result.findings == ((Reason.EXIF_BAKED,) if bake else (Reason.EXIF_ORIENTATION,))
+    written = read_header(storage.files["images/a.jpg"])
+    assert written[:3] == ((*STORED[::-1], 1) if bake else (*STORED, 6))
+    assert len(seen) == 1 + bake
+
+
+def test_a_streamed_picture_that_may_be_turned_but_is_not_is_fetched_once(connect):
+    connect = partial(connect, sizes=SourceLimits(whole_file=100_000, stream_chunk=50_000, baked_picture=200_000))
+    seen, data = [], padded(Frame("PNG", 1, "right").file(), 2**21)
+    result, storage, _ = one_file(ranged(data, seen=seen), connect, wanted={"pixels": STORED, "bake": True})
+    assert result == Copied("images/a.jpg", len(data), hashlib.sha256(data).hexdigest(), Header(*STORED, 1, "PNG"))
+    assert storage.files == {"images/a.jpg": data}
+    assert len(seen) == 1
 
 
 def test_a_turned_picture_too_large_to_hold_fails_instead_of_being_copied_unturned(connect):

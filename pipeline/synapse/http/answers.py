@@ -49,6 +49,14 @@ def range_start(response: aiohttp.ClientResponse) -> int | None:
     return int(match[1]) if match else None
 
 
+def file_size(response: aiohttp.ClientResponse) -> int | None:
+    """Return the size of the whole file that an answer is, or is a part of, or None if it does not say."""
+    if response.status == 200:
+        return response.content_length
+    match = re.search(r"/([0-9]{1,18})$", response.headers.get("Content-Range", ""))
+    return int(match[1]) if match else None
+
+
 def describe_lost_answer(error: BaseException) -> str:
     """Describe a failed connection in one short line, without the URL, which may be signed."""
     match error:

@@ -16,7 +16,7 @@ import msgspec
 from yarl import URL
 
 from pipeline.errors import AccessRefused, ResponseTooLarge
-from pipeline.synapse.http.answers import describe_lost_answer, range_start, refuse_answer
+from pipeline.synapse.http.answers import describe_lost_answer, file_size, range_start, refuse_answer
 from pipeline.synapse.http.byte_budget import DOCUMENT_BYTES, ORIGINAL_BYTES, ByteBudget, Lease
 from pipeline.synapse.http.event_loop import CHUNK, ClientLoop
 from pipeline.synapse.http.hosts import FileHosts
@@ -26,6 +26,9 @@ from pipeline.synapse.http.urls import ApiUrls, is_signed, parse_file_url, redac
 
 REISSUED, PAYLOAD, PAGE = range(3)
 """The order of requests when all slots are taken: first files, whose URLs expire, and first of them expired ones."""
+
+_MOST_SKIPPED = 2**25
+"""Bytes that are read in vain, of a server that does not know ranges, to come to the part that is wanted."""
 
 
 class Stats(msgspec.Struct):
@@ -163,20 +166,32 @@ class Transport:
 
         return await self._send(_Request(url, receive, lambda: headers, rank))
 
-    async def fetch_range(self, address: str, length: int, *, rank: int = PAYLOAD) -> bytes:
-        """Return the first ``length`` bytes of a file, fewer if it is shorter, also from servers without ranges."""
-        url, headers = self._file_target(address)
-        headers = {**headers, "Range": f"bytes=0-{length - 1}", "Accept-Encoding": "identity"}
+    async def fetch_range(
+        self, address: str, length: int, *, start: int = 0, rank: int = PAYLOAD
+    ) -> tuple[bytes, int | None]:
+        """Return ``length`` bytes of a file from ``start`` on, fewer at its end, and the file's size, if it is said.
 
-        async def receive(response: aiohttp.ClientResponse, _: asyncio.Timeout) -> bytes:
+        A server that does not know ranges sends what comes before, too: then nothing is returned of a part that begins
+        behind 32 MB.
+        """
+        url, headers = self._file_target(address)
+        headers = {**headers, "Range": f"bytes={start}-{start + length - 1}", "Accept-Encoding": "identity"}
+
+        async def receive(response: aiohttp.ClientResponse, _: asyncio.Timeout) -> tuple[bytes, int | None]:
+            ahead = start if response.status == 200 else 0
+            is_the_part = response.status < 400 and ahead <= _MOST_SKIPPED
+            if response.status == 206:
+                is_the_part = range_start(response) == start or not start
             parts: list[bytes] = []
-            missing = length if response.status < 400 else 0
-            while missing > 0 and (part := await response.content.read(missing)):
+            missing = length if is_the_part else 0
+            while missing > 0 and (part := await response.content.read(ahead or missing)):
+                self.stats.bytes += len(part)
+                if ahead:
+                    ahead -= len(part)
+                    continue
                 parts.append(part)
                 missing -= len(part)
-            data = b"".join(parts)
-            self.stats.bytes += len(data)
-            return data
+            return b"".join(parts), file_size(response)
 
         return await self._send(_Request(url, receive, lambda: headers, rank, accepted=(200, 206, 416)))
 

@@ -368,21 +368,45 @@ def test_no_message_shows_a_token_or_a_signature(client, answer, caplog):
     assert TOKEN not in caplog.text
 
 
-def test_the_first_bytes_of_a_file_are_read_even_when_the_server_ignores_ranges(client):
-    async def whole(_):
-        return web.Response(body=bytes(100_000))
+BYTES = bytes(range(250)) * 400
 
-    async def ranged(request):
-        assert request.headers["Range"] == "bytes=0-999"
-        return web.Response(status=206, body=bytes(1000), headers={"Content-Range": "bytes 0-999/100000"})
 
-    for answer in (whole, ranged):
-        with LocalApi(answer) as api:
-            one = client(api)
-            assert one.run(one.fetch_range(signed(api), 1000)) == bytes(1000)
+async def whole(_):
+    return web.Response(body=BYTES)
+
+
+async def ranged(request):
+    part = request.http_range
+    said = f"bytes {part.start}-{part.stop - 1}/{len(BYTES)}"
+    return web.Response(status=206, body=BYTES[part], headers={"Content-Range": said})
+
+
+async def always_the_start(_):
+    return web.Response(status=206, body=BYTES[:1000], headers={"Content-Range": f"bytes 0-999/{len(BYTES)}"})
+
+
+@pytest.mark.parametrize("start", [0, 7, 99_500])
+@pytest.mark.parametrize("answer", [whole, ranged])
+def test_a_part_of_a_file_is_read_even_when_the_server_ignores_ranges(client, answer, start):
+    with LocalApi(answer) as api:
+        one = client(api)
+        assert one.run(one.fetch_range(signed(api), 1000, start=start)) == (BYTES[start : start + 1000], len(BYTES))
+
+
+def test_another_part_of_a_file_than_the_one_asked_for_is_not_taken(client):
+    with LocalApi(always_the_start) as api:
+        one = client(api)
+        assert one.run(one.fetch_range(signed(api), 1000, start=7)) == (b"", len(BYTES))
     with LocalApi(scripted(web.Response(status=416))) as api:
         one = client(api)
-        assert one.run(one.fetch_range(signed(api), 1000)) == b""
+        assert one.run(one.fetch_range(signed(api), 1000)) == (b"", None)
+
+
+def test_a_server_that_ignores_ranges_is_not_read_for_a_part_far_behind(client):
+    with LocalApi(whole) as api:
+        one = client(api)
+        assert one.run(one.fetch_range(signed(api), 1000, start=2**40)) == (b"", len(BYTES))
+        assert one.stats.bytes == 0
 
 
 def test_it_works_inside_a_running_event_loop(client):
