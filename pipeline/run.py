@@ -10,6 +10,7 @@ from pipeline.commands.estimate import check_space
 from pipeline.commands.session import Result, Session, make_executor, open_session
 from pipeline.config.export import ExportConfig
 from pipeline.destination.existing import State, examine, remove_export
+from pipeline.destination.heartbeat import sign_of_life
 from pipeline.destination.lock import Lock, hold_lock
 from pipeline.errors import StorageError
 from pipeline.progress import Listener, Reporter
@@ -40,16 +41,23 @@ def run(
     """
     with open_session(config, listener=listener, search_path=search_path) as session:
         storage, export = session.workspace.storage, session.workspace.identity
+        session.reporter.step(f"looking at {storage.url}")
         state = examine(storage, export, session.config.on_existing)
         if state is State.FINISHED:
             return session.finished()
         if state is not State.RESUME:  # what is continued has its plan
+            session.reporter.step("counting the records")
             check_selection(session.config, session.workspace.source.count())
+        session.reporter.step("getting the workers ready")
         with make_executor(session.config) as executor:
+            session.reporter.step("checking the destination" + (" on every machine" if executor.description else ""))
             check_destination(session.workspace, executor)
             if executor.description:
                 session.reporter.message(executor.description)
-            with hold_lock(storage, session.run_id, break_lock=break_lock) as lock:
+            with (
+                hold_lock(storage, session.run_id, break_lock=break_lock) as lock,
+                sign_of_life(storage, lock, session.reporter, name=session.config.name, command="run"),
+            ):
                 # Again: until the path was ours, another run may have changed what is there.
                 state = examine(storage, export, session.config.on_existing)
                 if state is State.FINISHED:
@@ -67,6 +75,7 @@ def _prepare(session: Session, state: State, lock: Lock) -> Plan:
             f"{workspace.storage.url} lets a file be created twice: two runs at once would not notice each other there"
         )
     if state is State.START:
+        reporter.step("looking at the newest records, to see whether there is room")
         check_space(workspace, session.project)
     if state is State.REPLACE:
         # Refuse what cannot be used while there still is something to keep.

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 complete, 1 failed (run again to continue), 2 wrong usage, configuration or a check before work, 3 more failed
     records than ``max_failures``, 4 a filter that matches no record, 130 or 143 interrupted (run again to continue).
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _ErrorOutput()
     handler.setFormatter(_Redacted("%(levelname)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     for number in _SIGNALS:
@@ -85,6 +85,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not arguments:
         return _USAGE
     return code if isinstance(code, int) else 0
+
+
+class _ErrorOutput(logging.Handler):
+    """Prints beside the errors as that is now: while a screen is drawn there, above it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
 
 
 class _Redacted(logging.Formatter):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pipeline.commands.session import Result, make_executor, open_session
 from pipeline.config.export import ExportConfig
 from pipeline.destination.existing import Success, check_file_list, difference_error, read_success
+from pipeline.destination.heartbeat import sign_of_life
 from pipeline.destination.lock import Lock, hold_lock
 from pipeline.errors import DestinationError, FailureLimitError
 from pipeline.executors.base import Executor
@@ -40,9 +41,15 @@ def retry_failed(
         if _nothing_failed(workspace):
             session.reporter.message("no record failed: there is nothing to retry")
             return session.finished()
+        session.reporter.step("getting the workers ready")
         with make_executor(session.config) as executor:
+            session.reporter.step("checking the destination" + (" on every machine" if executor.description else ""))
             check_destination(workspace, executor)
-            with hold_lock(workspace.storage, session.run_id, break_lock=break_lock) as lock:
+            storage = workspace.storage
+            with (
+                hold_lock(storage, session.run_id, break_lock=break_lock) as lock,
+                sign_of_life(storage, lock, session.reporter, name=session.config.name, command="retry-failed"),
+            ):
                 success = _retry(workspace, lock, executor, session.reporter)
             return session.result(success, already_finished=success.run_id != session.run_id)
 
@@ -94,8 +101,9 @@ def _fetch(
     total = sum(len(failed_records(marker.failures)) for marker in markers)
     reporter.begin("retry", total)
     context, at_once = shared_context(workspace.settings, plan, executor, len(todo))
-    for result in executor.map(fetch_failed, context, todo, at_most=at_once):
-        reporter.advance(result.records, result.bytes, result.failures)
+    with reporter.following():
+        for result in executor.map(fetch_failed, context, todo, at_most=at_once):
+            result.tell(reporter)
     reporter.end()
     patched = patch_staging(workspace.staging)
     after = [patched.read_extract_marker(shard.index) for shard in todo]

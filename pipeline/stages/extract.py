@@ -11,11 +11,11 @@ from pipeline.config.split_file import SplitFile, split_of
 from pipeline.executors.base import Executor
 from pipeline.model.catalog import ShardSummary, count_parts
 from pipeline.model.labels import class_names
-from pipeline.model.ledger import Ledger, failed_records, merge_ledgers
+from pipeline.model.ledger import Ledger, failed_records, failure_reasons, merge_ledgers
 from pipeline.model.naming import fold_hash, proposed_stem_and_suffix
 from pipeline.model.shards import Shard, unpack_keys
 from pipeline.model.source import ExtractedRecord
-from pipeline.progress import Reporter
+from pipeline.progress import Reporter, ticker
 from pipeline.reasons import Reason
 from pipeline.records import Failure, Point, Record, Sample
 from pipeline.stages.empty_images import drop_empty_images
@@ -43,11 +43,23 @@ class SpooledSample(NamedTuple):
 
 
 class ShardResult(msgspec.Struct, frozen=True):
-    """What the driver needs to know of a finished shard at once. Everything else is in the shard's marker."""
+    """What the driver needs to know of a finished shard at once. Everything else is in the shard's marker.
+
+    ``shard`` is its index, ``retries`` how many requests were repeated, ``reasons`` why records failed.
+    """
 
     records: int
     bytes: int
     failures: int
+    shard: int
+    retries: int = 0
+    reasons: dict[str, int] = {}
+
+    def tell(self, reporter: Reporter) -> None:
+        """Count the shard as complete."""
+        reporter.advance(
+            self.records, self.bytes, self.failures, shard=self.shard, retries=self.retries, reasons=self.reasons
+        )
 
 
 def extract(settings: Settings, plan: Plan, executor: Executor, reporter: Reporter) -> int:
@@ -61,8 +73,9 @@ def extract(settings: Settings, plan: Plan, executor: Executor, reporter: Report
     reporter.begin("extract", plan.records, resumed=plan.records - waiting)
     # All workers share the limit on requests: where there are more workers than requests, some wait for their turn.
     context, at_once = shared_context(settings, plan, executor, len(todo))
-    for result in executor.map(extract_shard, context, todo, at_most=at_once, careful=context.carefully()):
-        reporter.advance(result.records, result.bytes, result.failures)
+    with reporter.following():
+        for result in executor.map(extract_shard, context, todo, at_most=at_once, careful=context.carefully()):
+            result.tell(reporter)
     reporter.end()
     return len(todo)
 
@@ -94,8 +107,10 @@ def extract_shard(context: TaskContext, shard: Shard) -> ShardResult:
     config = workspace.config
     sound, failed = Ledger(), Ledger()
     summary = ShardSummary()
+    tick = ticker(shard.index, shard.count)
 
     def finish(record: ExtractedRecord) -> tuple[list[SpooledSample], tuple[Failure, ...]]:
+        tick((sound.records.seen + failed.records.seen + 1) / shard.count)
         record = select_and_count(record, config, workspace.split_file, ledger_for(record, sound, failed), summary)
         return spool_record(record, config.naming, spool), record.failures
 
@@ -117,7 +132,14 @@ def extract_shard(context: TaskContext, shard: Shard) -> ShardResult:
             failures=tuple(failures),
         )
     )
-    return ShardResult(shard.count, ledger.bytes, ledger.failed_records)
+    return ShardResult(
+        shard.count,
+        ledger.bytes,
+        ledger.failed_records,
+        shard.index,
+        workspace.source.take_retries(),
+        failure_reasons(failures),
+    )
 
 
 def ledger_for(record: ExtractedRecord, sound: Ledger, failed: Ledger) -> Ledger:

@@ -76,6 +76,7 @@ def make_plan(workspace: Workspace, project: Project, reporter: Reporter) -> Pla
     """
     given, split_file = read_given(workspace, project)
     source = workspace.source
+    reporter.step("listing the records")
     counted = source.count()
     reporter.begin("plan", counted)
     shards = tuple(source.plan(workspace.config.run.shard_size, reporter.advance))
