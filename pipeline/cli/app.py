@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from pipeline.cli import clean, formats, plan, retry_failed, run, sandbox, verify
+from pipeline.cli.status import command as status
 from pipeline.errors import ExportError
 from pipeline.redaction import redact
 from pipeline.version import __version__
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.command("run")(run.command)
 app.command("plan")(plan.command)
 app.command("retry-failed")(retry_failed.command)
+app.command("status")(status.command)
 app.command("verify")(verify.command)
 app.command("clean")(clean.command)
 app.command("formats")(formats.command)

@@ -17,7 +17,7 @@ from typing import Literal
 import msgspec
 
 from pipeline.destination.lock import Lock
-from pipeline.errors import ExportError
+from pipeline.errors import ExportError, StagingError
 from pipeline.progress import Reporter, Snapshot
 from pipeline.redaction import redact
 from pipeline.storage import STAGING, Storage
@@ -56,14 +56,14 @@ class RunStatus(msgspec.Struct, frozen=True):
 
 
 def read_status(storage: Storage) -> RunStatus | None:
-    """Return the last sign of life at a path; None when there is none, or it is damaged."""
+    """Return the last sign of life at a path, or None when there is none. Raises StagingError when it is damaged."""
     data = storage.find(PATH)
     if data is None:
         return None
     try:
         return msgspec.json.decode(data, type=RunStatus)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise StagingError(f"{storage.url}/{PATH}", "is damaged; a run that is at work writes it anew") from error
 
 
 @contextlib.contextmanager
