@@ -31,7 +31,9 @@ def test_a_terminal_shows_all_stages_and_one_line_about_the_run(slow, tmp_path, 
     assert {line.split()[0] for line in drawn} == {"plan", "extract", "render", "merge", "publish"}
     assert max(map(len, drawn)) <= columns
     assert any("24 of 24" in line for line in drawn)
-    renders = {int(line.split(" of ")[0].split()[-1]) for line in drawn if line.split()[0] == "render" and " of " in line}
+    renders = {
+        int(line.split(" of ")[0].split()[-1]) for line in drawn if line.split()[0] == "render" and " of " in line
+    }
     assert len(renders) > 2, "render moves within its only shard"
     about = [line for line in shown if " elapsed" in line]
     assert max(map(len, about)) <= columns

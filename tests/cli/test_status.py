@@ -1,13 +1,14 @@
 """``status`` tells from a path alone what a run is doing, how one ended, and what to type next."""
 
 import json
-import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
 
+import jsonschema
 import msgspec
 import pytest
 
@@ -16,10 +17,15 @@ from exporting import ROOT, command, environment, export, settings, storage, wri
 from pipeline.commands.status import State, Status, find_status
 from pipeline.destination.heartbeat import PATH, SILENT_RENEWALS, RunStatus
 from pipeline.destination.lock import this_process
-from pipeline.errors import ExportError, StorageError
 from pipeline.sandbox import Fault, Sandbox, SandboxOptions
 from pipeline.storage import local
 
+PAGE = (ROOT / "docs/json.md").read_text()
+(SCHEMA,) = (
+    schema
+    for schema in map(json.loads, re.findall(r"^```json\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
+    if schema["title"] == "status"
+)
 LOCK = "_staging/locks/lock.json"
 
 
@@ -48,7 +54,10 @@ def status_of(place, *options, env=None):
 
 
 def as_json(place):
-    return json.loads(status_of(place, "--json"))
+    """What ``--json`` prints, which always is as docs/json.md says."""
+    found = json.loads(status_of(place, "--json"))
+    jsonschema.validate(found, SCHEMA, cls=jsonschema.Draft202012Validator)
+    return found
 
 
 def wait_for(path, process):
@@ -127,7 +136,7 @@ def test_a_run_at_work_is_drawn_on_a_terminal_until_it_ends(slow, tmp_path):
     finally:
         assert run.wait(120) == 0
     shown = lines(terminal.text)
-    assert any("a run is at work" in line for line in shown)
+    assert any("last sign of life" in line for line in shown)
     assert any(line.split()[:1] == ["render"] and "of 40" in line for line in shown)
     assert any("the export is complete" in line for line in shown)
 
@@ -267,7 +276,7 @@ def test_nothing_secret_is_in_the_sign_of_life(tmp_path):
     """A request that fails for good ends the run with a line that names its URL, but not the signature."""
     with Sandbox(SandboxOptions(profile="tidy", records=6, payload="presigned")) as sandbox:
         config = configured(sandbox, tmp_path, max_failures=0)
-        sandbox.add_fault(Fault(path="/blob", status=403, times=1000))
+        sandbox.set_faults([Fault(route="payloads", kind="404")])
         assert command("run", config, env=environment(sandbox)).returncode == 3
         written = storage(tmp_path / "out").read(PATH).decode()
         token = sandbox.environment()["SYNAPSE_ACCESS_TOKEN"]

@@ -1,5 +1,6 @@
 """The status of a run for people, once or until it ends, and as JSON for programs."""
 
+import json
 import time
 from collections.abc import Callable
 
@@ -26,8 +27,8 @@ _SENTENCES = {
 
 
 def print_json(status: Status) -> None:
-    """Print one line of JSON."""
-    print(msgspec.json.encode(status).decode(), flush=True)
+    """Print one line of JSON, which any terminal and any pipe can take."""
+    print(json.dumps(msgspec.to_builtins(status)), flush=True)
 
 
 def print_status(status: Status) -> None:
