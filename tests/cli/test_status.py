@@ -320,3 +320,20 @@ def test_a_path_that_cannot_be_read_is_one_line(tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_status_reads_every_kind_of_store_with_the_options_of_the_configuration(tmp_path, place):
+    with Sandbox(SandboxOptions(profile="tidy", records=4, payload="presigned")) as sandbox:
+        config = write_config(tmp_path, settings(sandbox, place, formats=["coco"]))
+        env = environment(sandbox, place)
+        sandbox.set_faults([Fault(route="payloads", kind="404")])
+        assert command("run", config, env=env).returncode == 3
+        found = json.loads(status_of(config, "--json", env=env))
+        jsonschema.validate(found, SCHEMA, cls=jsonschema.Draft202012Validator)
+        assert (found["state"], found["run"]["progress"]["failures"]) == ("failed", {"PAYLOAD_UNAVAILABLE": 4})
+        assert found["next"][0].endswith(f" run {config}")
+        assert command("run", config, "--set", "max_failures=4", env=env).returncode == 0
+        found = json.loads(status_of(config, "--json", env=env))
+        assert (found["state"], found["verdict"]["failed_records"]) == ("finished", 4)
+        assert "retry-failed" in found["next"][0]
+        assert "status" not in storage(place).entries("_staging"), "what is kept for a retry is all that stays"
