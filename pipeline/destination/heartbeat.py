@@ -31,6 +31,7 @@ _LOCAL_SECONDS = 2.0
 _SHARED_SECONDS = 10.0  # each is a request that the store charges for
 _LEAST_SECONDS = 1.0  # stages of a small export follow each other quickly
 _LAST_WRITE_SECONDS = 5.0
+_LASTING_FAILURES = 2
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ class _Heart(threading.Thread):
         self._end: tuple[Literal["failed", "interrupted"] | None, str] = (None, "")
         self._ending = threading.Event()
         self._awake = threading.Event()
-        self._works = True
+        self._failures = 0
 
     def wake(self) -> None:
         """Write soon, because a stage began or ended."""
@@ -148,11 +149,13 @@ class _Heart(threading.Thread):
         try:
             function(argument)
         except Exception as error:  # noqa: BLE001  a sign of life is worth less than the run
-            if self._works:
-                log.warning("this run cannot tell how far it is: %s", redact(str(error) or type(error).__name__))
-            self._works = False
+            self._failures += 1
+            # Once may happen, and a run that ends because of its store has a line of its own.
+            lasts = self._failures == _LASTING_FAILURES and not self._ending.is_set()
+            told = redact(str(error) or type(error).__name__)
+            log.log(logging.WARNING if lasts else logging.INFO, "this run cannot tell how far it is: %s", told)
         else:
-            self._works = True
+            self._failures = 0
 
 
 def _now() -> str:

@@ -293,6 +293,7 @@ def test_a_sign_of_life_that_cannot_be_written_ends_no_run(sandbox, tmp_path, mo
         real(source, target)
 
     monkeypatch.setattr(local.os, "replace", replace)
+    caplog.set_level("INFO", "pipeline")
     assert export(sandbox, tmp_path / "out", formats=["coco"]).success
     assert [line for line in caplog.messages if "cannot tell how far it is" in line]
     assert find_status(storage(tmp_path / "out")).state is State.FINISHED
