@@ -12,6 +12,7 @@ from pipeline.commands.executor import open_executor
 from pipeline.commands.session import Result, Session, open_session
 from pipeline.config.export import ExportConfig
 from pipeline.destination.existing import State, examine, remove_export
+from pipeline.destination.heartbeat import sign_of_life
 from pipeline.destination.lock import Lock, hold_lock
 from pipeline.errors import StorageError
 from pipeline.progress import Listener, Reporter
@@ -42,13 +43,18 @@ def run(
     """
     with open_session(config, listener=listener, search_path=search_path) as session:
         storage, export = session.workspace.storage, session.workspace.identity
+        session.reporter.step(f"looking at {storage.url}")
         state = examine(storage, export, session.config.on_existing)
         if state is State.FINISHED:
             return session.finished()
         records = _count(session, state)
         with open_executor(session, records) as waiting:
+            session.reporter.step("checking the destination")
             check_destination(session.workspace)
-            with hold_lock(storage, session.run_id, break_lock=break_lock) as lock:
+            with (
+                hold_lock(storage, session.run_id, break_lock=break_lock) as lock,
+                sign_of_life(storage, lock, session.reporter, name=session.config.name, command="run"),
+            ):
                 # Again: until the path was ours, another run may have changed what is there.
                 state = examine(storage, export, session.config.on_existing)
                 if state is State.FINISHED:
@@ -65,6 +71,7 @@ def _count(session: Session, state: State) -> int:
     plan = frozen_plan(session.workspace) if state is State.RESUME else None
     if plan is not None:
         return plan.records
+    session.reporter.step("counting the records")
     records = session.workspace.source.count()
     if state is not State.RESUME:
         check_selection(session.config, records)

@@ -16,6 +16,7 @@ import typer
 
 from pipeline.cli import clean, formats, plan, retry_failed, run, sandbox, verify
 from pipeline.cli.discovery import doctor, lists
+from pipeline.cli.status import command as status
 from pipeline.errors import ConfigError, ExportError
 from pipeline.redaction import redact
 from pipeline.version import __version__
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.command("run")(run.command)
 app.command("plan")(plan.command)
 app.command("retry-failed")(retry_failed.command)
+app.command("status")(status.command)
 app.command("verify")(verify.command)
 app.command("clean")(clean.command)
 app.command("formats")(formats.command)
@@ -67,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 complete, 1 failed (run again to continue), 2 wrong usage, configuration or a check before work, 3 more failed
     records than ``max_failures``, 4 a filter that matches no record, 130 or 143 interrupted (run again to continue).
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _ErrorOutput()
     handler.setFormatter(_Redacted("%(levelname)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     for number in _SIGNALS:
@@ -110,6 +112,13 @@ class UsageError(ConfigError):
 
 class Defect(ExportError):
     """An error of the program, or of a format, that nobody foresaw."""
+
+
+class _ErrorOutput(logging.Handler):
+    """Prints beside the errors as that is now: while a screen is drawn there, above it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
 
 
 class _Redacted(logging.Formatter):

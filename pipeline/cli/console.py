@@ -8,7 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline.progress import Bar, Lines, Listener, printable
+from pipeline.cli.options import announce
+from pipeline.progress import Lines, Listener, printable
 
 
 def make_console() -> Console:
@@ -17,9 +18,16 @@ def make_console() -> Console:
 
 
 def make_listener() -> Listener:
-    """Progress as a bar on a terminal, as lines in a log."""
-    console = Console()
-    return Bar(console) if console.is_terminal else Lines(lambda line: print(printable(line), flush=True))
+    """Progress as a screen where errors are shown on a terminal, as lines of the output in a log.
+
+    A terminal that can only print (``TERM=dumb``) gets lines, too. What a run is about to do is told beside the errors.
+    """
+    console = Console(stderr=True)
+    if console.is_terminal and not console.is_dumb_terminal:
+        from pipeline.progress.screen import Screen
+
+        return Screen(console)
+    return Lines(lambda line: print(printable(line), flush=True), tell=announce)
 
 
 def say(console: Console, text: str) -> None:

@@ -1,5 +1,6 @@
 """Arguments and options that several commands share."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,6 +33,14 @@ ExportPlace = Annotated[
         "credentials)",
     ),
 ]
+
+
+def announce(text: str) -> None:
+    """Tell a person what happens next, beside the errors. A program that reads those is told nothing but errors."""
+    if sys.stderr.isatty():
+        from pipeline.progress import printable
+
+        print(printable(text), file=sys.stderr, flush=True)
 
 
 def load(path: str, overrides: list[str] | None) -> "ExportConfig":

@@ -1,6 +1,8 @@
 """``run``: export what a configuration describes."""
 
-from pipeline.cli.options import BreakLock, ConfigFile, Overrides, load
+import time
+
+from pipeline.cli.options import BreakLock, ConfigFile, Overrides, announce, load
 
 
 def command(config: ConfigFile, overrides: Overrides = None, break_lock: BreakLock = False) -> None:
@@ -8,9 +10,12 @@ def command(config: ConfigFile, overrides: Overrides = None, break_lock: BreakLo
 
     Run the same command again to continue after a crash.
     """
+    began = time.monotonic()
+    announce(f"reading {config} …")
     from pipeline.cli.console import make_listener
     from pipeline.cli.result import print_result
     from pipeline.run import run
 
     loaded = load(config, overrides)
-    print_result(run(loaded, listener=make_listener(), break_lock=break_lock), loaded, config)
+    result = run(loaded, listener=make_listener(), break_lock=break_lock)
+    print_result(result, loaded, config, seconds=time.monotonic() - began)

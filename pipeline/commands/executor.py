@@ -50,11 +50,16 @@ class WaitingExecutor:
 
     def ready(self) -> Executor:
         """The executor, after every machine of it has been checked; raises what is wrong with it."""
+        reporter = self._session.reporter
+        if not self._starting.done():
+            reporter.step("getting the workers ready")
         executor = self._starting.result()
         if not self._is_checked:
             self._is_checked = True
             if executor.description:
-                self._session.reporter.message(executor.description)
+                reporter.message(executor.description)
+            if executor.has_machines:
+                reporter.step("checking every machine")
             check_machines(self._session.workspace, executor)
         return executor
 
@@ -88,6 +93,4 @@ def _make_executor(session: Session, kind: str) -> Executor:
         case _:
             from pipeline.executors.ray import RayExecutor  # noqa: PLC0415  others need no Ray
 
-            if not has_cluster(session.workspace):
-                session.reporter.message("starting Ray on this machine")
             return RayExecutor(run.address, run.workers, run.memory_mb, run.shard_timeout)

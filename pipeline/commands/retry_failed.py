@@ -9,6 +9,7 @@ from pipeline.commands.executor import open_executor
 from pipeline.commands.session import Result, open_session
 from pipeline.config.export import ExportConfig
 from pipeline.destination.existing import Success, check_file_list, difference_error, read_success
+from pipeline.destination.heartbeat import sign_of_life
 from pipeline.destination.lock import Lock, hold_lock
 from pipeline.errors import DestinationError, FailureLimitError
 from pipeline.executors.base import Executor
@@ -43,9 +44,14 @@ def retry_failed(
             return session.finished()
         success = read_success(workspace.storage)
         with open_executor(session, success.ledger.failed_records if success else 0) as waiting:
+            session.reporter.step("checking the destination")
             check_destination(workspace)
             executor = waiting.ready()
-            with hold_lock(workspace.storage, session.run_id, break_lock=break_lock) as lock:
+            storage = workspace.storage
+            with (
+                hold_lock(storage, session.run_id, break_lock=break_lock) as lock,
+                sign_of_life(storage, lock, session.reporter, name=session.config.name, command="retry-failed"),
+            ):
                 success = _retry(workspace, lock, executor, session.reporter)
             return session.result(success, already_finished=success.run_id != session.run_id)
 
@@ -97,8 +103,9 @@ def _fetch(
     total = sum(len(failed_records(marker.failures)) for marker in markers)
     reporter.begin("retry", total)
     context, at_once = shared_context(workspace.settings, plan, executor, len(todo))
-    for result in executor.map(fetch_failed, context, todo, at_most=at_once):
-        reporter.advance(result.records, result.bytes, result.failures)
+    with reporter.following():
+        for result in executor.map(fetch_failed, context, todo, at_most=at_once):
+            result.tell(reporter)
     reporter.end()
     patched = patch_staging(workspace.staging)
     after = [patched.read_extract_marker(shard.index) for shard in todo]

@@ -84,6 +84,7 @@ def open_session(config: ExportConfig, *, listener: Listener | None = None, sear
     """
     reporter = Reporter(listener or Silence())
     try:
+        reporter.step("asking Synapse for the project")
         config = settle_paths(config)
         values = config.model_dump(mode="json")
         settings = Settings(values, requests=config.run.requests, search_path=search_path or config.folder)

@@ -11,6 +11,7 @@ from typing import Protocol, Self
 
 from pipeline.errors import ExportError, TransientError
 from pipeline.model.backoff import Backoff
+from pipeline.progress import trouble
 
 log = logging.getLogger(__name__)
 
@@ -147,6 +148,7 @@ class Trial[I]:
         if RETRIES.is_last(self._failures):
             raise error
         log.warning("trying again (%d of %d): %s", self._failures + 1, RETRIES.attempts, error)
+        trouble(str(error))
         return RETRIES.wait(self._failures)
 
     def count_loss(self, reason: str) -> None:
@@ -156,6 +158,7 @@ class Trial[I]:
         if self._losses > most:
             raise TransientError("a worker was lost", f"{self._losses} times on the same work, at last: {reason}")
         log.warning("a worker was lost, trying again (%d of %d): %s", self._losses + 1, most + 1, reason)
+        trouble(reason, lost=True)
 
 
 def _in_lanes[S, I, O](

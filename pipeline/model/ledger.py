@@ -5,7 +5,7 @@ Ledgers of shards add up with :func:`merge_ledgers`, in any order. A ledger bala
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from functools import reduce
 
 import msgspec
@@ -93,6 +93,15 @@ class Ledger(msgspec.Struct):
 def failed_records(failures: Iterable[Failure]) -> set[int]:
     """Return the ids of the records of which something failed. What is skipped by rule does not count."""
     return {failure.record_id for failure in failures if failure.outcome == "failed"}
+
+
+def failure_reasons(failures: Iterable[Failure], before: Container[int] = ()) -> dict[str, int]:
+    """Return how many records failed, by the reason of the first failure of each; those in ``before`` do not count."""
+    first: dict[int, str] = {}
+    for failure in failures:
+        if failure.outcome == "failed" and failure.record_id not in before:
+            first.setdefault(failure.record_id, failure.reason)
+    return dict(Counter(first.values()))
 
 
 def commonest_reason(failures: Iterable[Failure]) -> str:

@@ -13,12 +13,12 @@ from pipeline.config.split_file import SplitFile, split_of
 from pipeline.executors.base import Executor
 from pipeline.model.catalog import ShardSummary, count_parts
 from pipeline.model.labels import class_names
-from pipeline.model.ledger import Ledger, failed_records, merge_ledgers
+from pipeline.model.ledger import Ledger, failed_records, failure_reasons, merge_ledgers
 from pipeline.model.naming import fold_hash, proposed_stem_and_suffix
 from pipeline.model.shards import Shard, unpack_keys
 from pipeline.model.source import ExtractedRecord
 from pipeline.model.trees import count_shapes
-from pipeline.progress import Reporter
+from pipeline.progress import Reporter, ticker
 from pipeline.reasons import Reason
 from pipeline.records import Failure, Point, Record, Sample
 from pipeline.stages.empty_images import drop_empty_images
@@ -47,11 +47,23 @@ class SpooledSample(NamedTuple):
 
 
 class ShardResult(msgspec.Struct, frozen=True):
-    """What the driver needs to know of a finished shard at once. Everything else is in the shard's marker."""
+    """What the driver needs to know of a finished shard at once. Everything else is in the shard's marker.
+
+    ``shard`` is its index, ``retries`` how many requests were repeated, ``reasons`` why records failed.
+    """
 
     records: int
     bytes: int
     failures: int
+    shard: int
+    retries: int = 0
+    reasons: dict[str, int] = {}
+
+    def tell(self, reporter: Reporter) -> None:
+        """Count the shard as complete."""
+        reporter.advance(
+            self.records, self.bytes, self.failures, shard=self.shard, retries=self.retries, reasons=self.reasons
+        )
 
 
 def extract(settings: Settings, plan: Plan, executor: Executor, reporter: Reporter) -> int:
@@ -74,8 +86,9 @@ def extract(settings: Settings, plan: Plan, executor: Executor, reporter: Report
         lanes=lanes_of(open_workspace(settings).config.run, context.settings.requests),
         interrupt=open_workspace(settings).interrupt,
     )
-    for result in results:
-        reporter.advance(result.records, result.bytes, result.failures)
+    with reporter.following():
+        for result in results:
+            result.tell(reporter)
     reporter.end()
     return len(todo)
 
@@ -117,8 +130,10 @@ def extract_shard(context: TaskContext, shard: Shard) -> ShardResult:
     config = workspace.config
     sound, failed = Ledger(), Ledger()
     summary = ShardSummary()
+    tick = ticker(shard.index, shard.count)
 
     def finish(record: ExtractedRecord) -> tuple[list[SpooledSample], tuple[Failure, ...]]:
+        tick((sound.records.seen + failed.records.seen + 1) / shard.count)
         record = select_and_count(record, config, workspace.split_file, ledger_for(record, sound, failed), summary)
         return spool_record(record, config.naming, spool), record.failures
 
@@ -142,7 +157,14 @@ def extract_shard(context: TaskContext, shard: Shard) -> ShardResult:
             failures=tuple(failures),
         )
     )
-    return ShardResult(shard.count, ledger.bytes, ledger.failed_records)
+    return ShardResult(
+        shard.count,
+        ledger.bytes,
+        ledger.failed_records,
+        shard.index,
+        workspace.source.take_retries(),
+        failure_reasons(failures),
+    )
 
 
 def ledger_for(record: ExtractedRecord, sound: Ledger, failed: Ledger) -> Ledger:

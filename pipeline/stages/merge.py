@@ -45,7 +45,11 @@ def merge(
     inputs = [item for item in gathered if not item.manifest.optional or any(item.parts.values())]
     workspace.staging.write_manifest_intent([item.manifest.path for item in inputs])
     finished = {item.manifest.path: marker for item in inputs if (marker := _finished(item, workspace.staging))}
-    reporter.begin("merge", len(inputs), unit="manifests", resumed=len(finished))
+    reporter.begin(
+        "merge", len(inputs), unit="manifests", resumed=len(finished),
+        total_bytes=sum(map(_size, inputs)),
+        resumed_bytes=sum(_size(item) for item in inputs if item.manifest.path in finished),
+    )  # fmt: skip
     todo = [item for item in inputs if item.manifest.path not in finished]
     for marker in executor.map(merge_manifest, settings, todo):
         finished[marker.path] = marker
@@ -92,6 +96,11 @@ def refuse_repeated_files(workspace: Workspace, markers: Sequence[RenderMarker])
         path = next(path for path in paths() if fold_hash(path) in repeated)
         names = ", ".join(format_.name for format_ in workspace.formats if isinstance(format_, GuardedFormat))
         raise FormatError(names, f"writes {path} for samples of several shards; {MAKE_IT_DIFFER}")
+
+
+def _size(item: MergeInput) -> int:
+    """How many bytes the parts of a manifest have."""
+    return sum(part.length for parts in item.parts.values() for part in parts)
 
 
 def _finished(item: MergeInput, staging: Staging) -> ManifestMarker | None:

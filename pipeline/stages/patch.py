@@ -18,7 +18,7 @@ from pipeline.destination import metadata
 from pipeline.destination.existing import listed_paths
 from pipeline.errors import StagingError
 from pipeline.model.catalog import ShardSummary
-from pipeline.model.ledger import Ledger, failed_records, merge_ledgers
+from pipeline.model.ledger import Ledger, failed_records, failure_reasons, merge_ledgers
 from pipeline.model.shards import Shard, pack_keys, unpack_keys
 from pipeline.model.source import ExtractedRecord
 from pipeline.records import Failure
@@ -133,7 +133,14 @@ def fetch_failed(context: TaskContext, shard: Shard) -> ShardResult:
         rows = list(staged)
         summarise(rows[0][0], [sample for _, sample, _ in rows], config.split, workspace.split_file, outcome.summary)
     patched.write_extract_marker(outcome)
-    return ShardResult(len(wanted), mended.bytes + failed.bytes, ledger.failed_records)
+    return ShardResult(
+        len(wanted),
+        mended.bytes + failed.bytes,
+        ledger.failed_records,
+        shard.index,
+        workspace.source.take_retries(),
+        failure_reasons(failures),
+    )
 
 
 def _position(row: StagedSample) -> tuple[int, int]:

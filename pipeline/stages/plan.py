@@ -82,6 +82,7 @@ def make_plan(
     """
     given, split_file = read_given(workspace, project)
     source = workspace.source
+    reporter.step("listing the records")
     counted = source.count()
     reporter.begin("plan", counted)
     shards = tuple(source.plan(workspace.config.run.shard_size, reporter.advance))

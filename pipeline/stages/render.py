@@ -4,10 +4,12 @@ Whole files go to their final place, items of manifests into the shard's pack, f
 Two attempts at a shard write the same bytes to the same paths, so they may overlap.
 """
 
+import contextlib
 import csv
 import io
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from typing import BinaryIO
 
 import msgspec
 
@@ -18,11 +20,11 @@ from pipeline.destination.shard_writer import ShardWriter
 from pipeline.errors import StagingError
 from pipeline.executors.base import Executor
 from pipeline.model.catalog import Catalog
-from pipeline.model.ledger import failed_records
+from pipeline.model.ledger import failed_records, failure_reasons
 from pipeline.model.naming import proposed_stem_and_suffix
 from pipeline.model.shards import Shard
 from pipeline.model.source import Copied, Wanted
-from pipeline.progress import Reporter
+from pipeline.progress import Reporter, ticker
 from pipeline.records import Failure, NumberedSample, Record, Sample
 from pipeline.stages.extract import ShardResult, extract_shard, misses_original
 from pipeline.stages.kept_originals import find_copies, keep_copies
@@ -34,6 +36,7 @@ from pipeline.staging.samples import SampleFile
 from pipeline.storage import Extent, Storage
 
 _LANES = 2  # one shard waits for its originals or its store, the other is rendered
+_COPY_STEPS = 4
 _KEPT_BYTES = 2 * 2**20  # of encoded samples; decoded they take some ten times as much
 
 
@@ -80,8 +83,9 @@ def render_shards(
         lanes=_LANES if waits else 1,
         interrupt=workspace.interrupt,
     )
-    for result in results:
-        reporter.advance(result.records, result.bytes, result.failures)
+    with reporter.following():
+        for result in results:
+            result.tell(reporter)
     reporter.end()
     finished = [marker for marker in workspace.staging.render_markers(plan, digest) if marker]
     if len(finished) != len(plan.shards):
@@ -133,16 +137,19 @@ def render_shard(context: RenderContext, item: RenderInput) -> ShardResult:
         index=item.shard.index,
     )
     copies: dict[str, Copied | Failure] = {}
+    steps = _Steps(item.shard, marker.summary.samples)
     if workspace.config.save_original_file:
         wanted = wanted_originals(numbered, workspace.config)
+        steps.expect(len(wanted))
         writer.record_intent([one.path for one in wanted])
-        copies = copy_originals(wanted, item.shard, workspace, context.task.fingerprint)
+        copies = copy_originals(wanted, item.shard, workspace, context.task.fingerprint, steps)
     with workspace.rendering:
         if context.task.careful:
             render_one_by_one(numbered, writer, copies, AttemptLog(workspace.staging, "render", item.shard.index))
         else:
             for sample in numbered:
                 writer.add(sample, copies.get(sample.original_path))
+                steps.rendered()
     failures = (*marker.failures, *writer.failures)
     writer.add_failures(failures)
     writer.flush()
@@ -159,7 +166,39 @@ def render_shard(context: RenderContext, item: RenderInput) -> ShardResult:
             failures=tuple(writer.failures),
         )
     )
-    return ShardResult(item.shard.count, writer.bytes, failed_now)
+    return ShardResult(
+        item.shard.count,
+        writer.bytes,
+        failed_now,
+        item.shard.index,
+        workspace.source.take_retries(),
+        failure_reasons(writer.failures, failed_records(marker.failures)),
+    )
+
+
+class _Steps:
+    """How far a shard is: an original that is copied counts as ``_COPY_STEPS`` samples that are rendered."""
+
+    def __init__(self, shard: Shard, samples: int) -> None:
+        self._tick = ticker(shard.index, shard.count)
+        self._total = max(samples, 1)
+        self._done = 0
+
+    def expect(self, originals: int) -> None:
+        """Say how many originals are copied before the samples are rendered."""
+        self._total += originals * _COPY_STEPS
+
+    def copied(self) -> None:
+        """Count an original. Several threads may call this."""
+        self._count(_COPY_STEPS)
+
+    def rendered(self) -> None:
+        """Count a sample."""
+        self._count(1)
+
+    def _count(self, steps: int) -> None:
+        self._done += steps  # two threads at once may lose one: the end of the shard counts it right
+        self._tick(self._done / self._total)
 
 
 class _NumberedSamples:
@@ -234,16 +273,27 @@ def wanted_originals(numbered: Iterable[NumberedSample], config: ExportConfig) -
 
 
 def copy_originals(
-    wanted: list[Wanted], shard: Shard, workspace: Workspace, fingerprint: str
+    wanted: list[Wanted], shard: Shard, workspace: Workspace, fingerprint: str, steps: _Steps
 ) -> dict[str, Copied | Failure]:
     """Copy the originals of a shard that are not in place; returns what became of each, by its path."""
     storage = workspace.storage
+
+    def write(path: str, data: bytes) -> None:
+        storage.write(path, data)
+        steps.copied()
+
+    @contextlib.contextmanager
+    def create(path: str) -> Iterator[BinaryIO]:
+        with storage.create(path) as file:
+            yield file
+        steps.copied()
+
     if not workspace.config.max_failures:
-        return dict(workspace.source.copy_originals(shard, wanted, storage.write, storage.create))
+        return dict(workspace.source.copy_originals(shard, wanted, write, create))
     # The export may be published with failures and patched later: then only what failed is fetched.
     found = find_copies(workspace, fingerprint, shard.index, wanted)
     missing = [one for one in wanted if one.path not in found]
-    copied = dict(workspace.source.copy_originals(shard, missing, storage.write, storage.create)) if missing else {}
+    copied = dict(workspace.source.copy_originals(shard, missing, write, create)) if missing else {}
     copies = {one.path: found[one.path] if one.path in found else copied[one.path] for one in wanted}
     keep_copies(workspace, fingerprint, shard.index, wanted, copies)
     return copies

@@ -41,6 +41,7 @@ def finish_export(
     Raises FailureLimitError when more records failed than ``max_failures`` allows; nothing is published then.
     """
     settings, staging = workspace.settings, workspace.staging
+    reporter.expect(plan.records, originals=workspace.config.save_original_file)
 
     redone, failures = (
         (0, _check_failures(workspace, plan)) if patched else _extract(workspace, plan, executor, reporter)

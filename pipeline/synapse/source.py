@@ -152,6 +152,10 @@ class Source:
         """
         return self._client.run(OriginalCopier(self._listing, shard, write, open_stream).run(wanted))
 
+    def take_retries(self) -> int:
+        """Return how many requests were repeated since the last call."""
+        return self._client.take_retries()
+
     def measure_originals(self, shard: Shard, wanted: Sequence[Wanted]) -> dict[str, int | Failure]:
         """Ask for the bytes of original files without fetching them; by path, those that are known, or why not.
 

@@ -150,10 +150,10 @@ class Coco(BaseFormat):
         if place is None:
             return ""
         return f"pycocotools: COCO('{url}/{self._path(*place)}'), images in {url}/images/{place[1]}"
+
     def trees(self, masks: str) -> Mapping[str, Collection[str]]:
         """Return the one tree: the categories of instances, which are those of stuff too."""
         return {_TREE: _HELD[masks]}
-
 
     def _items(
         self, kind: str, sample: NumberedSample, image: bytes, annotations: Sequence[CocoAnnotation | KeypointObject]

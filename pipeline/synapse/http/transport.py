@@ -6,6 +6,7 @@ show the scheme, host and path of a URL, never the query with its signature.
 """
 
 import asyncio
+import threading
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
@@ -97,6 +98,8 @@ class Transport:
         self.stats = Stats()
         self.document_budget = ByteBudget(DOCUMENT_BYTES)
         self.original_budget = ByteBudget(ORIGINAL_BYTES)
+        self._told_retries = 0
+        self._telling = threading.Lock()
         self._headers = dict(headers or {})
         self._hosts = FileHosts(self.urls.host, file_hosts)
         self._slots = HostSlots(requests)
@@ -229,6 +232,12 @@ class Transport:
         url = parse_file_url(address)
         self._hosts.check(url.raw_host or "")
         return url, {}
+
+    def take_retries(self) -> int:
+        """Return how many requests were repeated since the last call; of several threads, one is told of each."""
+        with self._telling:
+            told, self._told_retries = self._told_retries, self.stats.retries
+            return self._told_retries - told
 
     # One request, with its retries
 
