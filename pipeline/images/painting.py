@@ -1,6 +1,6 @@
 """The area that readers paint for an outline."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,17 +38,21 @@ def painted_area(points: Sequence[float]) -> float:
             inner = shapely.point_on_surface(faces)
         except shapely.GEOSException:  # no numbers that it can order
             return _sampled_area(points)
-        places = zip(shapely.get_x(inner), shapely.get_y(inner), strict=True)
-        areas = zip(shapely.area(faces), places, strict=True)
-        return float(sum(area for area, place in areas if _is_inside(place, corners)))
+        encloses = _even_odd(corners)
+        areas = zip(shapely.area(faces), shapely.get_coordinates(inner).tolist(), strict=True)
+        return float(sum(area for area, place in areas if encloses(*place)))
 
 
-def _is_inside(place: tuple[float, float], corners: npt.NDArray[np.float64]) -> bool:
-    """Whether a ray from a place to the right crosses the ring an odd number of times."""
-    (x, y), (x1, y1), (x2, y2) = place, corners.T, np.roll(corners, -1, axis=0).T
-    crosses = (y1 > y) != (y2 > y)
-    x1, y1, x2, y2 = x1[crosses], y1[crosses], x2[crosses], y2[crosses]
-    return bool(np.count_nonzero(x1 + (y - y1) * (x2 - x1) / (y2 - y1) > x) % 2)
+def _even_odd(corners: npt.NDArray[np.float64]) -> Callable[[float, float], bool]:
+    """Return a test whether a ray from a place to the right crosses the ring an odd number of times."""
+    (x1, y1), (x2, y2) = corners.T, np.concatenate((corners[1:], corners[:1])).T
+
+    def encloses(x: float, y: float) -> bool:
+        edges = np.flatnonzero((y1 > y) != (y2 > y))
+        left, top, bottom = x1[edges], y1[edges], y2[edges]
+        return bool(np.count_nonzero(left + (y - top) * (x2[edges] - left) / (bottom - top) > x) % 2)
+
+    return encloses
 
 
 def _sampled_area(points: Sequence[float]) -> float:

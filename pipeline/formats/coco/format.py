@@ -23,6 +23,7 @@ from pipeline.reasons import Reason
 from pipeline.records import Box, Mask, NumberedSample, Point, Polygon
 
 _SEPARATOR = b",\n"
+_NOTHING: dict[str, Any] = {}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -98,17 +99,21 @@ class Coco(BaseFormat):
                 losses.append(Loss(annotation.id, "skipped", geometry))
                 continue
             bbox, area, segmentation, changes = geometry
-            losses += [Loss(annotation.id, "lossy", reason) for reason in changes]
-            kept = without_nulls(attributes) if attributes else {}
-            if masks == "semantic" and isinstance(shape, Mask):
-                stuff.append(
-                    CocoAnnotation(number, image_id, category + 1, bbox, area, segmentation, 0, kept, annotation.group)
-                )
-                continue
-            iscrowd = read_iscrowd(attributes) if attributes else 0
-            instances.append(
+            for reason in changes:
+                losses.append(Loss(annotation.id, "lossy", reason))
+            is_stuff = masks == "semantic" and isinstance(shape, Mask)
+            kept, iscrowd = (without_nulls(attributes), read_iscrowd(attributes)) if attributes else (_NOTHING, 0)
+            (stuff if is_stuff else instances).append(
                 CocoAnnotation(
-                    number, image_id, category + 1, bbox, area, segmentation, iscrowd, kept, annotation.group
+                    number,
+                    image_id,
+                    category + 1,
+                    bbox,
+                    area,
+                    segmentation,
+                    0 if is_stuff else iscrowd,
+                    kept,
+                    annotation.group,
                 )
             )
         results = self._items("instances", sample, image, instances)

@@ -33,11 +33,9 @@ def render_detect(sample: Sample, size: Size, catalog: Catalog) -> Rows:
             losses.append(Loss(annotation.id, "skipped", Reason.OUTSIDE_IMAGE))
             continue
         x, y, box_width, box_height, changes = placed
-        (across, box_width), (down, box_height) = (
-            centre_and_length(x, box_width, width),
-            centre_and_length(y, box_height, height),
-        )
-        rows += (index, across, down, box_width, box_height)
+        across, share = centre_and_length(x, box_width, width)
+        down, part = centre_and_length(y, box_height, height)
+        rows += (index, across, down, share, part)
         if changes or annotation.attributes:
             losses += report_changes(annotation, changes)
     return _DETECT_ROW * (len(rows) // 5) % tuple(rows), losses
