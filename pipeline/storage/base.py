@@ -31,17 +31,12 @@ class Extent(msgspec.Struct, frozen=True, array_like=True):
 type Piece = bytes | Extent
 """What a file is joined from: bytes, or a range of an existing file."""
 
+_NO_NAMES = frozenset(("", ".", ".."))
+
 
 def check_relative(path: str) -> str:
     """Return ``path`` if it stays below the root; raise StorageError otherwise."""
-    parts = path.split("/")
-    if (
-        not path
-        or path.startswith("/")
-        or "\\" in path
-        or "\0" in path
-        or any(part in ("", ".", "..") for part in parts)
-    ):
+    if "\\" in path or "\0" in path or not _NO_NAMES.isdisjoint(path.split("/")):
         raise StorageError(
             f"{path!r} is not a path below the export; use a relative path without empty, . and .. parts"
         )

@@ -99,8 +99,8 @@ class Coco(BaseFormat):
                 losses.append(Loss(annotation.id, "skipped", geometry))
                 continue
             bbox, area, segmentation, changes = geometry
-            for reason in changes:
-                losses.append(Loss(annotation.id, "lossy", reason))
+            if changes:
+                losses += [Loss(annotation.id, "lossy", reason) for reason in changes]
             is_stuff = masks == "semantic" and isinstance(shape, Mask)
             kept, iscrowd = (without_nulls(attributes), read_iscrowd(attributes)) if attributes else (_NOTHING, 0)
             (stuff if is_stuff else instances).append(

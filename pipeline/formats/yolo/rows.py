@@ -49,9 +49,7 @@ def centre_and_length(start: float, length: float, side: float) -> tuple[float, 
     They are what a row can hold: the length is one decimal or more, and half of it on either side of the centre does
     not leave the image, also after both were rounded. Readers refuse a box that leaves it by half a decimal.
     """
-    centre, share = (start + length / 2) / side, length / side
-    if share < LAST_DECIMAL:
-        share = LAST_DECIMAL
+    centre, share = (start + length / 2) / side, max(length / side, LAST_DECIMAL)
     if centre - share / 2 > LAST_DECIMAL and centre + share / 2 < _LAST_PLACE:
         return centre, share
     middle, across = (int(f"{number:.6f}".replace(".", "")) for number in (centre, share))
