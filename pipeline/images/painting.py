@@ -1,6 +1,10 @@
 """The area that readers paint for an outline."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -23,7 +27,72 @@ def painted_area(points: Sequence[float]) -> float:
     """
     if len(points) <= _TRIANGLE:
         return polygon_area(points)
+    together = _together.get()
+    found = together.find(points) if together is not None else None
+    return _area_of_one(points) if found is None else found
+
+
+@contextmanager
+def measured_together(rings: Iterable[Sequence[float]]) -> Iterator[None]:
+    """Let :func:`painted_area` measure these rings together, once it is asked for one of them inside the block.
+
+    For rings of the usual size that takes half the time. The areas are the same, to the last bit.
+    """
+    token = _together.set(_Together(rings))
+    try:
+        yield
+    finally:
+        _together.reset(token)
+
+
+class _Together:
+    """Rings by their identity, and the areas of those that do not cross themselves."""
+
+    def __init__(self, rings: Iterable[Sequence[float]]) -> None:
+        # Holding the rings makes sure that nothing else gets the identity of one.
+        self._rings = {id(ring): ring for ring in rings if _TRIANGLE < len(ring) <= _MANY}
+        self._areas: dict[int, float] | None = None
+
+    def find(self, ring: Sequence[float]) -> float | None:
+        """Return the area of one of the rings, or None where it has to be measured alone."""
+        if self._areas is None:
+            areas = zip(self._rings, _areas_of_simple(list(self._rings.values())), strict=True)
+            self._areas = {identity: area for identity, area in areas if not math.isnan(area)}
+        return self._areas.get(id(ring))
+
+
+_together: ContextVar[_Together | None] = ContextVar("rings measured together", default=None)
+
+
+def _areas_of_simple(rings: Sequence[Sequence[float]]) -> list[float]:
+    """Return :func:`polygon_area` of each ring, and NaN for rings that cross themselves; all have three points."""
     import shapely  # noqa: PLC0415  takes longer to import than a command that draws nothing takes to run
+
+    if not rings:
+        return []
+    lengths = np.array([len(ring) // 2 for ring in rings])
+    ends = np.cumsum(lengths)
+    starts = ends - lengths
+    ring_of = np.repeat(np.arange(len(rings)), lengths)
+    corners = np.array(list(chain.from_iterable(rings)), dtype=np.float64).reshape(-1, 2)
+    with np.errstate(all="ignore"):
+        try:
+            is_simple = shapely.is_simple(shapely.linearrings(corners, indices=ring_of))
+        except shapely.GEOSException:  # numbers that it cannot order in one of them
+            return [math.nan] * len(rings)
+        # The steps of polygon_area, ring beside ring, in the same order: sums of fractions depend on it.
+        x, y = (corners - corners[starts][ring_of]).T
+        before = np.arange(-1, len(corners) - 1)
+        before[starts] = ends - 1
+        terms = np.zeros((len(rings), int(lengths.max())))
+        terms[ring_of, np.arange(len(corners)) - starts[ring_of]] = x[before] * y - x * y[before]
+        twice = np.add.accumulate(terms, axis=1)[:, -1]
+        areas: list[float] = np.where(is_simple, np.abs(twice) / 2, math.nan).tolist()
+        return areas
+
+
+def _area_of_one(points: Sequence[float]) -> float:
+    import shapely  # noqa: PLC0415  as above
 
     corners = np.array(points, dtype=np.float64).reshape(-1, 2)
     with np.errstate(all="ignore"):  # numbers next to zero, whose differences cannot be divided by

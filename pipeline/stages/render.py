@@ -6,7 +6,7 @@ Two attempts at a shard write the same bytes to the same paths, so they may over
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import msgspec
@@ -17,13 +17,14 @@ from pipeline.destination import metadata
 from pipeline.destination.shard_writer import ShardWriter
 from pipeline.errors import StagingError
 from pipeline.executors.base import Executor
+from pipeline.images.painting import measured_together
 from pipeline.model.catalog import Catalog
 from pipeline.model.ledger import failed_records
 from pipeline.model.naming import proposed_stem_and_suffix
 from pipeline.model.shards import Shard
 from pipeline.model.source import Copied, Wanted
 from pipeline.progress import Reporter
-from pipeline.records import Failure, NumberedSample, Record, Sample
+from pipeline.records import Failure, NumberedSample, Polygon, Record, Sample
 from pipeline.stages.extract import ShardResult, extract_shard
 from pipeline.stages.kept_originals import find_copies, keep_copies
 from pipeline.stages.one_by_one import AttemptLog, render_one_by_one
@@ -130,8 +131,9 @@ def render_shard(context: RenderContext, item: RenderInput) -> ShardResult:
     if context.task.careful:
         render_one_by_one(numbered, writer, copies, AttemptLog(workspace.staging, "render", item.shard.index))
     else:
-        for sample in numbered:
-            writer.add(sample, copies.get(sample.original_path))
+        with measured_together(numbered.rings()):
+            for sample in numbered:
+                writer.add(sample, copies.get(sample.original_path))
     failures = (*marker.failures, *writer.failures)
     writer.add_failures(failures)
     writer.flush()
@@ -163,6 +165,11 @@ class _NumberedSamples:
 
     def __iter__(self) -> Iterator[NumberedSample]:
         return self._number() if self._kept is None else iter(self._kept)
+
+    def rings(self) -> Iterator[Sequence[float]]:
+        """Yield the outlines of the samples that are kept."""
+        shapes = (annotation.shape for one in self._kept or () for annotation in one.sample.annotations)
+        return (shape.points for shape in shapes if isinstance(shape, Polygon))
 
 
 def _staged_samples(
