@@ -145,7 +145,7 @@ def _positive(value: Any, most: int) -> int | None:
     """A whole number from 1 to ``most``; anything else counts as not given."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most else None
+    return value if type(value) is int and 0 < value <= most else None
 
 
 def _without_urls(value: Any, depth: int = 0) -> Any:
