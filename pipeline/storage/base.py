@@ -5,8 +5,8 @@ import errno
 import hashlib
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from typing import BinaryIO
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -18,6 +18,18 @@ TEMPORARY = f"{STAGING}/tmp"
 """Folder of files that are being written; nothing in it outlives a run."""
 
 COPY_CHUNK = 4 * 2**20
+
+
+class Access(msgspec.Struct, frozen=True):
+    """Where a storage is and how to open it: a URL (or local path) and fsspec options with the credentials.
+
+    ``seconds`` is how long the credentials are valid, None if they do not expire. It is secret: it stays in one process
+    and is never written to a file.
+    """
+
+    url: str
+    options: Mapping[str, Any]
+    seconds: float | None = None
 
 
 class Extent(msgspec.Struct, frozen=True, array_like=True):
