@@ -1,6 +1,5 @@
 """The area that readers paint for an outline."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,6 +15,8 @@ from pipeline.images.rings import fill_rings
 _TRIANGLE = 6
 _MANY = 1000  # numbers of a ring that crosses itself; the faces of such a ring can be as many as their square
 _RASTER = 1024.0
+
+type _Floats = npt.NDArray[np.float64]
 
 
 def painted_area(points: Sequence[float]) -> float:
@@ -36,7 +37,7 @@ def painted_area(points: Sequence[float]) -> float:
 def measured_together(rings: Iterable[Sequence[float]]) -> Iterator[None]:
     """Let :func:`painted_area` measure these rings together, once it is asked for one of them inside the block.
 
-    For rings of the usual size that takes half the time. The areas are the same, to the last bit.
+    For rings of the usual size that takes half the time. The areas are the same to the last bit.
     """
     token = _together.set(_Together(rings))
     try:
@@ -46,7 +47,7 @@ def measured_together(rings: Iterable[Sequence[float]]) -> Iterator[None]:
 
 
 class _Together:
-    """Rings by their identity, and the areas of those that do not cross themselves."""
+    """Rings by their identity, and their areas once they are measured."""
 
     def __init__(self, rings: Iterable[Sequence[float]]) -> None:
         # Holding the rings makes sure that nothing else gets the identity of one.
@@ -56,43 +57,15 @@ class _Together:
     def find(self, ring: Sequence[float]) -> float | None:
         """Return the area of one of the rings, or None where it has to be measured alone."""
         if self._areas is None:
-            areas = zip(self._rings, _areas_of_simple(list(self._rings.values())), strict=True)
-            self._areas = {identity: area for identity, area in areas if not math.isnan(area)}
+            self._areas = dict(zip(self._rings, _areas_of_many(list(self._rings.values())), strict=False))
         return self._areas.get(id(ring))
 
 
 _together: ContextVar[_Together | None] = ContextVar("rings measured together", default=None)
 
 
-def _areas_of_simple(rings: Sequence[Sequence[float]]) -> list[float]:
-    """Return :func:`polygon_area` of each ring, and NaN for rings that cross themselves; all have three points."""
-    import shapely  # noqa: PLC0415  takes longer to import than a command that draws nothing takes to run
-
-    if not rings:
-        return []
-    lengths = np.array([len(ring) // 2 for ring in rings])
-    ends = np.cumsum(lengths)
-    starts = ends - lengths
-    ring_of = np.repeat(np.arange(len(rings)), lengths)
-    corners = np.array(list(chain.from_iterable(rings)), dtype=np.float64).reshape(-1, 2)
-    with np.errstate(all="ignore"):
-        try:
-            is_simple = shapely.is_simple(shapely.linearrings(corners, indices=ring_of))
-        except shapely.GEOSException:  # numbers that it cannot order in one of them
-            return [math.nan] * len(rings)
-        # The steps of polygon_area, ring beside ring, in the same order: sums of fractions depend on it.
-        x, y = (corners - corners[starts][ring_of]).T
-        before = np.arange(-1, len(corners) - 1)
-        before[starts] = ends - 1
-        terms = np.zeros((len(rings), int(lengths.max())))
-        terms[ring_of, np.arange(len(corners)) - starts[ring_of]] = x[before] * y - x * y[before]
-        twice = np.add.accumulate(terms, axis=1)[:, -1]
-        areas: list[float] = np.where(is_simple, np.abs(twice) / 2, math.nan).tolist()
-        return areas
-
-
 def _area_of_one(points: Sequence[float]) -> float:
-    import shapely  # noqa: PLC0415  as above
+    import shapely  # noqa: PLC0415  takes longer to import than a command that draws nothing takes to run
 
     corners = np.array(points, dtype=np.float64).reshape(-1, 2)
     with np.errstate(all="ignore"):  # numbers next to zero, whose differences cannot be divided by
@@ -100,19 +73,58 @@ def _area_of_one(points: Sequence[float]) -> float:
             ring = shapely.linearrings(corners)
             if shapely.is_simple(ring):
                 return polygon_area(points)
-            if len(points) > _MANY:
-                return _sampled_area(points)
-            edges: Any = shapely.node(ring)
-            faces = shapely.get_parts(shapely.polygonize([edges]))
-            inner = shapely.point_on_surface(faces)
+            return _sampled_area(points) if len(points) > _MANY else _areas_of_crossing([corners], [ring])[0]
         except shapely.GEOSException:  # no numbers that it can order
             return _sampled_area(points)
-        encloses = _even_odd(corners)
-        areas = zip(shapely.area(faces), shapely.get_coordinates(inner).tolist(), strict=True)
-        return float(sum(area for area, place in areas if encloses(*place)))
 
 
-def _even_odd(corners: npt.NDArray[np.float64]) -> Callable[[float, float], bool]:
+def _areas_of_many(points: Sequence[Sequence[float]]) -> list[float]:
+    """Return what :func:`_area_of_one` does for each ring, or nothing when one has numbers that cannot be ordered."""
+    import shapely  # noqa: PLC0415  as above
+
+    if not points:
+        return []
+    lengths = np.array([len(ring) // 2 for ring in points])
+    starts = np.cumsum(lengths) - lengths
+    ring_of = np.repeat(np.arange(len(points)), lengths)
+    corners = np.array(list(chain.from_iterable(points)), dtype=np.float64).reshape(-1, 2)
+    with np.errstate(all="ignore"):
+        try:
+            rings: Any = shapely.linearrings(corners, indices=ring_of)
+            crossing = np.flatnonzero(~shapely.is_simple(rings))
+            parts = [corners[starts[index] :][: lengths[index]] for index in crossing.tolist()]
+            crossing_areas = _areas_of_crossing(parts, rings[crossing])
+        except shapely.GEOSException:
+            return []
+        # The steps of polygon_area, ring beside ring, in the same order: sums of fractions depend on it.
+        x, y = (corners - corners[starts][ring_of]).T
+        before = np.arange(-1, len(corners) - 1)
+        before[starts] = starts + lengths - 1
+        terms = np.zeros((len(points), int(lengths.max())))
+        terms[ring_of, np.arange(len(corners)) - starts[ring_of]] = x[before] * y - x * y[before]
+        areas = np.abs(np.add.accumulate(terms, axis=1)[:, -1]) / 2
+    areas[crossing] = crossing_areas
+    return list(map(float, areas.tolist()))
+
+
+def _areas_of_crossing(corners: Sequence[_Floats], rings: Any) -> list[float]:
+    """Return the areas of rings that cross or retrace themselves. Raises GEOSException."""
+    import shapely  # noqa: PLC0415  as above
+
+    areas = [0.0] * len(corners)
+    if not areas:
+        return areas
+    faces, ring_of = shapely.get_parts(shapely.polygonize(shapely.node(rings)[:, np.newaxis]), return_index=True)
+    inner = shapely.point_on_surface(faces)
+    tests = [_even_odd(own) for own in corners]
+    columns = (ring_of, shapely.get_x(inner), shapely.get_y(inner), shapely.area(faces))
+    for index, x, y, area in zip(*(column.tolist() for column in columns), strict=True):
+        if tests[index](x, y):
+            areas[index] += area
+    return areas
+
+
+def _even_odd(corners: _Floats) -> Callable[[float, float], bool]:
     """Return a test whether a ray from a place to the right crosses the ring an odd number of times."""
     (x1, y1), (x2, y2) = corners.T, np.concatenate((corners[1:], corners[:1])).T
 
