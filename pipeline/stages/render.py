@@ -166,10 +166,14 @@ class _NumberedSamples:
     def __iter__(self) -> Iterator[NumberedSample]:
         return self._number() if self._kept is None else iter(self._kept)
 
-    def rings(self) -> Iterator[Sequence[float]]:
-        """Yield the outlines of the samples that are kept."""
-        shapes = (annotation.shape for one in self._kept or () for annotation in one.sample.annotations)
-        return (shape.points for shape in shapes if isinstance(shape, Polygon))
+    def rings(self) -> list[Sequence[float]]:
+        """Return the outlines of the samples that are kept."""
+        return [
+            annotation.shape.points
+            for one in self._kept or ()
+            for annotation in one.sample.annotations
+            if isinstance(annotation.shape, Polygon)
+        ]
 
 
 def _staged_samples(
