@@ -24,7 +24,7 @@ from pipeline.model.naming import proposed_stem_and_suffix
 from pipeline.model.shards import Shard
 from pipeline.model.source import Copied, Wanted
 from pipeline.progress import Reporter
-from pipeline.records import Failure, NumberedSample, Polygon, Record, Sample
+from pipeline.records import Failure, Mask, NumberedSample, Opaque, Polygon, Record, Sample
 from pipeline.stages.extract import ShardResult, extract_shard
 from pipeline.stages.kept_originals import find_copies, keep_copies
 from pipeline.stages.one_by_one import AttemptLog, render_one_by_one
@@ -35,6 +35,9 @@ from pipeline.staging.samples import SampleFile
 from pipeline.storage import Extent, Storage
 
 _KEPT_BYTES = 2 * 2**20  # of encoded samples; decoded they take some ten times as much
+
+# Samples that are decoded at a time: how many, and how many numbers of outlines and bytes of other shapes they have.
+_GROUP_SAMPLES, _GROUP_SIZE, _LEAST_SIZE = 256, 40_000, 8
 
 
 class RenderContext(msgspec.Struct, frozen=True):
@@ -131,9 +134,10 @@ def render_shard(context: RenderContext, item: RenderInput) -> ShardResult:
     if context.task.careful:
         render_one_by_one(numbered, writer, copies, AttemptLog(workspace.staging, "render", item.shard.index))
     else:
-        with measured_together(numbered.rings()):
-            for sample in numbered:
-                writer.add(sample, copies.get(sample.original_path))
+        for group, outlines in _in_groups(numbered):
+            with measured_together(outlines):
+                for sample in group:
+                    writer.add(sample, copies.get(sample.original_path))
     failures = (*marker.failures, *writer.failures)
     writer.add_failures(failures)
     writer.flush()
@@ -166,14 +170,32 @@ class _NumberedSamples:
     def __iter__(self) -> Iterator[NumberedSample]:
         return self._number() if self._kept is None else iter(self._kept)
 
-    def rings(self) -> list[Sequence[float]]:
-        """Return the outlines of the samples that are kept."""
-        return [
-            annotation.shape.points
-            for one in self._kept or ()
-            for annotation in one.sample.annotations
-            if isinstance(annotation.shape, Polygon)
-        ]
+
+def _in_groups(samples: Iterable[NumberedSample]) -> Iterator[tuple[list[NumberedSample], list[Sequence[float]]]]:
+    """Yield the samples some at a time, with their outlines, which are measured together.
+
+    A large sample ends its group, so that there is never a second one in memory.
+    """
+    group: list[NumberedSample] = []
+    outlines: list[Sequence[float]] = []
+    size = 0
+    for sample in samples:
+        group.append(sample)
+        for annotation in sample.sample.annotations:
+            shape = annotation.shape
+            size += _LEAST_SIZE
+            if isinstance(shape, Polygon):
+                outlines.append(shape.points)
+                size += len(shape.points)
+            elif isinstance(shape, Mask):
+                size += len(shape.runs)
+            elif isinstance(shape, Opaque):
+                size += len(shape.json)
+        if size >= _GROUP_SIZE or len(group) >= _GROUP_SAMPLES:
+            yield group, outlines
+            group, outlines, size = [], [], 0
+    if group:
+        yield group, outlines
 
 
 def _staged_samples(
