@@ -47,10 +47,12 @@ class Reason(StrEnum):
     MASK_COVERED = "MASK_COVERED"  # painted over by later ones where only one class fits in a pixel
     NOT_PAINTED = "NOT_PAINTED"  # it encloses no pixel centre, or the image is too large: only its box is written
     BOX_WIDENED = "BOX_WIDENED"  # one pixel wide or high, which readers take for empty: written with two
+    SHAPE_ENCLOSED = "SHAPE_ENCLOSED"  # an outline, a mask or a skeleton written as the upright box around it
     GROUP_DROPPED = "GROUP_DROPPED"  # written as several objects, without saying that they belong together
     CLASS_RENAMED = "CLASS_RENAMED"  # its class is renamed, because the format cannot hold its name
 
     # Found while an original was copied.
+    ORIGINAL_MISSING = "ORIGINAL_MISSING"  # the API lists the file and no URL of it
     EXIF_ORIENTATION = "EXIF_ORIENTATION"  # EXIF says it is turned; copied as it is
     EXIF_BAKED = "EXIF_BAKED"  # EXIF says it is turned; the copy is upright
     SIZE_CORRECTED = "SIZE_CORRECTED"  # not of the declared size; labels use the size of the picture

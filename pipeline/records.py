@@ -101,7 +101,7 @@ class File(msgspec.Struct, frozen=True, array_like=True, gc=False):
     original file name as the server gives it (unsafe until it went through :mod:`pipeline.model.naming`), ``kind`` the
     file type (``image``, ``video``, ``data`` …), sizes in pixels and bytes or None when the server does not say.
     ``suffix`` is set where the name has none that readers take for an image's: the one of the format that its header
-    shows, with its dot.
+    shows, with its dot. ``is_fetchable`` is False when the server lists the file and no URL of it.
     """
 
     spec: str
@@ -113,6 +113,7 @@ class File(msgspec.Struct, frozen=True, array_like=True, gc=False):
     size: int | None = None
     checksum: str = ""
     suffix: str = ""
+    is_fetchable: bool = True
 
 
 class Record(_Frozen, frozen=True):
@@ -138,8 +139,9 @@ class Sample(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ``(record_id, ordinal)`` identifies a sample. ``media`` is the document's key (``image_1``),
     ``kind`` its type (``image``, ``video`` … or ``document`` for a record whose payload is no DM document).
     ``width`` and ``height`` are pixels, None for anything but images and for images whose size nobody knows.
-    ``file`` is None when the API lists no file for the media. ``is_incomplete`` is set when an annotation of it failed
-    and the export leaves such images out (``on_failed_annotation``): they would teach that nothing is there.
+    ``file`` is None when the API lists no file for the media. ``left_out`` is the reason why an image is left out
+    of the formats that train, else ``""``: an annotation of it failed (``on_failed_annotation``), and it would teach
+    that nothing is there, or the API has no URL of its original (``on_missing_original``).
     """
 
     record_id: int
@@ -150,13 +152,13 @@ class Sample(msgspec.Struct, frozen=True, array_like=True, gc=False):
     height: int | None
     file: File | None
     annotations: tuple[Annotation, ...]
-    is_incomplete: bool = False
+    left_out: str = ""
 
     @property
     def has_image(self) -> bool:
-        """Whether image formats can use it: an image with a file, a known size, and all of its annotations."""
+        """Whether image formats can use it: an image with a file and a known size that no rule leaves out."""
         is_known = self.file is not None and bool(self.width) and bool(self.height)
-        return self.kind == "image" and is_known and not self.is_incomplete
+        return self.kind == "image" and is_known and not self.left_out
 
 
 class Original(msgspec.Struct, frozen=True, gc=False):
@@ -177,7 +179,8 @@ class NumberedSample(msgspec.Struct, frozen=True, gc=False):
     has id ``annotation_id + i``. ``stem`` is unique over the export, also on case-blind disks, and ``file_name`` is
     the leaf of the original (``stem`` plus the original extension). ``position`` counts the usable images of the split
     from 0, in the order of records: what a format goes by that writes several files of a fixed number of images.
-    ``original`` is the copy at :attr:`original_path`, None when originals are not copied.
+    ``original`` is the copy at :attr:`original_path`, None when originals are not copied. ``is_original_missing`` says
+    that they are copied, but the API has no URL of this one: its annotations are exported without it.
     """
 
     record: Record
@@ -189,6 +192,7 @@ class NumberedSample(msgspec.Struct, frozen=True, gc=False):
     file_name: str
     position: int = 0
     original: Original | None = None
+    is_original_missing: bool = False
 
     @property
     def original_path(self) -> str:

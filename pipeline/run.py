@@ -4,10 +4,12 @@ The stages themselves are in :mod:`pipeline.stages.sequence`.
 """
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 
 from pipeline.commands.estimate import check_space
-from pipeline.commands.session import Result, Session, make_executor, open_session
+from pipeline.commands.executor import open_executor
+from pipeline.commands.session import Result, Session, open_session
 from pipeline.config.export import ExportConfig
 from pipeline.destination.existing import State, examine, remove_export
 from pipeline.destination.lock import Lock, hold_lock
@@ -43,20 +45,30 @@ def run(
         state = examine(storage, export, session.config.on_existing)
         if state is State.FINISHED:
             return session.finished()
-        if state is not State.RESUME:  # what is continued has its plan
-            check_selection(session.config, session.workspace.source.count())
-        with make_executor(session.config) as executor:
-            check_destination(session.workspace, executor)
-            if executor.description:
-                session.reporter.message(executor.description)
+        records = _count(session, state)
+        with open_executor(session, records) as waiting:
+            check_destination(session.workspace)
             with hold_lock(storage, session.run_id, break_lock=break_lock) as lock:
                 # Again: until the path was ours, another run may have changed what is there.
                 state = examine(storage, export, session.config.on_existing)
                 if state is State.FINISHED:
                     return session.finished()
+                if state is State.REPLACE:
+                    waiting.ready()  # while there still is something to keep
                 plan = _prepare(session, state, lock)
-                success = finish_export(session.workspace, plan, lock, executor, session.reporter)
+                success = finish_export(session.workspace, plan, lock, waiting.ready(), session.reporter)
             return session.result(success)
+
+
+def _count(session: Session, state: State) -> int:
+    """How many records the export is of, by its plan where it has one."""
+    plan = frozen_plan(session.workspace) if state is State.RESUME else None
+    if plan is not None:
+        return plan.records
+    records = session.workspace.source.count()
+    if state is not State.RESUME:
+        check_selection(session.config, records)
+    return records
 
 
 def _prepare(session: Session, state: State, lock: Lock) -> Plan:
@@ -66,19 +78,35 @@ def _prepare(session: Session, state: State, lock: Lock) -> Plan:
         reporter.message(
             f"{workspace.storage.url} lets a file be created twice: two runs at once would not notice each other there"
         )
-    if state is State.START:
-        check_space(workspace, session.project)
     if state is State.REPLACE:
         # Refuse what cannot be used while there still is something to keep.
         read_given(workspace, session.project)
         remove_export(workspace.storage)
     if state in (State.REPLACE, State.RESUME):
         _abort_uploads(workspace, reporter)
-    plan = frozen_plan(workspace) or make_plan(workspace, session.project, reporter)
+    plan = frozen_plan(workspace)
+    if plan is None:
+        plan = _make_plan(session, state)
     install_patch(workspace.staging)
     if state is State.RESUME:
         reporter.message(f"continuing an unfinished export of {plan.records:,} records")
     return plan
+
+
+def _make_plan(session: Session, state: State) -> Plan:
+    """List the records, and sample some of them meanwhile to see whether there is room for all."""
+    with ThreadPoolExecutor(1, "sample") as thread:
+        sampled = thread.submit(check_space, session.workspace, session.project) if state is State.START else None
+
+        def check() -> None:
+            if sampled is not None:
+                sampled.result()
+
+        try:
+            return make_plan(session.workspace, session.project, session.reporter, check)
+        except BaseException:
+            session.workspace.interrupt()  # the sample is not wanted any more
+            raise
 
 
 def _abort_uploads(workspace: Workspace, reporter: Reporter) -> None:

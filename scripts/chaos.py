@@ -315,7 +315,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/chaos", description=__doc__)
     parser.add_argument("--kills", type=int, default=20, metavar="N", help="how many (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="of all that is random (default: %(default)s)")
-    parser.add_argument("--executor", choices=["serial", "ray"], default="serial")
+    parser.add_argument("--executor", choices=["serial", "processes", "ray"], default="serial")
     parser.add_argument("--store", choices=["local", "s3"], default="local")
     parser.add_argument("--records", type=int, default=10 * SHARDS, metavar="R", help="default: %(default)s")
     parser.add_argument("--at", choices=["any", "half"], default="any", help="half: each when half of it is extracted")

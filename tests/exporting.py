@@ -96,6 +96,15 @@ def undisturbed(sandbox, folders, **overrides):
     return digest(path)
 
 
+def missing_originals(path):
+    """The paths of the images that the books of an export count as missing."""
+    lines = map(msgspec.json.decode, storage(path).read("metadata/losses.jsonl").splitlines())
+    missing = [line for line in lines if line["reason"] == "ORIGINAL_MISSING" and line["format"] == "originals"]
+    assert len(missing) == summary(path)["originals"]["skipped"].get("ORIGINAL_MISSING", 0)
+    assert all(line["outcome"] == "skipped" for line in missing)
+    return {line["file"] for line in missing if line["file"].startswith("images/")}
+
+
 def summary(path):
     """What ``export_summary.json`` says."""
     return msgspec.json.decode(storage(path).read("metadata/export_summary.json"))

@@ -98,8 +98,9 @@ class HeavyApi(LocalApi):
 
 
 def measured(api, folder, *, records, command="run", executor="serial", **overrides):
-    """Run ``command``, which exports all of ``api`` in one shard; the exit code, the peak of the process in megabytes
-    and what it said.
+    """Run ``command``, which exports all of ``api`` in shards of so many records.
+
+    Returns the exit code, the peak of the process in megabytes and what it said.
     """
     run = {"executor": executor, "shard_size": records, **overrides.pop("run", {})}
     values = {

@@ -31,6 +31,7 @@ def chaos(*arguments):
     [
         pytest.param("serial", "local", 4),
         pytest.param("serial", "s3", 3),
+        pytest.param("processes", "local", 3),
         pytest.param("ray", "local", 2, marks=[pytest.mark.ray, pytest.mark.xdist_group("ray")]),
     ],
 )

@@ -15,7 +15,18 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from exporting import command, digest, environment, export, settings, storage, summary, verify, write_config
+from exporting import (
+    command,
+    digest,
+    environment,
+    export,
+    missing_originals,
+    settings,
+    storage,
+    summary,
+    verify,
+    write_config,
+)
 from pipeline.errors import DestinationError, FailureLimitError
 from pipeline.sandbox import Fault, Sandbox, SandboxOptions
 from stores import BUCKET, SHORT, STORES, Place, empty_place
@@ -165,6 +176,7 @@ def test_what_coco_holds_is_what_the_api_holds(golden, tidy):
 def check_readers(path):
     """Pycocotools indexes every split, every mask decodes, and the YOLO tree obeys the Ultralytics grammar."""
     check_tree({f"annotations/{file.name}": file.read_bytes() for file in path.glob("annotations/*.json")})
+    missing = missing_originals(path)
     for file in path.glob("annotations/*.json"):
         coco = COCO(file)
         for annotation in coco.loadAnns(coco.getAnnIds()):
@@ -172,8 +184,9 @@ def check_readers(path):
                 pixels = int(coco.annToMask(annotation).sum())
                 assert isinstance(annotation["segmentation"], list) or pixels == annotation["area"]
         for image in coco.loadImgs(coco.getImgIds()):
-            assert (path / "images" / file.stem.rpartition("_")[2] / image["file_name"]).exists()
-    check_yolo_tree(path)
+            name = f"images/{file.stem.rpartition('_')[2]}/{image['file_name']}"
+            assert (path / name).exists() is (name not in missing)
+    check_yolo_tree(path, missing=missing)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools, numpy 2
@@ -410,7 +423,9 @@ def test_no_output_and_no_staging_holds_a_secret(nasty_exported, nasty):
         assert not [secret for secret in secrets if secret.encode() in content], path
 
 
-@pytest.mark.parametrize("executor", ["serial", pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.slow])])
+@pytest.mark.parametrize(
+    "executor", ["serial", "processes", pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.slow])]
+)
 def test_a_user_format_beside_the_configuration_is_used(tidy, tmp_path, executor):
     (tmp_path / "my_formats.py").write_text(
         "import dataclasses\n"

@@ -25,7 +25,7 @@ def print_forecast(config: ExportConfig) -> int:
     say(console, f"{config.name}: {number(plan.records)} records of {plan.project_title or config.target}")
     say(
         console,
-        f"{number(plan.shards)} shards of up to {config.run.shard_size} records, executor {config.run.executor}",
+        f"{number(plan.shards)} shards of up to {config.run.shard_size} records, executor {plan.executor}",
     )
     say(console, f"to {plan.url}: {_STATES[plan.state]}")
     console.print()

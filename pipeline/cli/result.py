@@ -4,7 +4,6 @@ from pipeline.cli.books import exported, print_books
 from pipeline.cli.console import make_console, number, program, say, size
 from pipeline.config.export import ExportConfig
 from pipeline.destination import metadata
-from pipeline.formats import load_formats
 from pipeline.run import Result
 
 # How to bring an export to the machine that trains: most readers cannot read from object stores.
@@ -40,11 +39,8 @@ def print_result(result: Result, config: ExportConfig, source: str) -> None:
     folder = result.url.rstrip("/").rpartition("/")[2] if protocol else result.url
     if protocol in _FETCHERS:
         say(console, f"  to read it, bring it to a disk: {_FETCHERS[protocol].format(url=result.url, folder=folder)}")
-    split = next(iter(splits), "train")
-    loaded = load_formats((entry.name, entry.options) for entry in config.formats)
-    for format_ in loaded:
-        if text := format_.how_to_read(folder, split):
-            say(console, f"  {text}")
+    for hint in summary.get("how_to_read", {}).values():
+        say(console, f"  {hint}")
     say(console, f"  books and reasons: {result.url}/{metadata.SUMMARY}")
     say(console, f"next: {program()} verify {place} --full")
     say(console, f"content {success.content[:16]}: the same for the same data and configuration")

@@ -86,7 +86,7 @@ def sample_records(workspace: Workspace, project: Project) -> Sampled:
         for one in records
         for sample in one.samples
     ]
-    catalog = catalog_of(config, given, summary)
+    catalog = catalog_of(config, given, summary, workspace.formats)
     # The real formats over the real samples, into memory: the losses are those of the run, not a table's.
     output = ShardWriter(None, workspace.formats, catalog, ledger, packaging=config.packaging)
     numbered = list(number_samples(samples, RenderInput(Shard(0, shard.count, b""), Offset(), {}), config, split_file))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 import msgspec
 
 from pipeline.commands.estimate import Sampled, Volume, check_free, extrapolate, sample_records
+from pipeline.commands.executor import choose_executor
 from pipeline.commands.session import open_session
 from pipeline.config.export import ExportConfig
 from pipeline.destination.existing import State, examine
@@ -16,6 +17,7 @@ from pipeline.model.ledger import Ledger, commonest_reason, failed_records
 from pipeline.records import Failure
 from pipeline.stages.catalog import UnknownName, unknown_names
 from pipeline.stages.preflight import check_place, check_selection
+from pipeline.stages.publish import missing_warning, unheld_warnings
 from pipeline.stages.workspace import Workspace
 
 
@@ -33,6 +35,7 @@ class Forecast(msgspec.Struct, frozen=True):
     project_title: str
     records: int
     shards: int
+    executor: str
     obstacles: tuple[ExportError, ...]
     mistakes: tuple[ConfigError, ...]
     warnings: tuple[str, ...]
@@ -64,13 +67,17 @@ def forecast(config: ExportConfig, *, search_path: str = "") -> Forecast:
         catalog = sampled.catalog
         mistakes, warnings = _name_findings(config, sampled, records)
         states = _state_warning(workspace.source.count_states())
-        warnings = [project.warning, states, *warnings, _failure_warning(config, sampled, records)]
+        which = "the" if sampled.count == records else f"the newest {sampled.count} records'"
+        missing = missing_warning(sampled.output.ledger, which)
+        warnings += unheld_warnings(workspace.formats, sampled.output.ledger)
+        warnings = [project.warning, states, missing, *warnings, _failure_warning(config, sampled, records)]
         return Forecast(
             url=workspace.storage.url,
             state=state,
             project_title=project.title,
             records=records,
             shards=-(-records // config.run.shard_size),
+            executor=choose_executor(workspace, records),
             obstacles=() if state is State.FINISHED else tuple(_obstacles(workspace, state, sampled, records)),
             mistakes=tuple(mistakes),
             warnings=tuple(filter(None, warnings)),

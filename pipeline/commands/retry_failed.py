@@ -5,7 +5,8 @@ The patched dataset is the one that a run without these failures would have writ
 
 from collections.abc import Sequence
 
-from pipeline.commands.session import Result, make_executor, open_session
+from pipeline.commands.executor import open_executor
+from pipeline.commands.session import Result, open_session
 from pipeline.config.export import ExportConfig
 from pipeline.destination.existing import Success, check_file_list, difference_error, read_success
 from pipeline.destination.lock import Lock, hold_lock
@@ -40,8 +41,10 @@ def retry_failed(
         if _nothing_failed(workspace):
             session.reporter.message("no record failed: there is nothing to retry")
             return session.finished()
-        with make_executor(session.config) as executor:
-            check_destination(workspace, executor)
+        success = read_success(workspace.storage)
+        with open_executor(session, success.ledger.failed_records if success else 0) as waiting:
+            check_destination(workspace)
+            executor = waiting.ready()
             with hold_lock(workspace.storage, session.run_id, break_lock=break_lock) as lock:
                 success = _retry(workspace, lock, executor, session.reporter)
             return session.result(success, already_finished=success.run_id != session.run_id)

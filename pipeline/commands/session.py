@@ -14,7 +14,6 @@ from pipeline.destination import metadata
 from pipeline.destination.existing import Success, read_success
 from pipeline.destination.lock import hold_lock
 from pipeline.errors import DestinationError, PreflightError
-from pipeline.executors.base import Executor, SerialExecutor
 from pipeline.model.source import Project
 from pipeline.progress import Listener, Reporter, Silence
 from pipeline.stages.patch import read_patch
@@ -93,12 +92,3 @@ def open_session(config: ExportConfig, *, listener: Listener | None = None, sear
             yield Session(workspace, check(workspace), reporter, uuid.uuid4().hex[:12])
     finally:
         reporter.close()
-
-
-def make_executor(config: ExportConfig) -> Executor:
-    """The executor that ``run.executor`` names. Raises PreflightError when Ray cannot be reached."""
-    if config.run.executor == "serial":
-        return SerialExecutor()
-    from pipeline.executors.ray import RayExecutor  # noqa: PLC0415  a serial run needs no Ray
-
-    return RayExecutor(config.run.address, config.run.workers, config.run.memory_mb, config.run.shard_timeout)

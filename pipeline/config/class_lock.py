@@ -3,13 +3,15 @@
 ::
 
     {"version": 1, "classes": ["car", "bus"], "rename": {"van": "car"}, "drop": [],
-     "skeletons": {"person": ["nose", "left_eye", …]}}
+     "skeletons": {"person": ["nose", "left_eye", …]}, "objects": {"person": ["person"]},
+     "trees": {"yolo/detect": ["car", "bus"]}}
 
-The position of a name is its id: that of a class, of a skeleton, and of a point within its skeleton. ``rename`` and
-``drop`` are those that the ids were given under, because they decide what a class means.
+The position of a name is its id: that of a class, of a skeleton, of a point within its skeleton, of a class among the
+objects of a skeleton, and of a class in a tree of labels. ``rename`` and ``drop`` are those that the ids were given
+under, because they decide what a class means.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 import msgspec
@@ -19,6 +21,7 @@ from pipeline.config.side_files import read_side_file, write_side_file
 from pipeline.errors import ConfigError
 from pipeline.model.catalog import Catalog
 from pipeline.model.labels import ClassNames, class_names, normalise_label
+from pipeline.model.trees import EVERY_TREE
 
 VERSION = 1
 LOCK = "metadata/classes.lock.json"
@@ -26,13 +29,31 @@ LOCK = "metadata/classes.lock.json"
 
 
 class ClassLock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Names in the order of their ids, the renames and drops that they were numbered under, points by skeleton."""
+    """Names in the order of their ids, and the renames and drops that they were numbered under.
+
+    ``skeletons`` are the points of each skeleton, ``objects`` the classes of its objects, and ``trees`` the classes of
+    each tree of labels. A lock of an earlier version has neither of the last two.
+    """
 
     version: int = VERSION
     classes: tuple[str, ...] = ()
     rename: dict[str, str] = {}
     drop: tuple[str, ...] = ()
     skeletons: dict[str, tuple[str, ...]] = {}
+    objects: dict[str, tuple[str, ...]] | msgspec.UnsetType = msgspec.UNSET
+    trees: dict[str, tuple[str, ...]] | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def numbered_trees(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the classes of each tree whose ids are given. An earlier version gave every tree all classes."""
+        if self.trees is not msgspec.UNSET:
+            return self.trees
+        return {EVERY_TREE: self.classes} if self.classes else {}
+
+    @property
+    def numbered_objects(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the classes of the objects of each skeleton whose ids are given."""
+        return {} if self.objects is msgspec.UNSET else self.objects
 
     @property
     def names(self) -> ClassNames:
@@ -41,9 +62,12 @@ class ClassLock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def extends(self, other: "ClassLock") -> bool:
         """Return whether every id of ``other`` is the same here."""
-        return _starts_with(self.classes, other.classes) and (
-            _starts_with(tuple(self.skeletons), tuple(other.skeletons))
-            and all(_starts_with(self.skeletons[name], points) for name, points in other.skeletons.items())
+        return (
+            _starts_with(self.classes, other.classes)
+            and _starts_with(tuple(self.skeletons), tuple(other.skeletons))
+            and _extend(self.skeletons, other.skeletons)
+            and _extend(self.numbered_objects, other.numbered_objects)
+            and (other.trees is msgspec.UNSET or _extend(self.numbered_trees, other.trees))
         )
 
 
@@ -81,6 +105,10 @@ def make_lock(catalog: Catalog) -> ClassLock:
         rename=catalog.names.rename,
         drop=catalog.names.drop,
         skeletons={skeleton.name: skeleton.points for skeleton in catalog.skeletons},
+        objects={
+            skeleton.name: catalog.classes_of_objects(number) for number, skeleton in enumerate(catalog.skeletons)
+        },
+        trees=catalog.trees,
     )
 
 
@@ -102,7 +130,8 @@ def decode_lock(data: bytes, where: str) -> ClassLock:
         raise ConfigError(where, f"is not a class lock: {error}") from error
     if lock.version != VERSION:
         raise ConfigError(where, f"is a class lock of version {lock.version}, this program reads version {VERSION}")
-    for names in (lock.classes, *lock.skeletons.values()):
+    numbered = (lock.skeletons, lock.numbered_objects, lock.numbered_trees)
+    for names in (lock.classes, *(names for lists in numbered for names in lists.values())):
         for name in names:
             if not name or name != normalise_label(name) or names.count(name) > 1:
                 raise ConfigError(where, f"{name!r} is empty, named twice, or not trimmed and composed (NFC)")
@@ -129,23 +158,31 @@ def check_drift(lock: ClassLock, config: ExportConfig, configured: Sequence[str]
         raise ConfigError(config.classes.lock, f"classes would drift: {'; '.join(problems)}")
 
 
-def check_new(lock: ClassLock, config: ExportConfig, catalog: Catalog) -> str:
-    """Return a warning that names what has no id in the lock yet, or ``""``. A lock may have no skeletons.
+def check_new(lock: ClassLock, config: ExportConfig, catalog: Catalog) -> list[str]:
+    """Return warnings that name what has no id in the lock yet: classes and points, and old classes in a tree.
 
-    Raises ConfigError instead if ``classes.drift`` is ``error``.
+    A lock may have no skeletons, and not every tree. Raises ConfigError instead if ``classes.drift`` is ``error``.
     """
     problems = _new(catalog.classes, lock.classes)
     for skeleton in catalog.skeletons if lock.skeletons else ():
         problems += _new(skeleton.points, lock.skeletons.get(skeleton.name, ()), f"keypoints of {skeleton.name!r}")
-    if not problems:
-        return ""
-    if config.classes.drift == "error":
+    moved: list[str] = []
+    for tree, names in catalog.trees.items():
+        numbered = lock.numbered_trees.get(tree, lock.numbered_trees.get(EVERY_TREE))
+        if numbered is not None:
+            old = [name for name in names if name in lock.classes]
+            moved += _new(old, numbered, f"classes of {tree}")
+    for number, skeleton in enumerate(catalog.skeletons):
+        if (numbered := lock.numbered_objects.get(skeleton.name)) is not None:
+            moved += _new(catalog.classes_of_objects(number), numbered, f"classes of objects of {skeleton.name!r}")
+    found = ["; ".join(part) for part in (problems, moved) if part]
+    if found and config.classes.drift == "error":
         raise ConfigError(
             config.classes.lock,
-            f"{'; '.join(problems)}; nothing was published. Add them to the lock or use classes.drift: append, and "
+            f"{'; '.join(found)}; nothing was published. Add them to the lock or use classes.drift: append, and "
             "start anew with on_existing: overwrite",
         )
-    return f"{'; '.join(problems)}; they come after those in {config.classes.lock}"
+    return [f"{text}; they come after those in {config.classes.lock}" for text in found]
 
 
 def _changed_meanings(lock: ClassLock, wishes: ClassNames) -> Iterable[str]:
@@ -179,6 +216,10 @@ def _changed_skeletons(lock: ClassLock, config: ExportConfig) -> Iterable[str]:
 def _new(names: Iterable[str], locked: Sequence[str], what: str = "classes") -> list[str]:
     new = [name for name in dict.fromkeys(names) if name not in locked]
     return [f"{what} that are not locked: {', '.join(new)}"] if new else []
+
+
+def _extend(lists: Mapping[str, tuple[str, ...]], others: Mapping[str, tuple[str, ...]]) -> bool:
+    return all(_starts_with(lists.get(name, ()), names) for name, names in others.items())
 
 
 def _starts_with(names: tuple[str, ...], first: tuple[str, ...]) -> bool:

@@ -47,6 +47,7 @@ class ExportConfig(Model):
     skeletons: dict[Annotated[str, Field(min_length=1)], SkeletonConfig] | None = None
     empty: Literal["keep", "drop"] = "keep"
     on_failed_annotation: Literal["drop_image", "keep"] = "drop_image"
+    on_missing_original: Literal["keep", "drop_image"] = "keep"
     exif: Literal["record", "bake", "ignore"] = "record"
     masks: Literal["instance", "semantic", "exclude"] = "instance"
     naming: Literal["original", "id"] = "original"

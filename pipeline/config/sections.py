@@ -146,7 +146,7 @@ class RunConfig(Model):
     ``file_hosts`` are names, addresses or networks from which files may be fetched although their address is private.
     """
 
-    executor: Literal["ray", "serial"] = "ray"
+    executor: Literal["auto", "processes", "ray", "serial"] = "auto"
     address: str | None = None
     workers: int | None = Field(default=None, ge=1)
     memory_mb: int = Field(default=512, ge=0)

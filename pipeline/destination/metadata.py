@@ -155,8 +155,8 @@ def group_losses(sample: NumberedSample, format_name: str, losses: Sequence[Loss
     ]
 
 
-def original_line(sample: NumberedSample, reason: str) -> bytes:
-    """Return the row of ``losses.jsonl`` for a finding about an original."""
+def original_line(sample: NumberedSample, reason: str, outcome: str = "lossy") -> bytes:
+    """Return the row of ``losses.jsonl`` for a finding about an original; a missing one is ``skipped``."""
     source = sample.sample
     return json_line(
         LossGroup(
@@ -164,7 +164,7 @@ def original_line(sample: NumberedSample, reason: str) -> bytes:
             media=source.media,
             file=_file(sample),
             format="originals",
-            outcome="lossy",
+            outcome=outcome,
             reason=reason,
         )
     )

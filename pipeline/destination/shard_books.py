@@ -1,6 +1,6 @@
 """The books of a shard: what was seen, written, changed, skipped and failed, and every failure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -9,15 +9,22 @@ from pipeline.destination.metadata import LossGroup
 from pipeline.formats import Loss
 from pipeline.model.ledger import FormatCount, Ledger
 from pipeline.model.source import Copied
+from pipeline.model.trees import KEYPOINTS, SHAPES
 from pipeline.reasons import Reason
-from pipeline.records import Failure, NumberedSample
+from pipeline.records import Box, Failure, Mask, NumberedSample, Point, Polygon, Polyline
 from pipeline.redaction import redact
+
+_DRAWN = frozenset((Box, Mask, Polygon, Polyline))
 
 
 class ShardBooks:
-    """Counts what becomes of samples and originals. Records and annotations are those of the ``extracted`` ledger."""
+    """Counts what becomes of samples and originals. Records and annotations are those of the ``extracted`` ledger.
 
-    def __init__(self, formats: Sequence[str], extracted: Ledger) -> None:
+    ``masks`` is the export's setting: a mask is an object only with ``instance``.
+    """
+
+    def __init__(self, formats: Sequence[str], extracted: Ledger, *, masks: str = "instance") -> None:
+        self._shown = _DRAWN if masks == "instance" else _DRAWN - {Mask}
         self.failures: list[Failure] = []
         self.ledger = Ledger(
             records=msgspec.structs.replace(extracted.records, failed=dict(extracted.records.failed)),
@@ -38,6 +45,11 @@ class ShardBooks:
         originals.written += 1
         for reason in copied.findings:
             originals.lose(reason)
+
+    def count_missing_original(self) -> None:
+        """Count an original of which the API has no URL: left out by rule, and no failure of its record."""
+        self.ledger.originals.seen += 1
+        self.ledger.originals.skip(Reason.ORIGINAL_MISSING)
 
     def count_lost(self, sample: NumberedSample, lost: Failure) -> None:
         """Count a sample that no format may be given."""
@@ -89,6 +101,7 @@ class ShardBooks:
             books.samples.skip(whole)
         else:
             books.samples.written += 1
+            self._count_unheld(sample, books, groups)
         books.annotations.written += len(annotations) - skipped
         return groups
 
@@ -109,6 +122,32 @@ class ShardBooks:
     def count_file(self, name: str) -> None:
         """Count a whole file of format ``name``."""
         self.ledger.formats[name].files += 1
+
+    def _count_unheld(self, sample: NumberedSample, books: FormatCount, groups: Iterable[LossGroup]) -> None:
+        unheld = {
+            identity
+            for group in groups
+            if group.outcome == "skipped" and group.reason == Reason.UNSUPPORTED_ANNOTATION_TYPE
+            for identity in group.annotation_ids
+        }
+        if not unheld:
+            return
+        boxed: set[str] = set()
+        skeletons: set[str] = set()
+        before = sum(books.unheld.values())
+        for annotation in sample.sample.annotations:
+            kind = type(annotation.shape)
+            if annotation.id not in unheld:
+                if kind is Box:
+                    boxed.add(annotation.group)
+            elif kind in self._shown:
+                name = SHAPES[kind]
+                books.unheld[name] = books.unheld.get(name, 0) + 1
+            elif kind is Point and annotation.group:
+                skeletons.add(annotation.group)
+        if skeletons := skeletons - boxed:
+            books.unheld[KEYPOINTS] = books.unheld.get(KEYPOINTS, 0) + len(skeletons)
+        books.unheld_images += sum(books.unheld.values()) > before
 
     @staticmethod
     def _count_seen(sample: NumberedSample, books: FormatCount) -> None:

@@ -10,12 +10,14 @@ from pipeline.destination.parts import ManifestParts, SectionKey, piece_length
 from pipeline.destination.shard_books import ShardBooks
 from pipeline.errors import FormatError
 from pipeline.formats import Entry, Format, Loss, tar
+from pipeline.formats.images import skip_sample
 from pipeline.formats.output_paths import PathOwners
 from pipeline.images.files import encode_jpeg
 from pipeline.images.orientation import correct_size, is_wrong_size
 from pipeline.model.catalog import Catalog
 from pipeline.model.ledger import Ledger
 from pipeline.model.source import Copied
+from pipeline.reasons import Reason
 from pipeline.records import Failure, NumberedSample, Original
 from pipeline.staging.area import Staging
 from pipeline.staging.markers import Part
@@ -56,7 +58,7 @@ class ShardWriter:
                 separators |= {(manifest.path, section.name): section.separator for section in manifest.sections}
         self._parts = ManifestParts(separators, staging, index, BATCH_BYTES)
         self._files = FileBatch(storage, staging, index, BATCH_BYTES)
-        self._books = ShardBooks([format_.name for format_ in formats], extracted)
+        self._books = ShardBooks([format_.name for format_ in formats], extracted, masks=catalog.masks)
         self.bytes = 0
 
     @property
@@ -76,6 +78,10 @@ class ShardWriter:
         """
         if copied is not None:
             self._books.count_original(copied)
+        elif sample.is_original_missing:
+            self._books.count_missing_original()
+            line = metadata.original_line(sample, Reason.ORIGINAL_MISSING, "skipped")
+            self._parts.add(metadata.LOSSES, metadata.ITEMS, line)
         if isinstance(copied, Copied):
             self.bytes += copied.size
             self._list_file(copied.path, copied.size, copied.sha256)
@@ -116,6 +122,8 @@ class ShardWriter:
         except Exception as error:  # noqa: BLE001  one bad sample must not lose its neighbours, whatever the format does
             self._books.count_unrendered(sample, format_.name, error)
             return
+        if sample.is_original_missing and any(entry.original for entry in entries):
+            entries, losses = [], list(skip_sample(sample.sample, Reason.ORIGINAL_MISSING))  # they need the image
         for entry in entries:
             self._add_entry(entry, sample, format_)
         if groups := self._books.count_rendered(sample, format_.name, losses):

@@ -34,6 +34,8 @@ class RayExecutor:
     Raises PreflightError when there is no cluster at the address, ConfigError when a task is too large for it.
     """
 
+    has_machines = True
+
     def __init__(
         self,
         address: str | None = None,
@@ -85,12 +87,16 @@ class RayExecutor:
         *,
         at_most: int | None = None,
         careful: S | None = None,
+        lanes: int = 1,
+        interrupt: Callable[[], None] | None = None,
     ) -> Iterator[O]:
         """See :meth:`pipeline.executors.base.Executor.map`; results come as they are finished."""
+        del interrupt  # tasks are cancelled
         from pipeline.executors.ray_tasks import Tasks, make_task  # noqa: PLC0415  imports Ray
 
         # Attempts are counted here and not by Ray, whose own number has no end for workers that run out of memory.
         remote = make_task(
+            lanes,
             num_cpus=1,
             memory=self._memory,
             max_retries=0,
@@ -98,7 +104,9 @@ class RayExecutor:
             name=function.__name__,
         )
         slots = min(self.workers, at_most or self.workers)
-        tasks: Tasks[S, I, O] = Tasks(self._head, remote, function, (shared, careful), slots, self._shard_timeout)
+        tasks: Tasks[S, I, O] = Tasks(
+            self._head, remote, function, (shared, careful), slots, lanes, self._shard_timeout
+        )
         try:
             yield from tasks.results(inputs)
         except (SystemExit, KeyboardInterrupt):
@@ -120,11 +128,11 @@ class RayExecutor:
         for number, node in enumerate(self._machines()):
             there = NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=False)
             remote = make_task(num_cpus=0, max_retries=1, scheduling_strategy=there)
-            task = remote(encode(shared), encode((function, number)))
+            task = remote(encode(shared), [encode((function, number))])
             asked.append((f"machine {node['NodeManagerHostname']} ({node['NodeManagerAddress']})", task))
         for machine, task in asked:
             try:
-                yield machine, self._ray.get(task)
+                yield machine, self._ray.get(task)[0]
             except self._ray.exceptions.RayTaskError as error:
                 last = [line for line in str(error).splitlines() if line.strip()][-1]
                 yield machine, PreflightError(f"cannot run this package: {last.strip()[:300]}")

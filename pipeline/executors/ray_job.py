@@ -1,7 +1,8 @@
-"""The submitted Ray job of which this process is the driver."""
+"""Where this process runs in Ray, if it does: as the driver of a submitted job, or in a worker."""
 
 import json
 import os
+import sys
 from typing import Any
 
 _JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
@@ -15,3 +16,9 @@ def submitted_job() -> str:
         return ""
     metadata = told.get("metadata") if isinstance(told, dict) else None
     return str(metadata.get("job_submission_id", "")) if isinstance(metadata, dict) else ""
+
+
+def is_connected() -> bool:
+    """Tell whether this process is in a cluster already, as a worker is, or what Synapse runs on an agent."""
+    ray: Any = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())

@@ -5,7 +5,7 @@ determinism and accounting are written once, outside it. ``docs/own-format.md`` 
 """
 
 from pipeline.formats.options import OptionError
-from pipeline.formats.protocol import BaseFormat, Entry, Format, Loss, Manifest, Section
+from pipeline.formats.protocol import BaseFormat, Contents, Entry, Format, Loss, Manifest, Section
 from pipeline.formats.registry import FORMATS, FormatInfo, list_formats, load_format, load_formats
 from pipeline.formats.support import KEPT, Kind, Support
 from pipeline.model.catalog import Catalog
@@ -15,6 +15,7 @@ __all__ = [
     "KEPT",
     "BaseFormat",
     "Catalog",
+    "Contents",
     "Entry",
     "Format",
     "FormatInfo",

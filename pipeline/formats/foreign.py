@@ -4,13 +4,14 @@ Whatever such a format does, an error names it and says what to change.
 """
 
 import contextlib
+import inspect
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 from pipeline.errors import ConfigError, ExportError, FormatError
-from pipeline.formats.protocol import BaseFormat, Entry, Format, Loss, Manifest, Section
+from pipeline.formats.protocol import BaseFormat, Contents, Entry, Format, Loss, Manifest, Section
 from pipeline.formats.support import Kind, Support
 from pipeline.model.catalog import Catalog
 from pipeline.records import NumberedSample
@@ -130,11 +131,25 @@ class GuardedFormat(BaseFormat):
         with _answering(self.name, "support"):
             return self.format.support()
 
-    def how_to_read(self, url: str, split: str) -> str:
-        """Return the format's own line, or why there is none: the export that it is about is complete already."""
+    def trees(self, masks: str) -> Mapping[str, Collection[str]]:
+        """Return the format's own trees."""
+        with _answering(self.name, "trees"):
+            return self.format.trees(masks)
+
+    def how_to_hold(self, shapes: Collection[str]) -> str:
+        """Return the format's own answer."""
+        with _answering(self.name, "how_to_hold"):
+            return self.format.how_to_hold(shapes)
+
+    def how_to_read(self, url: str, split: str, contents: Contents) -> str:
+        """Return the format's own line, or why there is none: an export does not fail for want of it.
+
+        The format's method may have been written before there was ``contents``, and then takes ``url`` and ``split``.
+        """
         try:
             with _answering(self.name, "how_to_read"):
-                line: object = self.format.how_to_read(url, split)
+                own: Callable[..., object] = self.format.how_to_read
+                line = own(url, split, contents) if _takes(own, 3) else own(url, split)
         except ExportError as error:
             return str(error)
         return line if isinstance(line, str) else f"{self.name}: how_to_read gives no text"
@@ -157,6 +172,15 @@ class GuardedFormat(BaseFormat):
 
     def _error(self, where: str, found: str, wanted: str) -> FormatError:
         return FormatError(self.name, f"{where} gives {found}; it must be {wanted}")
+
+
+def _takes(function: Callable[..., object], number: int) -> bool:
+    """Whether a function can be called with so many arguments by their position."""
+    try:
+        inspect.signature(function).bind(*range(number))
+    except TypeError:
+        return False
+    return True
 
 
 def find_beside(folder: str) -> None:

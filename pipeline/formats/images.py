@@ -9,7 +9,7 @@ from pipeline.images.geometry import clip_box, corners, enclosing_box
 from pipeline.images.masks import MaskError, Rle, check_runs, coco_rle
 from pipeline.images.painting import painted_area
 from pipeline.reasons import Reason
-from pipeline.records import Box, Mask, Point, Sample
+from pipeline.records import Box, Mask, NumberedSample, Point, Sample
 
 TOLERANCE = 1e-3
 """Pixels. Smaller differences are floating-point noise of the annotation tool: corrected, but not reported."""
@@ -36,15 +36,25 @@ def image_size(sample: Sample) -> tuple[int, int] | None:
 
 def without_image(sample: Sample) -> list[Loss]:
     """Return the losses of a sample that formats for images cannot use: one for the sample, one for each annotation."""
-    if sample.is_incomplete:
-        reason = Reason.ANNOTATION_FAILED
-    elif sample.kind == "image":
+    if sample.left_out:
+        return skip_sample(sample, sample.left_out)
+    if sample.kind == "image":
         reason = Reason.SOURCE_IMAGE_INVALID
     elif sample.kind == "document":
         reason = Reason.UNSUPPORTED_DOCUMENT
     else:
         reason = Reason.UNSUPPORTED_MEDIA
+    return skip_sample(sample, reason)
+
+
+def skip_sample(sample: Sample, reason: str) -> list[Loss]:
+    """Return the losses of a sample that a format leaves out: one for the sample, one for each annotation."""
     return [Loss(identity, "skipped", reason) for identity in ("", *(item.id for item in sample.annotations))]
+
+
+def missing_original(sample: NumberedSample) -> list[Loss]:
+    """Return the loss of a format that writes a sample although readers will miss its image, none for other samples."""
+    return [Loss("", "lossy", Reason.ORIGINAL_MISSING)] if sample.is_original_missing else []
 
 
 def check_mask(mask: Mask, size: Size) -> tuple[Reason, ...] | Reason:

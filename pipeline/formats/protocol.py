@@ -1,7 +1,7 @@
 """The format protocol, and the records that a format exchanges with the pipeline."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Literal, Protocol, Self, runtime_checkable
 
 import msgspec
@@ -62,6 +62,24 @@ class Manifest(msgspec.Struct, frozen=True, gc=False):
     sections: tuple[Section, ...]
     transform: str = ""
     optional: bool = False
+
+
+class Contents(msgspec.Struct, frozen=True, gc=False):
+    """What a finished export holds, for :meth:`BaseFormat.how_to_read`.
+
+    ``filled`` are the path and the section of each part of a manifest that has items.
+    """
+
+    catalog: Catalog
+    filled: frozenset[tuple[str, str]]
+
+    def has(self, path: str, section: str) -> bool:
+        """Return whether a section of the manifest at ``path`` has any items."""
+        return (path, section) in self.filled
+
+    def splits_from(self, split: str) -> tuple[str, ...]:
+        """Return the splits of the export, ``split`` before all others."""
+        return tuple(sorted(self.catalog.splits, key=lambda name: name != split))
 
 
 @runtime_checkable
@@ -141,7 +159,29 @@ class BaseFormat(ABC):
         """Return what becomes of each kind of annotation, with ``masks: instance``. The default declares nothing."""
         return {}
 
-    def how_to_read(self, url: str, split: str) -> str:
-        """Return the line a user types to load the export at ``url``, for example its ``split``; ``""`` for none."""
-        del url, split
+    def trees(self, masks: str) -> Mapping[str, Collection[str]]:
+        """Return the trees of labels of the format: their names, and the shapes of annotations that each can hold.
+
+        ``masks`` is the export's setting (:attr:`Catalog.masks`). A class lock keeps the numbers of the classes that
+        :meth:`Catalog.classes_in` gives for the name and the shapes of a tree. The default has no trees: it uses
+        ``Catalog.classes``.
+        """
+        del masks
+        return {}
+
+    def how_to_hold(self, shapes: Collection[str]) -> str:
+        """Return what a user can do to have objects of these shapes written, which the format leaves out.
+
+        It ends a warning: an object that is left out is background to a model. The default gives ``""``: no warning.
+        """
+        del shapes
+        return ""
+
+    def how_to_read(self, url: str, split: str, contents: Contents) -> str:
+        """Return the line a user types to load the export at ``url``, for example its ``split``; ``""`` for none.
+
+        A split has images, but the format may have none of them: ``contents`` says which files hold something. A format
+        of yours may leave out this parameter. The line is asked for only when the format has written a sample.
+        """
+        del url, split, contents
         return ""

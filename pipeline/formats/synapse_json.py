@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pipeline.formats import BaseFormat, Entry, Loss, Manifest
+from pipeline.formats import BaseFormat, Contents, Entry, Loss, Manifest
 from pipeline.formats.support import KEPT, Kind, Support
 from pipeline.model.catalog import Catalog
 from pipeline.records import NumberedSample
@@ -37,6 +37,6 @@ class SynapseJson(BaseFormat):
         """Return that everything is kept."""
         return dict.fromkeys(Kind, KEPT)
 
-    def how_to_read(self, url: str, split: str) -> str:  # noqa: ARG002  # records of all splits are in one folder
+    def how_to_read(self, url: str, split: str, contents: Contents) -> str:  # noqa: ARG002  # all are in one folder
         """Return where the documents are."""
         return f"one document per record in {url}/json/"

@@ -12,12 +12,13 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta
 
-from pipeline.formats import BaseFormat, Entry, Loss, Manifest, Section
+from pipeline.formats import BaseFormat, Contents, Entry, Loss, Manifest, Section
 from pipeline.formats.annotation_rows import describe_media, make_rows, table_support
-from pipeline.formats.images import count_files, image_size, without_image
+from pipeline.formats.images import count_files, image_size, skip_sample, without_image
 from pipeline.formats.support import Kind, Support
 from pipeline.formats.tar import ARCHIVE_END, make_padding, make_plain_header
 from pipeline.model.catalog import Catalog
+from pipeline.reasons import Reason
 from pipeline.records import NumberedSample
 
 _MEMBERS = "members"
@@ -43,6 +44,8 @@ class WebDataset(BaseFormat):
     def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:
         """Return two members: the image, ``<key>.<suffix>``, and ``<key>.json``. The key is the image id."""
         source = sample.sample
+        if sample.is_original_missing and source.has_image:  # a reader that asks for image and annotations stops there
+            return skip_sample(source, Reason.ORIGINAL_MISSING)
         if image_size(source) is None or sample.original is None:
             return without_image(source)
         rows, losses = make_rows(sample, catalog)
@@ -64,9 +67,16 @@ class WebDataset(BaseFormat):
         """Return that everything is kept but dropped classes."""
         return table_support()
 
-    def how_to_read(self, url: str, split: str) -> str:
-        """Return how the webdataset package reads the first file, with images decoded by Pillow."""
-        return f"webdataset: WebDataset('{url}/{_path(split, 0)}').decode('pil')"
+    def how_to_read(self, url: str, split: str, contents: Contents) -> str:
+        """Return how the webdataset package reads the first file with images, decoded by Pillow."""
+        filled = (
+            path
+            for name in contents.splits_from(split)
+            for number in range(count_files(contents.catalog.splits[name], self.images_per_tar))
+            if contents.has(path := _path(name, number), _MEMBERS)
+        )
+        path = next(filled, "")
+        return f"webdataset: WebDataset('{url}/{path}').decode('pil')" if path else ""
 
 
 def choose_suffix(file_name: str) -> str:

@@ -130,6 +130,19 @@ def coco_rle(runs: bytes, width: int, height: int) -> Rle:
     return Rle(_compress(np.diff(bounds, prepend=0).astype(np.uint32), size), size, area, bbox)
 
 
+def box_around(runs: bytes, width: int) -> tuple[float, float, float, float]:
+    """Return the smallest box ``(x, y, width, height)`` around the pixels of a mask that has some, of checked runs."""
+    starts, ends = _ends(runs)
+    lasts = ends - 1
+    top, bottom = int(starts[0]) // width, int(lasts[-1]) // width
+    left, right = int((starts % width).min()), int((lasts % width).max())
+    if (
+        starts // width != lasts // width
+    ).any():  # a run that goes on in the next row has the last and the first column
+        left, right = 0, width - 1
+    return float(left), float(top), float(right - left + 1), float(bottom - top + 1)
+
+
 def bitmap_from_runs(runs: bytes, width: int, height: int) -> npt.NDArray[np.uint8]:
     """Return the mask as a uint8 array of shape (height, width), 1 inside.
 

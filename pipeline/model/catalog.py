@@ -5,14 +5,15 @@ Shards report a :class:`ShardSummary`; :func:`combine_summaries` adds summaries 
 so no result can depend on the number of workers, the shard size or the order of arrival.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import reduce
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property, reduce
 
 import msgspec
 
 from pipeline.model.labels import ClassNames, class_names, normalise_label, tidy_label
 from pipeline.model.skeletons import Skeleton
 from pipeline.model.splits import order_splits
+from pipeline.model.trees import EVERY_TREE, KEYPOINTS, TreeClasses, shapes_of_classes
 from pipeline.records import Annotation, Box, Point
 
 
@@ -21,8 +22,8 @@ class ShardSummary(msgspec.Struct):
 
     ``points`` are the labels of keypoints that are in a group; ``parts`` counts them by the class of the object that
     they are part of (``""`` for none) and then by label. ``ungrouped`` are the records without a value of
-    ``split.key``, ``listed`` the records that ``split.file`` names (only counted when it names records), and
-    ``objects`` the labels seen in each split.
+    ``split.key``, ``listed`` the records that ``split.file`` names (only counted when it names records),
+    ``objects`` the labels seen in each split, and ``shapes`` those seen with each shape.
     """
 
     samples: int = 0
@@ -34,6 +35,7 @@ class ShardSummary(msgspec.Struct):
     ungrouped: int = 0
     listed: int = 0
     objects: dict[str, dict[str, int]] = {}
+    shapes: dict[str, dict[str, int]] = {}
 
 
 def count_parts(annotations: Iterable[Annotation], parts: dict[str, dict[str, int]]) -> None:
@@ -63,29 +65,32 @@ def combine_summaries(left: ShardSummary, right: ShardSummary) -> ShardSummary:
         samples=left.samples + right.samples,
         annotations=left.annotations + right.annotations,
         labels=_add(left.labels, right.labels),
-        objects={
-            split: _add(left.objects.get(split, {}), right.objects.get(split, {}))
-            for split in left.objects.keys() | right.objects.keys()
-        },
+        objects=_add_all(left.objects, right.objects),
         splits=_add(left.splits, right.splits),
         points=_add(left.points, right.points),
-        parts={
-            label: _add(left.parts.get(label, {}), right.parts.get(label, {}))
-            for label in left.parts.keys() | right.parts.keys()
-        },
+        parts=_add_all(left.parts, right.parts),
         ungrouped=left.ungrouped + right.ungrouped,
         listed=left.listed + right.listed,
+        shapes=_add_all(left.shapes, right.shapes),
     )
+
+
+def _add_all(
+    left: Mapping[str, Mapping[str, int]], right: Mapping[str, Mapping[str, int]]
+) -> dict[str, dict[str, int]]:
+    return {key: _add(left.get(key, {}), right.get(key, {})) for key in left.keys() | right.keys()}
 
 
 def _add(left: Mapping[str, int], right: Mapping[str, int]) -> dict[str, int]:
     return {key: left.get(key, 0) + right.get(key, 0) for key in left.keys() | right.keys()}
 
 
-class Catalog(msgspec.Struct, frozen=True):
+class Catalog(msgspec.Struct, frozen=True, dict=True):
     """Facts about the whole export that formats may use.
 
-    ``classes`` are the class names in their final order: class ``i`` is YOLO's ``i`` and COCO's ``i + 1``;
+    ``classes`` are the class names in their final order. A tree of labels (:mod:`pipeline.model.trees`) has those of
+    them that can occur in it, under numbers of its own: :meth:`classes_in`. ``shapes`` are the shapes that a class can
+    have (all, for a class that is not in it), and ``trees`` the classes of trees whose numbers are known already.
     ``class_sources`` says for each whether the ``lock``, the user's ``order``, the ``project``'s configuration or only
     the data (``observed``) names it; ``names`` is what was renamed and left out. ``splits`` maps each split that has
     images to their number, in canonical order; an empty export has ``{"train": 0}``. ``masks`` is ``instance``,
@@ -110,6 +115,36 @@ class Catalog(msgspec.Struct, frozen=True):
     objects: dict[str, dict[str, int]] = {}
     warnings: tuple[str, ...] = ()
     object_classes: tuple[tuple[str, ...], ...] = ()
+    shapes: dict[str, tuple[str, ...]] = {}
+    trees: dict[str, tuple[str, ...]] = {}
+
+    @cached_property
+    def _found(self) -> dict[tuple[str, frozenset[str]], TreeClasses]:
+        return {}
+
+    def classes_in(self, tree: str, shapes: Collection[str]) -> TreeClasses:
+        """Return the classes of a tree that holds annotations of ``shapes`` (names in ``pipeline.model.trees``).
+
+        ``tree`` is the name under which a class lock keeps its numbers, ``yolo/detect``. First are the classes that
+        are locked for it, whether or not they occur, then all others that can have one of the shapes, in the order of
+        ``classes``, then those that only objects made of keypoints have, where the tree holds such.
+        """
+        key = (tree, frozenset(shapes))
+        if key not in self._found:
+            names = dict.fromkeys(self.trees[tree] if tree in self.trees else self.trees.get(EVERY_TREE, ()))
+            names |= dict.fromkeys(
+                name for name in self.classes if name not in self.shapes or key[1].intersection(self.shapes[name])
+            )
+            if KEYPOINTS in key[1]:
+                names |= dict.fromkeys(name for classes in self.object_classes for name in classes)
+            position = {name: number for number, name in enumerate(names)}
+            numbers = {
+                label: position[self.classes[number]]
+                for label, number in self.class_of_label.items()
+                if self.classes[number] in position
+            }
+            self._found[key] = TreeClasses(tuple(names), numbers)
+        return self._found[key]
 
     def classes_of_objects(self, skeleton: int) -> tuple[str, ...]:
         """Return the classes that objects of a skeleton can have; ``skeleton`` is its position in ``skeletons``."""
@@ -134,6 +169,10 @@ def build_catalog(
     drop: Sequence[str] = (),
     skeletons: tuple[Skeleton, ...] = (),
     warnings: tuple[str, ...] = (),
+    tools: Mapping[str, Collection[str]] | None = None,
+    trees: Mapping[str, Collection[str]] | None = None,
+    locked_trees: Mapping[str, Sequence[str]] | None = None,
+    locked_objects: Mapping[str, Sequence[str]] | None = None,
 ) -> Catalog:
     """Return the catalog of an export whose shards add up to ``summary``.
 
@@ -142,6 +181,10 @@ def build_catalog(
     Synapse SDK's ``project_configuration_then_observed_lexical``); ``rename`` is applied first and may merge classes,
     ``drop`` is applied last and takes either name. Neither moves a locked class: one that is dropped keeps its number,
     and no label has it.
+
+    ``tools`` are those that the project has for each of its classes. ``trees`` are the trees of the export, each with
+    the shapes that it holds; ``locked_trees`` and ``locked_objects`` are the classes of trees, and of the objects of
+    skeletons, whose numbers are taken.
     """
     names = class_names(rename or {}, drop)
     observed = sorted(summary.labels)
@@ -151,7 +194,10 @@ def build_catalog(
             if final is not None:
                 sources.setdefault(final, source)
     position = {name: index for index, name in enumerate(sources)}
-    return Catalog(
+    shapes = shapes_of_classes(
+        summary.labels, summary.shapes, tools or {}, configured, map(tidy_label, order), locked, names
+    )
+    catalog = Catalog(
         name=name,
         description=description,
         target=target,
@@ -166,22 +212,36 @@ def build_catalog(
         names=names,
         objects=_objects(summary, names, tuple(sources)),
         warnings=warnings,
-        object_classes=tuple(_object_classes(skeleton, summary.parts, names, position) for skeleton in skeletons),
+        object_classes=tuple(
+            _object_classes(skeleton, summary.parts, names, position, (locked_objects or {}).get(skeleton.name, ()))
+            for skeleton in skeletons
+        ),
+        shapes=shapes,
+        trees={tree: tuple(classes) for tree, classes in (locked_trees or {}).items()},
     )
+    known = {tree: catalog.classes_in(tree, held).names for tree, held in (trees or {}).items()}
+    return msgspec.structs.replace(catalog, trees=catalog.trees | known)
 
 
 def _object_classes(
-    skeleton: Skeleton, parts: Mapping[str, Mapping[str, int]], names: ClassNames, position: Mapping[str, int]
+    skeleton: Skeleton,
+    parts: Mapping[str, Mapping[str, int]],
+    names: ClassNames,
+    position: Mapping[str, int],
+    locked: Sequence[str],
 ) -> tuple[str, ...]:
-    """Return the classes of a skeleton's objects: its own name first, if any has no other, then by their numbers."""
+    """Return the classes of a skeleton's objects: its own name first, if any has no other, then by their numbers.
+
+    All that are ``locked`` come before them.
+    """
     found = {
         names.final(label) if label else None
         for label, points in parts.items()
         if any(names.final(point) in skeleton.points for point in points)
     }
     named = sorted(found - {None, skeleton.name}, key=lambda name: (position.get(name or "", len(position)), name))
-    own = (skeleton.name,) if not named or found & {None, skeleton.name} else ()
-    return (*own, *(name for name in named if name is not None))
+    own = (skeleton.name,) if not (named or locked) or found & {None, skeleton.name} else ()
+    return tuple(dict.fromkeys((*locked, *own, *(name for name in named if name is not None))))
 
 
 def _objects(summary: ShardSummary, names: ClassNames, classes: Sequence[str]) -> dict[str, dict[str, int]]:

@@ -64,6 +64,16 @@ def configured_classes(configuration: Any) -> list[str]:
     return list(found)
 
 
+def configured_tools(configuration: Any) -> dict[str, tuple[str, ...]]:
+    """Return the tools of each class of a project's ``configuration``, in the same order."""
+    tools = configuration.get("classification") if isinstance(configuration, dict) else None
+    found: dict[str, tuple[str, ...]] = {}
+    for tool, own in tools.items() if isinstance(tools, dict) else ():
+        for label in configured_classes({"classification": {tool: own}}):
+            found[label] = (*found.get(label, ()), str(tool))
+    return found
+
+
 def configured_points(configuration: Any) -> list[str]:
     """Return the classes of the tool ``keypoint`` alone, in the same order."""
     tools = configuration.get("classification") if isinstance(configuration, dict) else None

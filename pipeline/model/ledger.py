@@ -42,12 +42,18 @@ class Count(msgspec.Struct):
 
 
 class FormatCount(msgspec.Struct):
-    """The books of one format. ``losses`` counts by annotation tool, then reason, skipped and lossy together."""
+    """The books of one format. ``losses`` counts by annotation tool, then reason, skipped and lossy together.
+
+    ``unheld`` counts the objects, by shape, that images show and the format has no annotation for, and
+    ``unheld_images`` the written images that show some: to a model that is trained on these they are background.
+    """
 
     samples: Count = msgspec.field(default_factory=Count)
     annotations: Count = msgspec.field(default_factory=Count)
     losses: dict[str, dict[str, int]] = {}
     files: int = 0
+    unheld: dict[str, int] = {}
+    unheld_images: int = 0
 
 
 class Ledger(msgspec.Struct):
@@ -120,6 +126,8 @@ def _add_formats(left: FormatCount, right: FormatCount) -> FormatCount:
         annotations=_add_counts(left.annotations, right.annotations),
         losses={tool: _add_reasons(left.losses.get(tool, {}), right.losses.get(tool, {})) for tool in sorted(tools)},
         files=left.files + right.files,
+        unheld=_add_reasons(left.unheld, right.unheld),
+        unheld_images=left.unheld_images + right.unheld_images,
     )
 
 

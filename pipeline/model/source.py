@@ -10,8 +10,8 @@ from pipeline.records import Failure, Record, Sample
 class Project(msgspec.Struct, frozen=True):
     """The project that records come from.
 
-    ``classes`` are its configured classes in order, ``points`` those of keypoints. For ground truth whose project
-    cannot be found, ``id`` is None, ``classes`` and ``points`` are empty, and ``warning`` says why.
+    ``classes`` are its configured classes in order, ``points`` those of keypoints, and ``tools`` the tools of each
+    class. For ground truth whose project cannot be found, ``id`` is None, these are empty, and ``warning`` says why.
     """
 
     id: int | None
@@ -19,6 +19,7 @@ class Project(msgspec.Struct, frozen=True):
     classes: tuple[str, ...] = ()
     points: tuple[str, ...] = ()
     warning: str = ""
+    tools: dict[str, tuple[str, ...]] = {}
 
 
 class ExtractedRecord(msgspec.Struct, frozen=True):

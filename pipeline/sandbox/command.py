@@ -33,7 +33,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kinds", default="", metavar="A,B", help="nasty only: use these malformations")
     choice("payload", "documents in the row, behind presigned URLs, or both")
     choice("pagination", "page: an old backend that ignores pagination=cursor")
-    choice("file_urls", "signed URLs, or /media/ paths as on air-gapped deployments")
+    choice("file_urls", "signed URLs, /media/ paths as on air-gapped deployments, or null for some or all")
     choice("session", "how storage sessions are answered")
     number("page_latency", float, "seconds before each page")
     number("offset_latency", float, "further seconds per row skipped by page number")

@@ -122,9 +122,11 @@ class SandboxData:
             if len(self._records) >= _CACHED_RECORDS:
                 self._records.clear()
             found = self._records[index] = self.build_record(index)
-            if self.options.file_urls == "media":
-                for file in found.files or ():
+            for file in (found.files or ()) if self.options.file_urls != "signed" else ():
+                if self.options.file_urls == "media":
                     file.url = "media" if file.url == "signed" else file.url
+                elif self.options.file_urls == "none" or index % 3 == 1:
+                    file.url = "null"
         return found
 
     def build_record(self, index: int) -> Record:

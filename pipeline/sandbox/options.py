@@ -35,8 +35,9 @@ class SandboxOptions:
     """Extra seconds per skipped row in page-number pagination; above 100 s the answer is Cloudflare's 524."""
     blob_latency: float = 0.0
     url_ttl: float = 600.0
-    file_urls: Literal["signed", "media"] = "signed"
-    """``media``: scheme-less ``/media/…`` URLs without a signature, as air-gapped deployments give."""
+    file_urls: Literal["signed", "media", "some", "none"] = "signed"
+    """``media``: scheme-less ``/media/…`` URLs without a signature, as air-gapped deployments give. ``some``: each
+    third record has null for its URLs; ``none``: all have."""
     max_concurrency: int | None = None
     """Open API requests beyond this number are answered 429."""
     page_slots: int | None = None

@@ -26,7 +26,7 @@ class OriginalFile:
     scene: Scene | None = None
     style: PictureStyle = "plain"
     content: bytes = b""
-    url: Literal["signed", "media", "none"] = "signed"
+    url: Literal["signed", "media", "null", "none"] = "signed"
 
 
 @dataclass(slots=True)

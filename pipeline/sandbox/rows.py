@@ -248,5 +248,7 @@ def _file_info(record: Record, file: OriginalFile) -> dict[str, Any]:
             return {"url": f"@sandbox-url:{key}@", **file.info}
         case "media":
             return {"url": f"/media/{key}", **file.info}
+        case "null":
+            return {"url": None, **file.info}
         case _:
             return dict(file.info)

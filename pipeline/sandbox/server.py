@@ -44,6 +44,8 @@ class LogEntry:
     status: int = 0
     ignored_keys: list[str] = field(default_factory=list)
     bytes: int = 0
+    started: float = 0.0
+    """Seconds of the clock that only goes forward; ``seconds`` is how long the answer took."""
     seconds: float = 0.0
     fault: str = ""
 
@@ -119,7 +121,7 @@ class Server:
             return await handler(request)
         started = time.monotonic()
         route = _route(request.path)
-        entry = LogEntry(request.method, request.path, _shown_query(request), _shown_headers(request))
+        entry = LogEntry(request.method, request.path, _shown_query(request), _shown_headers(request), started=started)
         self.log.append(entry)
         guarded = route in {"api", "pages"}
         self._open_requests += guarded

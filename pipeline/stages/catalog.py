@@ -5,16 +5,17 @@ else grows with the number of records.
 """
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
-from pipeline.config.class_lock import check_new
+from pipeline.config.class_lock import ClassLock, check_new
 from pipeline.config.export import ExportConfig
 from pipeline.config.sections import SplitConfig
 from pipeline.errors import StagingError
+from pipeline.formats import BaseFormat
 from pipeline.model.catalog import Catalog, ShardSummary, build_catalog, total_summary
 from pipeline.model.labels import class_names, normalise_label
 from pipeline.model.naming import colliding_hashes, fold, fold_hash, resolve_collisions
@@ -26,9 +27,17 @@ from pipeline.staging.markers import ExtractMarker, Given, Offset, Plan, StagedC
 
 
 def make_catalog(
-    config: ExportConfig, plan: Plan, staging: Staging, reporter: Reporter, *, redone: int
+    config: ExportConfig,
+    plan: Plan,
+    staging: Staging,
+    reporter: Reporter,
+    *,
+    redone: int,
+    formats: Iterable[BaseFormat] = (),
 ) -> tuple[StagedCatalog, str]:
     """The frozen catalog and its digest: the one an earlier run froze, or a new one from the extracted shards.
+
+    It knows the classes of each tree of labels that ``formats`` have.
 
     Raises StagingError when there is a frozen one but some of its shards had to be extracted again (``redone``)
     and came out differently, because files may have been written with the old numbers and names.
@@ -42,7 +51,9 @@ def make_catalog(
         raise StagingError(f"{len(plan.shards) - len(markers)} shards", "are not extracted")
     summaries = [marker.summary for marker in markers]
     staged = StagedCatalog(
-        catalog_of(config, plan.given, total_summary(summaries)), _offsets(summaries), _changed_stems(markers, staging)
+        catalog_of(config, plan.given, total_summary(summaries), formats),
+        _offsets(summaries),
+        _changed_stems(markers, staging),
     )
     if frozen and frozen[0] != staged:
         raise StagingError("staged data was lost and the records changed since; start anew with on_existing: overwrite")
@@ -52,11 +63,17 @@ def make_catalog(
     return staged, digest
 
 
-def catalog_of(config: ExportConfig, given: Given, summary: ShardSummary) -> Catalog:
-    """The catalog of an export whose shards add up to ``summary``.
+def catalog_of(
+    config: ExportConfig, given: Given, summary: ShardSummary, formats: Iterable[BaseFormat] = ()
+) -> Catalog:
+    """The catalog of an export whose shards add up to ``summary``, with the trees of ``formats``.
 
     Raises ConfigError when there are classes without an id in the class lock, and ``classes.drift`` is ``error``.
     """
+    trees: dict[str, Collection[str]] = {}
+    for format_ in formats:
+        trees |= format_.trees(config.masks)
+    lock = given.lock or ClassLock()
     catalog = build_catalog(
         summary,
         name=config.name,
@@ -64,7 +81,7 @@ def catalog_of(config: ExportConfig, given: Given, summary: ShardSummary) -> Cat
         target=config.target,
         masks=config.masks,
         configured=given.classes,
-        locked=given.lock.classes if given.lock else (),
+        locked=lock.classes,
         order=config.classes.order,
         rename=config.classes.rename,
         drop=config.classes.drop,
@@ -73,9 +90,15 @@ def catalog_of(config: ExportConfig, given: Given, summary: ShardSummary) -> Cat
             *_split_warnings(config.split, given, summary),
             *map(UnknownName.warning, unknown_names(config, given, summary)),
         ),
+        tools=given.tools,
+        trees=trees,
+        locked_trees=lock.numbered_trees,
+        locked_objects=lock.numbered_objects,
     )
-    if given.lock and (warning := check_new(given.lock, config, catalog)):
-        catalog = msgspec.structs.replace(catalog, warnings=(*catalog.warnings, warning))
+    if given.lock:
+        catalog = msgspec.structs.replace(
+            catalog, warnings=(*catalog.warnings, *check_new(given.lock, config, catalog))
+        )
     return catalog
 
 

@@ -1,12 +1,14 @@
 """Extract: fetch a shard's records, turn them into samples, stage them. Shards are extracted in parallel."""
 
+import contextlib
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
 
 from pipeline.config.export import ExportConfig
-from pipeline.config.sections import SplitConfig
+from pipeline.config.sections import RunConfig, SplitConfig
 from pipeline.config.split_file import SplitFile, split_of
 from pipeline.executors.base import Executor
 from pipeline.model.catalog import ShardSummary, count_parts
@@ -15,6 +17,7 @@ from pipeline.model.ledger import Ledger, failed_records, merge_ledgers
 from pipeline.model.naming import fold_hash, proposed_stem_and_suffix
 from pipeline.model.shards import Shard, unpack_keys
 from pipeline.model.source import ExtractedRecord
+from pipeline.model.trees import count_shapes
 from pipeline.progress import Reporter
 from pipeline.reasons import Reason
 from pipeline.records import Failure, Point, Record, Sample
@@ -24,11 +27,12 @@ from pipeline.stages.workspace import Settings, TaskContext, Workspace, open_wor
 from pipeline.staging.area import Staging
 from pipeline.staging.markers import ExtractMarker, Plan
 from pipeline.staging.samples import StagedSample, encode
-from pipeline.staging.spool import Spool
+from pipeline.staging.spool import HELD, Spool
 from pipeline.storage import Extent
 
 _FEW_VANISHED = 10
 _VANISHED_SHARE = 20
+_MOST_LANES = 8
 
 
 class SpooledSample(NamedTuple):
@@ -61,7 +65,16 @@ def extract(settings: Settings, plan: Plan, executor: Executor, reporter: Report
     reporter.begin("extract", plan.records, resumed=plan.records - waiting)
     # All workers share the limit on requests: where there are more workers than requests, some wait for their turn.
     context, at_once = shared_context(settings, plan, executor, len(todo))
-    for result in executor.map(extract_shard, context, todo, at_most=at_once, careful=context.carefully()):
+    results = executor.map(
+        extract_shard,
+        context,
+        todo,
+        at_most=at_once,
+        careful=context.carefully(),
+        lanes=lanes_of(open_workspace(settings).config.run, context.settings.requests),
+        interrupt=open_workspace(settings).interrupt,
+    )
+    for result in results:
         reporter.advance(result.records, result.bytes, result.failures)
     reporter.end()
     return len(todo)
@@ -88,6 +101,16 @@ def shared_context(settings: Settings, plan: Plan, executor: Executor, shards: i
     return TaskContext(msgspec.structs.replace(settings, requests=requests // at_once), plan.fingerprint), at_once
 
 
+def lanes_of(run: RunConfig, requests: int) -> int:
+    """How many shards a process fetches at once that may have so many ``requests`` under way.
+
+    One shard has only as many pages to ask for as it has rows, and while it is converted and staged, nothing is asked
+    for on its behalf. A lane takes memory, so there are few.
+    """
+    pages = max(1, math.ceil(run.shard_size / run.page_size))
+    return max(1, min(_MOST_LANES, math.ceil(requests / pages) + 1))
+
+
 def extract_shard(context: TaskContext, shard: Shard) -> ShardResult:
     """Fetch, convert and stage one shard. The marker is written last. Running it twice is safe."""
     workspace = open_workspace(context.settings)
@@ -100,10 +123,12 @@ def extract_shard(context: TaskContext, shard: Shard) -> ShardResult:
         return spool_record(record, config.naming, spool), record.failures
 
     summary.listed = count_listed(shard, config.split, workspace.split_file)
-    with Spool() as spool:
+    with Spool(HELD // lanes_of(config.run, context.settings.requests)) as spool:
         records = extract_all(workspace, shard, finish, careful=context.careful)
         samples = (sample for spooled, _ in records for sample in spooled)
-        sha256 = workspace.staging.write_samples(shard.index, unspool(samples, spool))
+        # What is written takes memory by its size: of large shards, one lane writes at a time.
+        with workspace.staging_large if spool.is_in_file else contextlib.nullcontext():
+            sha256 = workspace.staging.write_samples(shard.index, unspool(samples, spool))
     failures = [failure for _, own in records for failure in own]
     ledger = merge_ledgers((sound, failed))
     workspace.staging.write_extract_marker(
@@ -131,23 +156,35 @@ def select_and_count(
     """Leave out what the configuration drops, and count the record for the ledger and for the catalog."""
     if config.empty == "drop":
         record = drop_empty_images(record, class_names(config.classes.rename, config.classes.drop))
-    if config.on_failed_annotation == "drop_image":
-        record = mark_incomplete_images(record)
+    record = leave_out_images(record, config)
     account(record, ledger)
     summarise(record.record, record.samples, config.split, listed, summary)
     return record
 
 
-def mark_incomplete_images(record: ExtractedRecord) -> ExtractedRecord:
-    """Return the record with its images of which an annotation failed marked, so that no format trains on them."""
-    lost = {failure.media for failure in record.failures if failure.of == "annotation" and failure.outcome == "failed"}
-    if not lost:
+def leave_out_images(record: ExtractedRecord, config: ExportConfig) -> ExtractedRecord:
+    """Return the record with those images marked that no format may train on, each with the reason."""
+    reasons: dict[str, Reason] = {}
+    if config.on_missing_original == "drop_image":
+        reasons = {
+            sample.media: Reason.ORIGINAL_MISSING for sample in record.samples if misses_original(sample, config)
+        }
+    if config.on_failed_annotation == "drop_image":
+        for failure in record.failures:
+            if failure.of == "annotation" and failure.outcome == "failed":
+                reasons[failure.media] = Reason.ANNOTATION_FAILED
+    if not reasons:
         return record
     samples = tuple(
-        msgspec.structs.replace(sample, is_incomplete=sample.media in lost and sample.kind == "image")
+        msgspec.structs.replace(sample, left_out=reasons.get(sample.media, "") if sample.kind == "image" else "")
         for sample in record.samples
     )
     return msgspec.structs.replace(record, samples=samples)
+
+
+def misses_original(sample: Sample, config: ExportConfig) -> bool:
+    """Whether originals are copied, and the API has no URL of this one."""
+    return config.save_original_file and sample.file is not None and not sample.file.is_fetchable
 
 
 def account(record: ExtractedRecord, ledger: Ledger) -> None:
@@ -201,6 +238,7 @@ def summarise(
         summary.annotations += len(sample.annotations)
         if sample.kind == "image":
             count_parts(sample.annotations, summary.parts)
+        count_shapes(sample.annotations, summary.shapes)
         objects: dict[str, int] | None = None
         for annotation in sample.annotations:
             if label := annotation.label:

@@ -4,6 +4,7 @@ The plan is frozen: rows that appear later are left out by rule, rows that vanis
 """
 
 import hashlib
+from collections.abc import Callable
 
 from pipeline.config.class_lock import check_drift, encode_lock, find_lock
 from pipeline.config.export import ExportConfig
@@ -51,6 +52,7 @@ def read_given(workspace: Workspace, project: Project) -> tuple[Given, SplitFile
         lock=lock,
         split_file=split_file.digest if split_file else "",
         split_keys=len(split_file) if split_file else 0,
+        tools=project.tools,
     )
     return given, split_file
 
@@ -68,8 +70,12 @@ def refuse_short_list(config: ExportConfig, counted: int, missing: int) -> None:
         )
 
 
-def make_plan(workspace: Workspace, project: Project, reporter: Reporter) -> Plan:
+def make_plan(
+    workspace: Workspace, project: Project, reporter: Reporter, before_freezing: Callable[[], None] | None = None
+) -> Plan:
     """List the target's records, cut them into shards, and freeze these with all else that the export depends on.
+
+    ``before_freezing`` is called when all of it is known and nothing is written yet.
 
     Raises ConfigError for a class lock or a file of splits that cannot be used, EmptySelectionError, and BackendError
     for a list that is not complete.
@@ -108,6 +114,8 @@ def make_plan(workspace: Workspace, project: Project, reporter: Reporter) -> Pla
         records=records,
         shards=shards,
     )
+    if before_freezing is not None:
+        before_freezing()
     if split_file is not None:
         workspace.staging.write_split_file(split_file.encode())
     workspace.staging.write_plan(plan)

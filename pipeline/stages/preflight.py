@@ -85,27 +85,24 @@ def check_selection(config: ExportConfig, records: int) -> None:
 def check_place(workspace: Workspace) -> None:
     """Check what is known of the destination without writing there. Raises DestinationError."""
     storage = workspace.storage
-    if workspace.config.run.executor != "serial" and storage.url.startswith("memory://"):
+    if workspace.config.run.executor not in ("auto", "serial") and storage.url.startswith("memory://"):
         raise DestinationError(storage.url, "is the memory of one process; use run.executor: serial")
     storage.check_writable()
 
 
-def check_destination(workspace: Workspace, executor: Executor) -> None:
-    """Check that every process that will write to the destination can write there.
-
-    Raises DestinationError, or PreflightError for a machine that lacks something else.
-    """
+def check_destination(workspace: Workspace) -> None:
+    """Check that this process can write to the destination. Raises DestinationError."""
     check_place(workspace)
     workspace.storage.probe()
-    if workspace.config.run.executor != "serial":
-        check_machines(workspace, executor)
 
 
 def check_machines(workspace: Workspace, executor: Executor) -> None:
-    """Check that every machine can run this package, asks the same API, and sees what the others write.
+    """Check that every machine of a cluster can run this package, asks the same API, and sees what the others write.
 
     Raises PreflightError, or DestinationError for a disk that not all machines share; both name the machine.
     """
+    if not executor.has_machines:
+        return
     storage = workspace.storage
     probe = f"{_PROBES}/{uuid.uuid4().hex}"
     asked = MachineCheck(workspace.settings, probe)

@@ -13,7 +13,7 @@ from pipeline.destination import metadata
 from pipeline.destination.existing import Success
 from pipeline.errors import LedgerError
 from pipeline.executors.ray_job import submitted_job
-from pipeline.formats import BaseFormat, Manifest, Section
+from pipeline.formats import BaseFormat, Contents, Manifest, Section
 from pipeline.formats.encoding import csv_line
 from pipeline.model.catalog import Catalog
 from pipeline.model.ledger import FormatCount, Ledger, merge_ledgers
@@ -45,7 +45,9 @@ def publish(
     storage, staging = workspace.storage, workspace.staging
     reporter.begin("publish", 1, unit="exports")
     memory = reader_memory(workspace.formats, staged.catalog, manifests)
-    summary = make_summary(workspace.config, plan, staged, ledger, memory, reporter.seconds, run_id)
+    hints = reading_hints(workspace, staged.catalog, markers, ledger)
+    unheld = unheld_warnings(workspace.formats, ledger)
+    summary = make_summary(workspace.config, plan, staged, ledger, memory, hints, unheld, reporter.seconds, run_id)
     storage.write(metadata.SUMMARY, summary)
 
     rows = b"".join(metadata.file_line(marker.path, marker.size, marker.sha256) for marker in manifests)
@@ -94,18 +96,38 @@ def reader_memory(
     return found
 
 
+def reading_hints(
+    workspace: Workspace, catalog: Catalog, markers: Sequence[RenderMarker], ledger: Ledger
+) -> dict[str, str]:
+    """For each format that has written a sample, the line that a user types to read it.
+
+    A path on this machine is named in full; what is in an object store is read from a disk, where it is brought first.
+    """
+    url = workspace.storage.url
+    folder = url.rstrip("/").rpartition("/")[2] if "://" in url else url
+    filled = frozenset((part.path, part.section) for marker in markers for part in marker.parts if part.extent.length)
+    contents, split = Contents(catalog, filled), next(iter(catalog.splits))
+    wrote = {name for name, books in ledger.formats.items() if books.samples.written}
+    formats = [format_ for format_ in workspace.formats if format_.name in wrote]
+    lines = {format_.name: format_.how_to_read(folder, split, contents) for format_ in formats}
+    return {name: line for name, line in lines.items() if line}
+
+
 def make_summary(
     config: ExportConfig,
     plan: Plan,
     staged: StagedCatalog,
     ledger: Ledger,
     memory: dict[str, dict[str, Any]],
+    hints: dict[str, str],
+    unheld: list[str],
     seconds: dict[str, float],
     run_id: str,
 ) -> bytes:
     """``export_summary.json``: what was exported, from where, what is missing and why, and how long it took.
 
-    ``memory`` is what :func:`reader_memory` predicts.
+    ``memory`` is what :func:`reader_memory` predicts, ``hints`` what :func:`reading_hints` gives, and ``unheld`` the
+    warnings of :func:`unheld_warnings`.
     """
     catalog = staged.catalog
     return _pretty(
@@ -127,16 +149,19 @@ def make_summary(
                 {"id": index, "name": name, "source": source, "objects": catalog.objects.get(name, {})}
                 for index, (name, source) in enumerate(zip(catalog.classes, catalog.class_sources, strict=True))
             ],
+            "trees": catalog.trees,
             "splits": catalog.splits,
             "warnings": [
                 *plan.warnings,
                 *catalog_warnings(config, staged),
                 *original_warnings(ledger),
                 *format_warnings(ledger),
+                *unheld,
                 *mirror_warnings(config, catalog),
                 *failure_warnings(ledger),
             ],
             "reader_memory": memory,
+            "how_to_read": hints,
             "shards": len(plan.shards),
             "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
             "versions": {
@@ -180,7 +205,25 @@ _FINDINGS = {
 def original_warnings(ledger: Ledger) -> list[str]:
     """Warnings about the images for their readers."""
     found = ledger.originals.lossy
-    return [f"{found[reason]} images {text} ({reason})" for reason, text in _FINDINGS.items() if reason in found]
+    warnings = [f"{found[reason]} images {text} ({reason})" for reason, text in _FINDINGS.items() if reason in found]
+    return [*filter(None, [missing_warning(ledger, "the")]), *warnings]
+
+
+def missing_warning(ledger: Ledger, which: str) -> str:
+    """A warning that the API has no URL of originals, ``""`` if it has all; ``which`` says of which records."""
+    missing, seen = ledger.originals.skipped.get(Reason.ORIGINAL_MISSING, 0), ledger.originals.seen
+    if not missing:
+        return ""
+    if missing == seen:
+        return (
+            f"the API gives no URL of any of {which} {seen} originals; save_original_file: false exports the "
+            f"annotations alone ({Reason.ORIGINAL_MISSING})"
+        )
+    return (
+        f"the API gives no URL of {missing} of {which} {seen} originals; readers that open every image stop at one "
+        "that is missing (torchvision's CocoDetection), and on_missing_original: drop_image leaves these images out "
+        f"({Reason.ORIGINAL_MISSING})"
+    )
 
 
 def format_warnings(ledger: Ledger) -> list[str]:
@@ -197,6 +240,24 @@ def format_warnings(ledger: Ledger) -> list[str]:
         for name, books in ledger.formats.items()
         if (number := books.samples.lossy.get(Reason.IMAGE_NOT_JPEG))
     ]
+
+
+def unheld_warnings(formats: Sequence[BaseFormat], ledger: Ledger) -> list[str]:
+    """Warnings about objects that images show and labels do not hold, where an option would let the labels hold them.
+
+    A model that is trained on such images learns that the objects are background.
+    """
+    warnings = []
+    for format_ in formats:
+        books = ledger.formats.get(format_.name)
+        if books and books.unheld and (advice := format_.how_to_hold(books.unheld)):
+            objects = ", ".join(f"{shape} {number:,}" for shape, number in sorted(books.unheld.items()))
+            warnings.append(
+                f"{format_.name}: {books.unheld_images:,} of {books.samples.written:,} images show objects that the "
+                f"labels do not hold, {sum(books.unheld.values()):,} in all ({objects}); a model learns them as "
+                f"background; {advice}"
+            )
+    return warnings
 
 
 def _commonest(books: FormatCount) -> str:

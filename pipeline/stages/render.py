@@ -25,7 +25,7 @@ from pipeline.model.shards import Shard
 from pipeline.model.source import Copied, Wanted
 from pipeline.progress import Reporter
 from pipeline.records import Failure, Mask, NumberedSample, Opaque, Polygon, Record, Sample
-from pipeline.stages.extract import ShardResult, extract_shard
+from pipeline.stages.extract import ShardResult, extract_shard, misses_original
 from pipeline.stages.kept_originals import find_copies, keep_copies
 from pipeline.stages.one_by_one import AttemptLog, render_one_by_one
 from pipeline.stages.workspace import Settings, TaskContext, Workspace, open_workspace
@@ -34,6 +34,7 @@ from pipeline.staging.markers import ExtractMarker, Offset, Plan, RenderMarker, 
 from pipeline.staging.samples import SampleFile
 from pipeline.storage import Extent, Storage
 
+_LANES = 2  # one shard waits for its originals or its store, the other is rendered
 _KEPT_BYTES = 2 * 2**20  # of encoded samples; decoded they take some ten times as much
 
 # Samples that are decoded at a time: how many, and how many numbers of outlines and bytes of other shapes they have.
@@ -74,7 +75,16 @@ def render_shards(
     waiting = sum(item.shard.count for item in inputs)
     reporter.begin("render", plan.records, resumed=plan.records - waiting)
     context = RenderContext(TaskContext(settings, plan.fingerprint), staged.catalog, digest)
-    for result in executor.map(render_shard, context, inputs, careful=context.carefully()):
+    waits = workspace.config.save_original_file or workspace.storage.is_shared
+    results = executor.map(
+        render_shard,
+        context,
+        inputs,
+        careful=context.carefully(),
+        lanes=_LANES if waits else 1,
+        interrupt=workspace.interrupt,
+    )
+    for result in results:
         reporter.advance(result.records, result.bytes, result.failures)
     reporter.end()
     finished = [marker for marker in workspace.staging.render_markers(plan, digest) if marker]
@@ -131,13 +141,14 @@ def render_shard(context: RenderContext, item: RenderInput) -> ShardResult:
         wanted = wanted_originals(numbered, workspace.config)
         writer.record_intent([one.path for one in wanted])
         copies = copy_originals(wanted, item.shard, workspace, context.task.fingerprint)
-    if context.task.careful:
-        render_one_by_one(numbered, writer, copies, AttemptLog(workspace.staging, "render", item.shard.index))
-    else:
-        for group, outlines in _in_groups(numbered):
-            with measured_together(outlines):
-                for sample in group:
-                    writer.add(sample, copies.get(sample.original_path))
+    with workspace.rendering:
+        if context.task.careful:
+            render_one_by_one(numbered, writer, copies, AttemptLog(workspace.staging, "render", item.shard.index))
+        else:
+            for group, outlines in _in_groups(numbered):
+                with measured_together(outlines):
+                    for sample in group:
+                        writer.add(sample, copies.get(sample.original_path))
     failures = (*marker.failures, *writer.failures)
     writer.add_failures(failures)
     writer.flush()
@@ -233,12 +244,13 @@ def number_samples(
             stem=stem,
             file_name=stem + suffix,
             position=position,
+            is_original_missing=misses_original(sample, config),
         )
         annotation_id += len(sample.annotations)
 
 
 def wanted_originals(numbered: Iterable[NumberedSample], config: ExportConfig) -> list[Wanted]:
-    """The originals of samples, and where each goes."""
+    """The originals of samples that can be fetched, and where each goes."""
     policy = config.exif
     return [
         Wanted(
@@ -250,7 +262,7 @@ def wanted_originals(numbered: Iterable[NumberedSample], config: ExportConfig) -
             bake=policy == "bake",
         )
         for sample in numbered
-        if (source := sample.sample).file is not None
+        if (source := sample.sample).file is not None and source.file.is_fetchable
     ]
 
 

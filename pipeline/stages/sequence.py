@@ -45,12 +45,14 @@ def finish_export(
     redone, failures = (
         (0, _check_failures(workspace, plan)) if patched else _extract(workspace, plan, executor, reporter)
     )
+    formats = workspace.formats
     try:
-        staged, digest = make_catalog(workspace.config, plan, staging, reporter, redone=redone)
+        staged, digest = make_catalog(workspace.config, plan, staging, reporter, redone=redone, formats=formats)
     except StagingError:
         # What an earlier run staged is damaged; its marker is gone now, so exactly that is extracted again.
         again, failures = _extract(workspace, plan, executor, reporter)
-        staged, digest = make_catalog(workspace.config, plan, staging, reporter, redone=redone + again)
+        redone += again
+        staged, digest = make_catalog(workspace.config, plan, staging, reporter, redone=redone, formats=formats)
 
     declared_manifests(workspace, staged.catalog)  # a format that cannot use this catalog raises before it is rendered
     shared = share_requests(settings, executor)

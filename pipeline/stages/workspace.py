@@ -10,12 +10,13 @@ worker process, those of the process.
 
 import hashlib
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import Any, Self
+from typing import Any, Self, overload, override
 from urllib.parse import urlsplit
 
 import msgspec
@@ -66,27 +67,50 @@ class TaskContext(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, careful=True)
 
 
+class opened_once[T](cached_property[T]):  # noqa: N801  a decorator, like cached_property
+    """A property of a :class:`Workspace` that is opened when it is first used, once, whichever thread asks first."""
+
+    @overload
+    def __get__(self, instance: None, owner: type[Any] | None = None) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type[Any] | None = None) -> T: ...
+    @override
+    def __get__(self, instance: Any, owner: type[Any] | None = None) -> Self | T:
+        if instance is None:
+            return self
+        with instance.opening:
+            value: T = super().__get__(instance, owner)
+            return value
+
+
 class Workspace:
-    """Storage, source and formats of one export, in this process. Each is opened when it is first used."""
+    """Storage, source and formats of one export, in this process. Each is opened when it is first used.
+
+    A thread holds ``opening`` while it opens one of them, ``rendering`` while it calls formats (those of users may keep
+    something between two samples), and ``staging_large`` while it stages more than it may keep in memory.
+    """
 
     def __init__(self, settings: Settings) -> None:
         give_back_memory()
         self.settings = settings
+        self.opening = threading.RLock()
+        self.rendering = threading.Lock()
+        self.staging_large = threading.Lock()
         self.config = ExportConfig.model_validate(settings.config)
         find_beside(settings.search_path)
 
-    @cached_property
+    @opened_once
     def identity(self) -> Identity:
         """What makes two runs the same export. Raises CredentialsError when this process has no token."""
         return Identity(values=self.config.identity(), origin=self.client.origin, version=VERSION)
 
-    @cached_property
+    @opened_once
     def client(self) -> SynapseClient:
         """The connection to the API. Raises CredentialsError when this process has no token."""
         hosts = (*self.config.run.file_hosts, *_storage_hosts(self.config))
         return SynapseClient.from_environment(requests=self.settings.requests, file_hosts=hosts)
 
-    @cached_property
+    @opened_once
     def source(self) -> Source:
         """The records to export."""
         config = self.config
@@ -99,7 +123,7 @@ class Workspace:
             limits=replace(DEFAULT_LIMITS, largest_original=config.run.largest_original_mb * 2**20),
         )
 
-    @cached_property
+    @opened_once
     def storage(self) -> Storage:
         """The destination. Raises DestinationError or ConfigError when it cannot be opened."""
         config = self.config
@@ -108,7 +132,7 @@ class Workspace:
             return open_access(grant(), grant)
         return open_storage(config.path, expand_variables(config.storage_options, "storage_options"))
 
-    @cached_property
+    @opened_once
     def formats(self) -> tuple[BaseFormat, ...]:
         """The requested formats, with their options. Raises ConfigError."""
         formats = load_formats((entry.name, entry.options) for entry in self.config.formats)
@@ -118,12 +142,12 @@ class Workspace:
                     raise ConfigError("formats", f"{format_.name} holds the images, so save_original_file must be true")
         return formats
 
-    @cached_property
+    @opened_once
     def staging(self) -> Staging:
         """The staging area of this export."""
         return Staging(self.storage, self.identity.key)
 
-    @cached_property
+    @opened_once
     def split_file(self) -> SplitFile | None:
         """What ``split.file`` says, as it was when the plan was made; None without one."""
         return self.staging.read_split_file() if self.config.split.by == "file" else None
@@ -132,6 +156,11 @@ class Workspace:
     def needs_payload(self) -> bool:
         """Whether any format asks for the documents themselves."""
         return any(format_.needs_payload for format_ in self.formats)
+
+    def interrupt(self) -> None:
+        """Make threads return that wait for the API; they get a CancelledError."""
+        if "client" in self.__dict__:
+            self.client.interrupt()
 
     def close(self) -> None:
         """Close the connections, if there are any."""
@@ -161,15 +190,17 @@ class Workspaces:
     def __init__(self, most: int | None = None) -> None:
         self._most = most
         self._open: dict[str, Workspace] = {}
+        self._opening = threading.Lock()
 
     def open(self, settings: Settings) -> Workspace:
         """The workspace for ``settings``: the one that is open, or a new one."""
         key = hashlib.sha256(msgspec.json.encode(settings, order="deterministic")).hexdigest()
-        if key not in self._open:
-            if len(self._open) == self._most:
-                self.close()
-            self._open[key] = Workspace(settings)
-        return self._open[key]
+        with self._opening:
+            if key not in self._open:
+                if len(self._open) == self._most:
+                    self.close()
+                self._open[key] = Workspace(settings)
+            return self._open[key]
 
     def close(self) -> None:
         """Close every workspace. A later :meth:`open` makes a new one."""

@@ -31,9 +31,9 @@ class Identity(msgspec.Struct, frozen=True):
 class Given(msgspec.Struct, frozen=True):
     """What the catalog depends on besides configuration and records, as it was when the plan was made.
 
-    ``classes`` are the project's, in order, and ``points`` those of its keypoints. ``lock`` is the class lock, None
-    when there is none (yet). ``split_file`` is the digest of the content of ``split.file``, and ``split_keys`` its
-    number of keys; ``""`` and 0 without one.
+    ``classes`` are the project's, in order, ``points`` those of its keypoints, and ``tools`` the tools of each class.
+    ``lock`` is the class lock, None when there is none (yet). ``split_file`` is the digest of the content of
+    ``split.file``, and ``split_keys`` its number of keys; ``""`` and 0 without one.
     """
 
     classes: tuple[str, ...] = ()
@@ -41,6 +41,7 @@ class Given(msgspec.Struct, frozen=True):
     lock: ClassLock | None = None
     split_file: str = ""
     split_keys: int = 0
+    tools: dict[str, tuple[str, ...]] = {}
 
 
 class Plan(msgspec.Struct, frozen=True):

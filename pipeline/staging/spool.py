@@ -8,13 +8,17 @@ from pipeline.storage import Extent
 from pipeline.storage.base import describe
 
 HELD = 16 * 2**20
-"""Bytes that are kept in memory; with more, everything goes to a file without a name in the temporary folder."""
+"""Bytes that a process keeps in memory; with more, all goes to a file without a name in the temporary folder."""
 
 
 class Spool:
-    """Stores bytes and returns them. The file has no name: other processes cannot see it, a crash leaves nothing."""
+    """Stores bytes and returns them. The file has no name: other processes cannot see it, a crash leaves nothing.
 
-    def __init__(self) -> None:
+    ``most`` is how many bytes are kept in memory.
+    """
+
+    def __init__(self, most: int = HELD) -> None:
+        self._most = most
         self._held: dict[int, bytes] = {}
         self._file: BinaryIO | None = None
         self._end = 0
@@ -23,7 +27,7 @@ class Spool:
         """Store ``data`` and return its place. Raises StorageError when the temporary folder is full."""
         place = Extent("", self._end, len(data))
         self._end += place.length
-        if self._end <= HELD:
+        if self._end <= self._most:
             if data:
                 self._held[place.start] = data
             return place
@@ -34,6 +38,11 @@ class Spool:
         except OSError as error:
             raise self._trouble(error) from error
         return place
+
+    @property
+    def is_in_file(self) -> bool:
+        """Return whether there was more than is kept in memory."""
+        return self._file is not None
 
     def get(self, place: Extent) -> bytes:
         """Return the bytes at a place. Raises StorageError when they cannot be read."""

@@ -26,7 +26,6 @@ from pipeline.records import Failure, Record, Sample
 from pipeline.synapse.documents.parsing import parse_document
 from pipeline.synapse.documents.payloads import checked, compact
 from pipeline.synapse.documents.samples import build_samples, with_header
-from pipeline.synapse.http.byte_budget import ByteBudget
 from pipeline.synapse.http.event_loop import gather
 from pipeline.synapse.http.transport import PAYLOAD, REISSUED
 from pipeline.synapse.listing.listing import Batch, Listing
@@ -34,9 +33,6 @@ from pipeline.synapse.listing.row_files import FileFinder, files_json, originals
 from pipeline.synapse.listing.rows import Row
 from pipeline.synapse.listing.wrappers import Wrapper, unwrapped, wrapper_of
 from pipeline.synapse.split_value import split_value
-
-HELD_BYTES = 32 * 2**20
-"""Bodies of pages and payloads that one process holds at once; a larger one is held alone."""
 
 REISSUES = 3
 """New URLs asked for one object, when the one before has run out."""
@@ -68,7 +64,7 @@ class Extractor[T]:
         self._shard = shard
         self._needs_payload = needs_payload
         self._split_key = split_key
-        self._budget = ByteBudget(HELD_BYTES)
+        self._budget = self._client.document_budget
         self._found: dict[int, T] = {}
         self._rows_at_once = listing.limits.page
         self._pages = _Trouble()

@@ -12,15 +12,10 @@ from pipeline.model.source import Copied, Wanted
 from pipeline.records import Failure
 from pipeline.synapse.extractor import with_fresh_url, without_address
 from pipeline.synapse.file_sink import FileSink, OtherSizeError, StorageTroubleError, TooLargeError, copy_failure
-from pipeline.synapse.http.byte_budget import ByteBudget
 from pipeline.synapse.http.event_loop import gather
 from pipeline.synapse.listing.listing import Batch, Listing
 from pipeline.synapse.listing.row_files import FileFinder
 from pipeline.synapse.listing.rows import Row
-
-HELD_BYTES = 64 * 2**20
-"""Bytes of originals that one process holds at once."""
-
 
 _FETCHES = 2  # of a file that comes whole, but is not the one that was promised
 _UNTIL_CONFIGURED = (RefusedHost, TooLargeError)  # the same export, configured to allow it, tries again
@@ -43,7 +38,7 @@ class OriginalCopier:
         self._shard = shard
         self._write = write
         self._open_stream = open_stream
-        self._budget = ByteBudget(HELD_BYTES)
+        self._budget = self._client.original_budget
         self._results: dict[str, Copied | Failure] = {}
         self._left_out: set[int] = set()
 

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from typing import Any, BinaryIO
 
 from pipeline.errors import ExportError, PreflightError, TransientError
-from pipeline.model.labels import configured_classes, configured_points
+from pipeline.model.labels import configured_classes, configured_points, configured_tools
 from pipeline.model.shards import Shard
 from pipeline.model.source import Copied, ExtractedRecord, Project, Wanted
 from pipeline.records import Failure
@@ -87,8 +87,9 @@ class Source:
         return Project(None, title, warning=f"classes are ordered by name, not as configured: {why}")
 
     def count(self) -> int:
-        """Return how many records there are now, by the server's own count."""
-        self._counted = self._client.run(self._listing.count())
+        """Return how many records there are, by the server's own count. It is asked once; the plan compares with it."""
+        if self._counted is None:
+            self._counted = self._client.run(self._listing.count())
         return self._counted
 
     def count_states(self) -> dict[tuple[str, str], int]:
@@ -163,4 +164,5 @@ def _project(number: int, found: Mapping[str, Any]) -> Project:
         title if isinstance(title, str) and title else f"project {number}",
         tuple(configured_classes(configuration)),
         tuple(configured_points(configuration)),
+        tools=configured_tools(configuration),
     )

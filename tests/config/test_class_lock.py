@@ -245,10 +245,12 @@ def test_a_second_export_has_the_numbers_of_the_first(tidy, tmp_path, monkeypatc
     assert lock_file(tmp_path)["classes"] == list(second)
     assert lock_file(tmp_path)["skeletons"]["person"][0] == "nose"
     assert {path.name for path in tmp_path.iterdir()} == {"classes.lock.json", "first", "second"}
-    # The numbers are those in the labels, too.
-    instances = json.loads((tmp_path / "second/annotations/instances_train.json").read_text())
-    named = {category["name"]: category["id"] for category in instances["categories"]}
-    assert all(number == second[name] + 1 for name, number in named.items() if name in second)
+    # The numbers in the labels are those of the first export, too, and the lock has them.
+    for name in ("first", "second"):
+        instances = json.loads((tmp_path / name / "annotations/instances_train.json").read_text())
+        named = [category["name"] for category in instances["categories"]]
+        assert named == lock_file(tmp_path)["trees"]["coco/instances"][: len(named)]
+        assert [category["id"] for category in instances["categories"]] == list(range(1, len(named) + 1))
 
 
 def test_a_class_only_the_data_has_is_refused_before_anything_is_published(tidy, tmp_path, monkeypatch):
@@ -342,3 +344,71 @@ def test_a_run_killed_before_it_saved_the_lock_saves_it_when_run_again(tidy, tmp
     (tmp_path / "classes.lock.json").unlink()
     assert locked_export(tidy, monkeypatch, tmp_path, "out").already_finished
     assert (tmp_path / "classes.lock.json").read_bytes() == lock
+
+
+def detect_names(path, folder=""):
+    return list(yaml.safe_load((path / folder / "data.yaml").read_text())["names"].values())
+
+
+def rows_by_name(path, folder=""):
+    """How many rows each class of a tree has, by the name that a reader finds."""
+    names, found = detect_names(path, folder), {}
+    for file in (path / folder / "labels").rglob("*.txt"):
+        for row in file.read_text().splitlines():
+            name = names[int(row.split()[0])]
+            found[name] = found.get(name, 0) + 1
+    return found
+
+
+def test_each_tree_of_an_export_has_its_own_classes_and_keeps_them(tidy, tmp_path, monkeypatch):
+    """No names of keypoints or of whole images among the boxes, nothing dropped for that, and the pose tree is full."""
+    formats = ["yolo", {"yolo": {"task": "pose"}}, {"yolo": {"task": "segment"}}]
+    locked_export(tidy, monkeypatch, tmp_path, "first", filter=first_half(tidy), formats=formats)
+    first = tmp_path / "first"
+    assert not {"nose", "left_eye", "night"} & {*detect_names(first), *detect_names(first, "segment")}
+    assert {"nose", "night"} <= set(ids(first))
+    assert rows_by_name(first)
+    assert rows_by_name(first, "pose")
+    lock = lock_file(tmp_path)
+    assert lock["trees"] == {
+        "yolo/detect": detect_names(first),
+        "yolo_segment/segment": detect_names(first, "segment"),
+    }
+    assert list(lock["objects"]) == list(lock["skeletons"])
+    assert detect_names(first, "pose") == next(iter(lock["objects"].values()))
+
+    # What the first export had under a number keeps it, also where it may not occur any more, or in an option's rows.
+    lock["trees"]["yolo/detect"] = [*reversed(lock["trees"]["yolo/detect"]), "nose"]
+    (tmp_path / "classes.lock.json").write_text(json.dumps(lock))
+    chosen = ["csv", {"yolo": {"boxes_from": ["polygon", "mask"]}}]
+    locked_export(tidy, monkeypatch, tmp_path, "second", formats=chosen)
+    second = detect_names(tmp_path / "second")
+    assert second[: len(lock["trees"]["yolo/detect"])] == lock["trees"]["yolo/detect"]
+    assert set(second) > set(lock["trees"]["yolo/detect"])
+    assert lock_file(tmp_path)["trees"] == lock["trees"] | {"yolo/detect": second}
+    warnings = summary(tmp_path / "second")["warnings"]
+    assert any(text.startswith("classes of yolo/detect that are not locked: ") for text in warnings)
+    counted = {entry["name"]: sum(entry["objects"].values()) for entry in summary(tmp_path / "second")["classes"]}
+    assert all(0 < number <= counted[name] for name, number in rows_by_name(tmp_path / "second").items())
+
+
+def test_a_class_that_is_new_in_a_locked_tree_is_drift(tidy, tmp_path, monkeypatch):
+    locked_export(tidy, monkeypatch, tmp_path, "first", formats=["yolo"])
+    more = {"formats": [{"yolo": {"boxes_from": ["polygon"]}}], "classes": {"drift": "error"}}
+    with pytest.raises(ConfigError, match=r"classes of yolo/detect that are not locked: .*; nothing was published"):
+        locked_export(tidy, monkeypatch, tmp_path, "second", **more)
+
+
+def test_a_lock_of_an_earlier_version_keeps_every_number(tidy, tmp_path, monkeypatch):
+    """Every tree had all classes then, so all of them stay; one that is told to begin anew does not have them."""
+    locked_export(tidy, monkeypatch, tmp_path, "now", formats=["yolo"])
+    old = {key: value for key, value in lock_file(tmp_path).items() if key not in ("trees", "objects")}
+    (tmp_path / "classes.lock.json").write_text(json.dumps(old))
+    locked_export(tidy, monkeypatch, tmp_path, "old", formats=["yolo", "coco"])
+    assert detect_names(tmp_path / "old") == old["classes"]
+    assert lock_file(tmp_path)["trees"]["*"] == old["classes"]
+    assert rows_by_name(tmp_path / "old") == rows_by_name(tmp_path / "now")
+    (tmp_path / "classes.lock.json").write_text(json.dumps(old | {"trees": {}}))
+    locked_export(tidy, monkeypatch, tmp_path, "anew", formats=["yolo"])
+    assert detect_names(tmp_path / "anew") == detect_names(tmp_path / "now")
+    assert len(detect_names(tmp_path / "anew")) < len(old["classes"])

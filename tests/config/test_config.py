@@ -49,7 +49,7 @@ def test_defaults_are_those_of_the_design():
         "resume",
     )
     assert config.max_failures == 0
-    assert (config.run.executor, config.run.shard_size, config.run.keep_staging) == ("ray", 500, False)
+    assert (config.run.executor, config.run.shard_size, config.run.keep_staging) == ("auto", 500, False)
 
 
 def test_an_unknown_key_is_named_with_its_line():

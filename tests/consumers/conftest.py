@@ -42,6 +42,10 @@ class Export(NamedTuple):
     def classes(self):
         return [entry["name"] for entry in self.summary["classes"]]
 
+    def classes_of(self, tree):
+        """The classes of a tree of labels, ``yolo/detect`` for example, in the order of their numbers."""
+        return self.summary["trees"][tree]
+
     def rows(self, file):
         """The rows of one of the export's CSV files."""
         with (self.path / file).open(newline="", encoding="utf-8") as lines:

@@ -77,7 +77,9 @@ def test_every_row_that_was_written_reaches_a_batch(exported, by_ultralytics, ta
 
 
 def test_the_names_of_the_classes_arrive(exported, by_ultralytics, task):
-    assert by_ultralytics(exported, task)["classes"] == (["person"] if task == "pose" else exported.classes)
+    tree = "yolo/detect" if task == "detect" else f"yolo_{task}/{task}"
+    known = ["person"] if task == "pose" else exported.classes_of(tree)
+    assert by_ultralytics(exported, task)["classes"] == known
 
 
 def test_no_other_picture_is_changed(exported, by_ultralytics, copies, task):
@@ -142,7 +144,7 @@ def test_the_points_are_those_that_were_drawn(tidy_export, by_ultralytics):
 
 def test_datumaro_imports_the_same_boxes(exported, by_ultralytics, ask):
     seen = ask("datumaro", "yolo", exported.path)
-    assert seen["classes"] == exported.classes
+    assert seen["classes"] == exported.classes_of("yolo/detect")
     by_stem = {Path(name).stem: row for name, row in rows_of(by_ultralytics(exported, "detect")).items()}
     items = {stem: found for subset in seen["subsets"].values() for stem, found in subset.items()}
     assert set(items) - set(by_stem) == {Path(name).stem for name in exported.names("truncated_image")}

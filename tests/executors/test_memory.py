@@ -61,9 +61,10 @@ def large():
 
 
 @pytest.mark.timeout(600)
-def test_forty_records_of_28_megabytes_in_one_shard(tmp_path, large):
+@pytest.mark.parametrize("shards", [1, 8])
+def test_forty_records_of_28_megabytes_in_one_shard_and_in_shards_at_once(tmp_path, large, shards):
     with HeavyApi([large] * 40, presigned=True) as api:
-        code, megabytes, said = measured(api, tmp_path, records=40, formats=["coco"])
+        code, megabytes, said = measured(api, tmp_path, records=40 // shards, formats=["coco"])
     assert code == 0, said
     assert megabytes < limit("40 records of 28 MB")
     assert not [name for name, _ in storage(tmp_path / "out").files() if name.startswith("_staging")]

@@ -112,7 +112,7 @@ def test_killed_workers_are_replaced(sandbox, golden, tmp_path):
     verify(open_storage(str(tmp_path / "out")), full=True)
 
 
-@pytest.mark.parametrize("executor", ["ray", "serial"])
+@pytest.mark.parametrize("executor", ["ray", "processes", "serial"])
 def test_a_package_of_the_users_own_with_the_same_name_is_not_in_the_way(sandbox, golden, tmp_path, executor):
     """Python and Ray look in the current folder first; the program and its workers use the package they are of."""
     own = tmp_path / "project/pipeline"
@@ -136,13 +136,13 @@ def test_no_task_argument_holds_a_secret(sandbox, tmp_path, monkeypatch):
     crossed = []
 
     class Recorder(SerialExecutor):
-        def map(self, function, shared, inputs, *, at_most=None, careful=None):
+        def map(self, function, shared, inputs, **more):
             for item in inputs:
                 crossed.append(pickle.dumps((shared, item)))
                 yield pickle.loads(pickle.dumps(function(shared, item)))
 
     monkeypatch.setenv("CANARY_SECRET", "canary-secret")
-    monkeypatch.setattr("pipeline.commands.session.SerialExecutor", Recorder)
+    monkeypatch.setattr("pipeline.commands.executor.SerialExecutor", Recorder)
     export(sandbox, tmp_path / "out", max_failures="100%", storage_options={"token": "${CANARY_SECRET}"})
     assert len(crossed) > 10
     for data in crossed:

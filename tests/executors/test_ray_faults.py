@@ -23,6 +23,7 @@ from stores import environment_of
 from tests.stages.test_preflight import raylets
 
 ON_RAY = [pytest.mark.ray, pytest.mark.slow]
+EITHER = [pytest.param("processes", marks=pytest.mark.slow), pytest.param("ray", marks=ON_RAY)]
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(400)]
 
 # A format that writes nothing and does something to its own process at one record: as often as there is a file for it.
@@ -163,18 +164,32 @@ def test_a_task_that_takes_too_long_is_given_up_and_its_late_end_is_harmless(san
     verify(tmp_path / "out", full=True)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [HANG, STOP], ids=["hangs", "is stopped"])
+def test_a_process_that_takes_too_long_is_killed_and_its_shards_are_done_again(sandbox, golden, victim, tmp_path, how):
+    run = {"executor": "processes", "shard_timeout": 8}
+    process = start(trouble(sandbox, tmp_path, victim, how, 1, run=run), sandbox)
+    (worker,) = wait_for(lambda: began(tmp_path), process)
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    assert "it took more than 8 seconds (run.shard_timeout)" in errors
+    assert not psutil.pid_exists(worker)
+    assert digest(tmp_path / "out") == golden
+    verify(tmp_path / "out", full=True)
+
+
 @pytest.mark.parametrize("keep_staging", [True, False])
 def test_whatever_is_done_a_second_time_after_the_end_changes_nothing(sandbox, tmp_path, monkeypatch, keep_staging):
     """The worst zombie: every task of a finished export runs again, to its end where its inputs are still there."""
     calls = []
 
     class Recorder(SerialExecutor):
-        def map(self, function, shared, inputs, *, at_most=None, careful=None):
+        def map(self, function, shared, inputs, **more):
             for item in inputs:
                 calls.append((function, shared, item))
                 yield function(shared, item)
 
-    monkeypatch.setattr("pipeline.commands.session.SerialExecutor", Recorder)
+    monkeypatch.setattr("pipeline.commands.executor.SerialExecutor", Recorder)
     export(sandbox, tmp_path / "out", run={"shard_size": 10, "keep_staging": keep_staging})
     before = digest(tmp_path / "out")
     assert len(calls) > 12
@@ -192,11 +207,10 @@ def test_whatever_is_done_a_second_time_after_the_end_changes_nothing(sandbox, t
     assert export(sandbox, tmp_path / "out", run={"keep_staging": False}).already_finished
 
 
-@pytest.mark.ray
-@pytest.mark.slow
-def test_workers_killed_twice_over_the_same_record_cost_nothing(sandbox, golden, victim, tmp_path):
+@pytest.mark.parametrize("executor", EITHER)
+def test_workers_killed_twice_over_the_same_record_cost_nothing(sandbox, golden, victim, tmp_path, executor):
     """As when a machine runs out of memory and its neighbours are to blame: Ray and Linux kill with SIGKILL then."""
-    config = trouble(sandbox, tmp_path, victim, KILL, PLAIN_LOSSES + 1)
+    config = trouble(sandbox, tmp_path, victim, KILL, PLAIN_LOSSES + 1, run={"executor": executor})
     process = start(config, sandbox)
     _, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
@@ -221,10 +235,10 @@ def test_a_task_that_eats_the_memory_of_its_machine_is_killed_and_tried_again(sa
     assert digest(tmp_path / "out") == golden
 
 
-@pytest.mark.ray
-@pytest.mark.slow
-def test_a_record_that_always_kills_its_worker_fails_alone(sandbox, victim, tmp_path):
-    process = start(trouble(sandbox, tmp_path, victim, KILL, 100, max_failures=1), sandbox)
+@pytest.mark.parametrize("executor", EITHER)
+def test_a_record_that_always_kills_its_worker_fails_alone(sandbox, victim, tmp_path, executor):
+    config = trouble(sandbox, tmp_path, victim, KILL, 100, max_failures=1, run={"executor": executor})
+    process = start(config, sandbox)
     _, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
     assert len(began(tmp_path)) == PLAIN_LOSSES + 2

@@ -5,12 +5,23 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import msgspec
 import pyarrow.parquet as pq
 import pytest
 
-from exporting import ROOT, command, digest, environment, export, settings, summary, write_config
+from exporting import (
+    ROOT,
+    command,
+    digest,
+    environment,
+    export,
+    missing_originals,
+    settings,
+    summary,
+    write_config,
+)
 from pipeline.commands.verify import verify
 from pipeline.formats import FORMATS
 from pipeline.sandbox import EVERY_KIND_RECORDS, Sandbox, SandboxOptions
@@ -76,12 +87,15 @@ def test_coco_is_loadable(exported):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_yolo_is_loadable(exported, task):
-    labels = check_yolo_tree(exported if task == "detect" else exported / task, task=task)
+    root = exported if task == "detect" else exported / task
+    labels = check_yolo_tree(root, missing=missing_originals(exported), task=task)
     assert any(labels.values())
 
 
 def test_voc_is_loadable(exported):
-    tree = check_voc_tree(files_below(exported, "VOCdevkit"))
+    missing = {Path(image).stem for image in missing_originals(exported)}
+    assert missing
+    tree = check_voc_tree(files_below(exported, "VOCdevkit"), missing=missing)
     assert len(tree.images) == summary(exported)["formats"]["voc"]["samples"]["written"]
     assert all(image.file_name.endswith(".jpg") for image in tree.images.values())
 
@@ -156,11 +170,11 @@ def test_a_killed_export_is_continued_to_the_same_bytes(sandbox, exported, tmp_p
     assert digest(tmp_path / "out") == digest(exported)
 
 
-@pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.xdist_group("ray")
-def test_workers_on_ray_give_the_same_bytes(sandbox, exported, tmp_path):
-    run = {"executor": "ray", "workers": 2, "shard_size": 30}
+@pytest.mark.parametrize("executor", ["processes", pytest.param("ray", marks=pytest.mark.ray)])
+def test_workers_give_the_same_bytes(sandbox, exported, tmp_path, executor):
+    run = {"executor": executor, "workers": 2, "shard_size": 30}
     config = write_config(tmp_path, settings(sandbox, tmp_path / "out", **EVERYTHING, run=run))
     done = command("run", config, env=environment(sandbox))
     assert done.returncode == 0, done.stderr

@@ -5,11 +5,13 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
+import msgspec
 import pytest
 
 from pipeline import formats
-from pipeline.formats import FORMATS, Entry, Loss, Manifest, Section, load_format
+from pipeline.formats import FORMATS, Contents, Entry, Loss, Manifest, Section, load_format
 from pipeline.formats.testing import FormatCases, catalog_of, join_samples, join_shards, samples
+from pipeline.records import Point
 
 
 def test_paths_of_all_formats_are_disjoint_also_on_case_blind_disks():
@@ -29,8 +31,8 @@ def test_no_file_of_one_format_is_a_folder_of_another():
 
 def test_the_public_names_are_these():
     assert formats.__all__ == [
-        "FORMATS", "KEPT", "BaseFormat", "Catalog", "Entry", "Format", "FormatInfo", "Kind", "Loss", "Manifest",
-        "OptionError", "Section", "Support", "list_formats", "load_format", "load_formats",
+        "FORMATS", "KEPT", "BaseFormat", "Catalog", "Contents", "Entry", "Format", "FormatInfo", "Kind", "Loss",
+        "Manifest", "OptionError", "Section", "Support", "list_formats", "load_format", "load_formats",
     ]  # fmt: skip
     assert all(hasattr(formats, name) for name in formats.__all__)
     assert all(hasattr(formats.testing, name) for name in formats.testing.__all__)
@@ -136,10 +138,22 @@ def test_formats_survive_pickling_and_can_be_keys(name):
     assert {format_: 1}[load_format(name)]
 
 
+def contents_of(format_, numbered, catalog):
+    """What an export of the samples holds."""
+    entries = [entry for sample in numbered for entry in format_.render(sample, catalog) if isinstance(entry, Entry)]
+    return Contents(catalog, frozenset((entry.path, entry.section) for entry in entries if entry.section))
+
+
+def hint(name, options=None, split="val", numbered=None):
+    format_ = load_format(name, options or {})
+    found, catalog = samples() if numbered is None else numbered, catalog_of(samples())
+    return format_.how_to_read("some/where", split, contents_of(format_, found, catalog))
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_format_tells_how_to_read_it_and_where(name):
     catalog = catalog_of(samples())
-    line = load_format(name).how_to_read("some/where", "val")
+    line = hint(name)
     (path,) = re.findall(r"some/where([^' ,]*)", line)[:1]
     paths = [*join_samples(load_format(name), samples(), catalog), *(sample.original_path for sample in samples())]
     pattern = re.escape(path.strip("/")).replace(r"\*", "[^/]*")
@@ -147,7 +161,46 @@ def test_a_format_tells_how_to_read_it_and_where(name):
 
 
 def test_how_to_read_follows_the_options():
-    assert "instances_val_00000.json" in load_format("coco", {"shard_images": 5}).how_to_read("x", "val")
-    assert "year='2007'" in load_format("voc", {"year": 2007}).how_to_read("x", "val")
-    pose = load_format("yolo", {"task": "pose", "folder": "people"})
-    assert pose.how_to_read("x", "val") == "Ultralytics: yolo pose train data=x/people/data.yaml"
+    assert "instances_val_00000.json" in hint("coco", {"shard_images": 5})
+    assert "year='2007'" in hint("voc", {"year": 2007})
+    pose = {"task": "pose", "folder": "people"}
+    assert hint("yolo", pose) == "Ultralytics: yolo pose train data=some/where/people/data.yaml"
+
+
+@pytest.mark.parametrize("name", ["coco", "imagefolder", "webdataset", "voc", "csv", "parquet"])
+def test_a_format_that_holds_nothing_tells_nothing(name):
+    assert hint(name, numbered=[]) == ""
+
+
+@pytest.mark.parametrize(("name", "options"), [("coco", {}), ("webdataset", {"images_per_tar": 1}), ("voc", {})])
+def test_a_split_and_a_file_without_samples_are_not_named(name, options):
+    others = [sample for sample in samples() if sample.split == "test" and sample.sample.has_image]
+    assert others
+    assert re.search(r"\btest\b|_test\.json|test-", hint(name, options, numbered=others)), hint(name, options)
+    (kept, *_) = [sample for sample in samples() if sample.split == "train" and sample.position == 1]
+    line = hint(name, options, split="val", numbered=[kept])
+    assert "train" in line
+    if name == "webdataset":
+        assert "train-000001.tar" in line
+
+
+@pytest.mark.parametrize(("split", "name"), [("validation", "val"), ("training", "train")])
+def test_voc_names_the_list_and_not_the_split(split, name):
+    voc = load_format("voc")
+    catalog = msgspec.structs.replace(catalog_of(samples()), splits={split: 1})
+    contents = Contents(catalog, frozenset({(f"VOCdevkit/VOC2012/ImageSets/Main/{name}.txt", split)}))
+    assert voc.how_to_read("x", split, contents) == f"torchvision: VOCDetection('x', image_set='{name}')"
+
+
+def test_keypoints_are_named_where_nothing_else_is():
+    points = [sample for sample in samples() if sample.sample.has_image]
+    shapes = {
+        sample.image_id: [a for a in sample.sample.annotations if isinstance(a.shape, Point)] for sample in points
+    }
+    points = [
+        msgspec.structs.replace(
+            sample, sample=msgspec.structs.replace(sample.sample, annotations=tuple(shapes[sample.image_id]))
+        )
+        for sample in points
+    ]
+    assert re.search(r"/annotations/\w+_keypoints_\w+\.json", hint("coco", numbered=points))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.formats import FORMATS, Entry, Manifest, Section, list_formats, load_format, load_formats
+from pipeline.formats import FORMATS, Contents, Entry, Manifest, Section, list_formats, load_format, load_formats
 from pipeline.formats.testing import catalog_of, join_samples, samples
 
 
@@ -39,7 +39,10 @@ def test_a_format_with_the_required_members_only_gets_the_defaults():
     assert (format_.name, format_.needs_payload, format_.needs_originals, format_.reader_memory) == (
         "smallest", False, False, 0,
     )  # fmt: skip
-    assert (format_.support(), format_.how_to_read("x", "train")) == ({}, "")
+    assert (format_.support(), format_.how_to_read("x", "train", Contents(catalog_of(samples()), frozenset()))) == (
+        {},
+        "",
+    )
     assert join_samples(format_, samples()[:2], catalog_of(samples())) == {"count.txt": b"1\n1\n"}
     assert format_.in_own_folder() == format_
 

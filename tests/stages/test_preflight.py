@@ -105,13 +105,13 @@ def test_the_bound_on_requests_holds_for_any_number_of_workers(tidy, tmp_path, m
     class Many(SerialExecutor):
         workers = 256
 
-        def map(self, function, shared, inputs, *, at_most=None, careful=None):
+        def map(self, function, shared, inputs, *, at_most=None, careful=None, **more):
             inputs = list(inputs)
             if function.__name__ == "extract_shard":
                 asked.append((at_most, shared.settings.requests, len(inputs)))
-            return super().map(function, shared, inputs, at_most=at_most, careful=careful)
+            return super().map(function, shared, inputs, at_most=at_most, careful=careful, **more)
 
-    monkeypatch.setattr("pipeline.commands.session.SerialExecutor", Many)
+    monkeypatch.setattr("pipeline.commands.executor.SerialExecutor", Many)
     export(tidy, tmp_path / "out", save_original_file=False, run={"requests": requests, "shard_size": 6})
     ((at_once, each, shards),) = asked
     assert shards == 10

@@ -37,6 +37,7 @@ REFUSED = {
     "skeletons": {},
     "empty": "drop",
     "on_failed_annotation": "keep",
+    "on_missing_original": "drop_image",
     "exif": "ignore",
     "masks": "exclude",
     "naming": "id",

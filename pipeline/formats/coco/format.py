@@ -1,13 +1,13 @@
 """COCO: instances, keypoints and stuff, JSON files per split. See ``docs/formats/coco.md`` for the grammar."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import Meta
 
-from pipeline.formats import BaseFormat, Entry, Loss, Manifest, Section
+from pipeline.formats import BaseFormat, Contents, Entry, Loss, Manifest, Section
 from pipeline.formats.coco.annotations import BoxSegmentation, CocoAnnotation, CocoImage, describe_shape, read_iscrowd
 from pipeline.formats.coco.keypoints import KeypointObject, SkeletonCategory, make_categories, make_objects, name_files
 from pipeline.formats.coco.support import SUPPORT
@@ -15,6 +15,7 @@ from pipeline.formats.encoding import ascii_json, without_nulls
 from pipeline.formats.images import (
     count_files,
     image_size,
+    missing_original,
     without_image,
 )
 from pipeline.formats.support import Kind, Support
@@ -22,6 +23,12 @@ from pipeline.model.catalog import Catalog
 from pipeline.reasons import Reason
 from pipeline.records import Box, Mask, NumberedSample, Point, Polygon
 
+_TREE = "coco/instances"
+_HELD: Mapping[str, frozenset[str]] = {
+    "instance": frozenset(("box", "polygon", "mask")),
+    "semantic": frozenset(("box", "polygon", "mask")),
+    "exclude": frozenset(("box", "polygon")),
+}
 _SEPARATOR = b",\n"
 _NOTHING: dict[str, Any] = {}
 _encode = msgspec.json.Encoder().encode
@@ -47,8 +54,8 @@ class Coco(BaseFormat):
     """Bytes of memory that pycocotools takes for a byte of JSON, as measured (``docs/formats/coco.md``)."""
 
     def manifests(self, catalog: Catalog) -> Iterable[Manifest]:
-        """Return the files of every split, each with all categories, and the list of classes."""
-        numbered = list(enumerate(catalog.classes, start=1))
+        """Return the files of every split, each with all categories of its kind, and the list of those of instances."""
+        numbered = list(enumerate(catalog.classes_in(_TREE, _HELD[catalog.masks]).names, start=1))
         categories = _encode_lines({"id": number, "name": name, "supercategory": name} for number, name in numbered)
         kinds = {"instances": categories}
         for number, (kind, skeleton) in enumerate(zip(name_files(catalog), catalog.skeletons, strict=True)):
@@ -63,11 +70,12 @@ class Coco(BaseFormat):
             images = Section("images", open=head, separator=_SEPARATOR, close=b"\n],\n")
             annotations = Section("annotations", open=b'"annotations":[\n', separator=_SEPARATOR, close=b"\n]}\n")
             for split, count in catalog.splits.items():
-                shards = count_files(count, self.shard_images) if self.shard_images else 1
-                for number in range(shards):
+                for number in range(self._count_files(count)):
                     yield Manifest(self._path(kind, split, number), (images, annotations))
-        sources = zip(numbered, catalog.class_sources, strict=True)
-        classes = _encode_lines({"id": number, "name": name, "source": source} for (number, name), source in sources)
+        sources = dict(zip(catalog.classes, catalog.class_sources, strict=True))
+        classes = _encode_lines(
+            {"id": number, "name": name, "source": sources.get(name, "lock")} for number, name in numbered
+        )
         yield Manifest("classes.json", (Section("classes", open=classes + b"\n"),))
 
     def render(self, sample: NumberedSample, catalog: Catalog) -> Iterable[Entry | Loss]:
@@ -77,9 +85,10 @@ class Coco(BaseFormat):
         if size is None:
             return without_image(source)
         image_id, masks, class_of = sample.image_id, catalog.masks, catalog.class_of_label.get
+        numbers = catalog.classes_in(_TREE, _HELD[masks]).numbers
         box_segmentation = self.box_segmentation
         image = ascii_json(_encode(CocoImage(image_id, sample.file_name, *size)))
-        losses: list[Entry | Loss] = []
+        losses: list[Entry | Loss] = [*missing_original(sample)]
         instances: list[CocoAnnotation] = []
         stuff: list[CocoAnnotation] = []
         keypoints = False
@@ -88,8 +97,7 @@ class Coco(BaseFormat):
             if isinstance(shape, Point):
                 keypoints = True  # the keypoints of a skeleton are one object: they are rendered together below
                 continue
-            category = class_of(annotation.label)
-            if category is None:
+            if class_of(annotation.label) is None:
                 drawn = isinstance(shape, Box | Polygon | Mask)
                 reason = Reason.CLASS_DROPPED if drawn else Reason.UNSUPPORTED_ANNOTATION_TYPE
                 losses.append(Loss(annotation.id, "skipped", reason))
@@ -98,6 +106,7 @@ class Coco(BaseFormat):
             if not isinstance(geometry, tuple):
                 losses.append(Loss(annotation.id, "skipped", geometry))
                 continue
+            category = numbers[annotation.label]
             bbox, area, segmentation, changes = geometry
             if changes:
                 losses += [Loss(annotation.id, "lossy", reason) for reason in changes]
@@ -132,9 +141,24 @@ class Coco(BaseFormat):
         """Return what becomes of each kind of annotation, with ``masks: instance``; options make no difference."""
         return SUPPORT
 
-    def how_to_read(self, url: str, split: str) -> str:
-        """Return how pycocotools loads the annotations, and where the images are."""
-        return f"pycocotools: COCO('{url}/{self._path('instances', split, 0)}'), images in {url}/images/{split}"
+    def how_to_read(self, url: str, split: str, contents: Contents) -> str:
+        """Return how pycocotools loads the first file with annotations, else with images, and where these are."""
+        catalog = contents.catalog
+        places = [
+            (kind, name, number)
+            for kind in ("instances", *name_files(catalog), "stuff")
+            for name in contents.splits_from(split)
+            for number in range(self._count_files(catalog.splits[name]))
+        ]
+        filled = (at for held in ("annotations", "images") for at in places if contents.has(self._path(*at), held))
+        place = next(filled, None)
+        if place is None:
+            return ""
+        return f"pycocotools: COCO('{url}/{self._path(*place)}'), images in {url}/images/{place[1]}"
+
+    def trees(self, masks: str) -> Mapping[str, Collection[str]]:
+        """Return the one tree: the categories of instances, which are those of stuff too."""
+        return {_TREE: _HELD[masks]}
 
     def _items(
         self, kind: str, sample: NumberedSample, image: bytes, annotations: Sequence[CocoAnnotation | KeypointObject]
@@ -147,6 +171,9 @@ class Coco(BaseFormat):
         # escaped, so the replaced bytes are never part of one.
         lines = ascii_json(_encode(annotations))[1:-1].replace(b'},{"id":', b'},\n{"id":')
         return [Entry(path, image, "images"), Entry(path, lines, "annotations")]
+
+    def _count_files(self, images: int) -> int:
+        return count_files(images, self.shard_images) if self.shard_images else 1
 
     def _path(self, kind: str, split: str, number: int) -> str:
         return f"annotations/{kind}_{split}{f'_{number:05}' if self.shard_images else ''}.json"

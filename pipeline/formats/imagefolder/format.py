@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from pipeline.formats import BaseFormat, Entry, Loss, Manifest, Section
+from pipeline.formats import BaseFormat, Contents, Entry, Loss, Manifest, Section
 from pipeline.formats.encoding import yaml_string
 from pipeline.formats.images import (
     Rectangle,
@@ -21,6 +21,7 @@ from pipeline.formats.images import (
     place_box,
     place_outline,
     place_turned_box,
+    skip_sample,
     without_image,
 )
 from pipeline.formats.support import KEPT, Kind, Support
@@ -71,6 +72,8 @@ class ImageFolder(BaseFormat):
         size = image_size(source)
         if size is None:
             return without_image(source)
+        if sample.is_original_missing:  # a row names a file that must be there
+            return skip_sample(source, Reason.ORIGINAL_MISSING)
         objects = _Objects()
         labels: list[int] = []
         losses: list[Loss] = []
@@ -121,8 +124,10 @@ class ImageFolder(BaseFormat):
             Kind.DROPPED_CLASS: Support("skipped", Reason.CLASS_DROPPED),
         }
 
-    def how_to_read(self, url: str, split: str) -> str:  # noqa: ARG002  # datasets finds the splits by their folders
-        """Return how Hugging Face ``datasets`` loads the images."""
+    def how_to_read(self, url: str, split: str, contents: Contents) -> str:
+        """Return how Hugging Face ``datasets`` loads the images; it finds the splits by their folders."""
+        if not any(contents.has(_path(name), _IMAGES) for name in contents.splits_from(split)):
+            return ""
         return f"Hugging Face: load_dataset('{url}/images')"
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import msgspec
 
-from pipeline.formats import BaseFormat, Entry, Loss, Manifest, Section
+from pipeline.formats import BaseFormat, Contents, Entry, Loss, Manifest, Section
 from pipeline.formats.annotation_rows import (
     COLUMNS,
     AnnotationColumns,
@@ -62,8 +62,10 @@ class Csv(BaseFormat):
         """Return that everything is kept but dropped classes."""
         return table_support()
 
-    def how_to_read(self, url: str, split: str) -> str:  # noqa: ARG002  # one table for all splits
+    def how_to_read(self, url: str, split: str, contents: Contents) -> str:  # noqa: ARG002  # one table for all splits
         """Return how pandas reads the file, with empty cells (and no text) as missing values."""
+        if not contents.has(PATH, _ROWS):
+            return ""
         return f"pandas: read_csv('{url}/{PATH}', keep_default_na=False, na_values=[''])"
 
 

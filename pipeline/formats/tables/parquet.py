@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta
 
-from pipeline.formats import BaseFormat, Entry, Loss, Manifest, Section
+from pipeline.formats import BaseFormat, Contents, Entry, Loss, Manifest, Section
 from pipeline.formats.annotation_rows import (
     COLUMNS,
     AnnotationColumns,
@@ -71,9 +71,13 @@ class Parquet(BaseFormat):
         """Return that everything is kept but dropped classes."""
         return table_support()
 
-    def how_to_read(self, url: str, split: str) -> str:  # noqa: ARG002  # all splits are one table to DuckDB
-        """Return how DuckDB reads all files as one table."""
-        return f"DuckDB: select * from read_parquet('{url}/parquet/*/*.parquet')"  # noqa: S608  # shown, not run
+    def how_to_read(self, url: str, split: str, contents: Contents) -> str:  # noqa: ARG002  # DuckDB reads all splits
+        """Return how DuckDB reads all files as one table: those of images, or if there are none, of everything else."""
+        filled = {path.partition("/")[0] for path, _ in contents.filled if path.startswith(("parquet/", OTHER))}
+        if not filled:
+            return ""
+        files = "parquet/*/*.parquet" if "parquet" in filled else OTHER
+        return f"DuckDB: select * from read_parquet('{url}/{files}')"  # noqa: S608  # shown, not run
 
 
 def _manifest(path: str, catalog: Catalog, columns: Sequence[str]) -> Manifest:

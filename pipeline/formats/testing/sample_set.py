@@ -21,6 +21,7 @@ from pipeline.formats.testing.annotations import (
 )
 from pipeline.formats.testing.shapes import box, polygon
 from pipeline.model.catalog import Catalog, ShardSummary, build_catalog, count_parts
+from pipeline.model.trees import count_shapes
 from pipeline.records import Annotation, File, NumberedSample, Opaque, Original, Record, Sample
 
 type _Record = tuple[int, str, str, str, int | None, int | None, tuple[Annotation, ...]]
@@ -108,9 +109,11 @@ def catalog_of(numbered: Sequence[NumberedSample], **options: Any) -> Catalog:
         "drop": (DROPPED,),
     }
     parts: dict[str, dict[str, int]] = {}
+    shapes: dict[str, dict[str, int]] = {}
     for item in numbered:
         count_parts(item.sample.annotations, parts)
-    summary = ShardSummary(len(numbered), annotations, labels, splits, parts=parts)
+        count_shapes(item.sample.annotations, shapes)
+    summary = ShardSummary(len(numbered), annotations, labels, splits, parts=parts, shapes=shapes)
     return build_catalog(summary, **({"skeletons": (PERSON, ARROW)} | defaults | options))
 
 

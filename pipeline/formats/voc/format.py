@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from pipeline.formats import BaseFormat, Entry, Loss, Manifest, Section
-from pipeline.formats.images import dropped_groups, image_size, without_image
+from pipeline.formats import BaseFormat, Contents, Entry, Loss, Manifest, Section
+from pipeline.formats.images import dropped_groups, image_size, missing_original, without_image
 from pipeline.formats.support import KEPT, Kind, Support
 from pipeline.formats.voc.image import VocImage
 from pipeline.formats.voc.image_sets import group_splits, make_label_map, name_class_lists
@@ -68,10 +68,17 @@ class Voc(BaseFormat):
             Kind.DROPPED_CLASS: Support("skipped", Reason.CLASS_DROPPED),
         }
 
-    def how_to_read(self, url: str, split: str) -> str:
-        """Return how torchvision loads a split; its default is the year 2012."""
+    def how_to_read(self, url: str, split: str, contents: Contents) -> str:
+        """Return how torchvision loads the first list with images; its default is the year 2012."""
+        lists = group_splits(tuple(contents.catalog.splits))
+        filled = (
+            name
+            for name in sorted(lists, key=lambda name: (len(lists[name]), split not in lists[name]))
+            if any(contents.has(self._path(f"ImageSets/Main/{name}.txt"), own) for own in lists[name])
+        )
+        name = next(filled, "")
         year = "" if self.year == 2012 else f"year='{self.year}', "
-        return f"torchvision: VOCDetection('{url}', {year}image_set='{split}')"
+        return f"torchvision: VOCDetection('{url}', {year}image_set='{name}')" if name else ""
 
     def manifests(self, catalog: Catalog) -> Iterable[Manifest]:
         """Return the lists of images, and the classes with their colours."""
@@ -99,9 +106,11 @@ class Voc(BaseFormat):
         results: list[Entry | Loss] = [
             *image.losses,
             *dropped_groups(sample.sample, image.losses),
+            *missing_original(sample),
             Entry(self._path(f"Annotations/{sample.stem}.xml"), xml),
-            *self._lines(sample, catalog, image),
         ]
+        if not sample.is_original_missing:  # readers open every image that is listed
+            results += self._lines(sample, catalog, image)
         planes = {"SegmentationClass": image.canvas.class_plane(), "SegmentationObject": image.canvas.object_plane()}
         for folder, plane in planes.items():
             if plane is not None:

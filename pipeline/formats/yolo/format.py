@@ -1,16 +1,17 @@
 """YOLO as Ultralytics reads it: one text file of rows per image, one task per tree. See ``docs/formats/yolo.md``."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal, Self
+from functools import lru_cache
+from typing import Annotated, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from msgspec import Meta
 
-from pipeline.formats import BaseFormat, Entry, Loss, Manifest, OptionError, Section
-from pipeline.formats.images import Size, dropped_groups, image_size, without_image
+from pipeline.formats import BaseFormat, Contents, Entry, Loss, Manifest, OptionError, Section
+from pipeline.formats.images import Size, dropped_groups, image_size, missing_original, without_image
 from pipeline.formats.support import Kind, Support
-from pipeline.formats.yolo.boxes import render_detect, render_obb
+from pipeline.formats.yolo.boxes import Enclosed, render_detect, render_obb
 from pipeline.formats.yolo.dataset_files import (
     NO_SKELETON,
     make_classes_txt,
@@ -21,12 +22,14 @@ from pipeline.formats.yolo.dataset_files import (
 from pipeline.formats.yolo.pose import choose_skeleton, render_pose
 from pipeline.formats.yolo.rows import Rows
 from pipeline.formats.yolo.segment import Boxes, Outlines, render_segments
-from pipeline.formats.yolo.support import DETECT, OBB, POSE, segment_support
+from pipeline.formats.yolo.support import OBB, POSE, detect_support, segment_support
 from pipeline.model.catalog import Catalog
+from pipeline.model.trees import TreeClasses
 from pipeline.records import NumberedSample, Sample
 
 Task = Literal["detect", "segment", "pose", "obb"]
 Folder = Annotated[str, Meta(pattern=r"^([a-z][a-z0-9_]{0,62})?\Z", description="a plain word of a-z, 0-9 and _")]
+BoxesFrom = Annotated[tuple[Enclosed, ...], Meta(description=f"a list of {', '.join(get_args(Enclosed))}")]
 Pixels = Annotated[float, Meta(ge=0, description="a number of pixels from 0")]
 
 IMAGE_SUFFIXES = frozenset(
@@ -50,6 +53,7 @@ RESERVED_FOLDERS: Mapping[str, str] = {
 
 # The one value of another option without which an option would do nothing.
 _ONLY_WITH = {
+    "boxes_from": ("task", "detect"),
     "outlines": ("task", "segment"),
     "boxes": ("task", "segment"),
     "simplify": ("task", "segment"),
@@ -63,14 +67,15 @@ _IMAGES = "images"
 class Yolo(BaseFormat):
     """``labels/<split>/<stem>.txt``, ``data.yaml`` and ``classes.txt``, at the root or in a ``folder`` of their own.
 
-    ``task`` decides what the rows hold. Task segment has ``outlines`` (how to write a mask with holes or of several
-    parts), ``boxes`` (left out or drawn) and ``simplify`` (how many pixels the outline of a mask may move). Task pose
-    has ``skeleton`` (its name; the first one by default). ``ndjson`` adds ``dataset.ndjson``, whose images are at
-    ``base_url``.
+    ``task`` decides what the rows hold. Task detect has ``boxes_from`` (what is written as the box around it: polygon,
+    mask, keypoints). Task segment has ``outlines`` (how to write a mask with holes or of several parts), ``boxes``
+    (left out or drawn) and ``simplify`` (how many pixels the outline of a mask may move). Task pose has ``skeleton``
+    (its name; the first one by default). ``ndjson`` adds ``dataset.ndjson``, whose images are at ``base_url``.
     """
 
     task: Task = "detect"
     folder: Folder = ""
+    boxes_from: BoxesFrom = ()
     outlines: Outlines = "bridge"
     boxes: Boxes = "skip"
     simplify: Pixels = 0.0
@@ -103,9 +108,26 @@ class Yolo(BaseFormat):
         """Return what becomes of each kind of annotation, with ``masks: instance``."""
         if self.task == "segment":
             return segment_support(self.outlines, self.boxes)
-        return {"detect": DETECT, "pose": POSE, "obb": OBB}[self.task]
+        if self.task == "detect":
+            return detect_support(self.boxes_from)
+        return {"pose": POSE, "obb": OBB}[self.task]
 
-    def how_to_read(self, url: str, split: str) -> str:  # noqa: ARG002  # data.yaml names the splits
+    def how_to_hold(self, shapes: Collection[str]) -> str:
+        """Return the option that gives objects of these shapes a row."""
+        enclosed = [shape for shape in get_args(Enclosed) if shape in shapes or shape in self.boxes_from]
+        if self.task == "detect" and enclosed != [shape for shape in enclosed if shape in self.boxes_from]:
+            return f"boxes_from: [{', '.join(enclosed)}] writes the boxes around them"
+        if self.task == "segment" and "box" in shapes:
+            return "boxes: rectangle writes boxes as outlines"
+        if self.task == "obb" and not {"polygon", "mask"}.isdisjoint(shapes):
+            return "a second yolo with task: segment holds their outlines"
+        return ""
+
+    def trees(self, masks: str) -> Mapping[str, Collection[str]]:
+        """Return the one tree; none for task pose, whose classes are those of the skeleton's objects."""
+        return {} if self.task == "pose" else {self._tree: self._held(masks)}
+
+    def how_to_read(self, url: str, split: str, contents: Contents) -> str:  # noqa: ARG002  # data.yaml names the splits
         """Return the command that trains on the tree."""
         return f"Ultralytics: yolo {self.task} train data={url}/{self._path('data.yaml')}"
 
@@ -114,8 +136,10 @@ class Yolo(BaseFormat):
 
         Raises ConfigError when the export has skeletons, but none of the given name.
         """
-        classes, skeleton = catalog.classes, None
-        if self.task == "pose":
+        skeleton = None
+        if self.task != "pose":
+            classes = self._classes(catalog).names
+        else:
             chosen = choose_skeleton(catalog, self.skeleton)
             classes = catalog.classes_of_objects(catalog.skeletons.index(chosen)) if chosen else ()
             skeleton = chosen or NO_SKELETON
@@ -134,10 +158,11 @@ class Yolo(BaseFormat):
             return without_image(source)
         rows, losses = self._rows(source, size, catalog)
         losses += dropped_groups(source, losses) if self.task != "pose" else ()
+        losses += missing_original(sample)
         results: list[Entry | Loss] = [*losses, Entry(self._path(f"labels/{sample.split}/{sample.stem}.txt"), rows)]
         if self.folder and sample.original is not None:
             results.append(Entry(self._path(f"images/{sample.split}/{sample.file_name}"), original=True))
-        if self.ndjson:
+        if self.ndjson and not sample.is_original_missing:
             line = make_ndjson_line(self.task, sample, catalog, rows, self.base_url)
             if line is not None:
                 results.append(Entry(self._path("dataset.ndjson"), line, _IMAGES))
@@ -145,17 +170,39 @@ class Yolo(BaseFormat):
 
     def _rows(self, sample: Sample, size: Size, catalog: Catalog) -> Rows:
         if self.task == "detect":
-            return render_detect(sample, size, catalog)
+            return render_detect(sample, size, catalog, self._classes(catalog), self.boxes_from)
         if self.task == "segment":
+            classes = self._classes(catalog)
             return render_segments(
-                sample, size, catalog, parts=self.outlines, boxes=self.boxes, tolerance=self.simplify
+                sample, size, catalog, classes, parts=self.outlines, boxes=self.boxes, tolerance=self.simplify
             )
         if self.task == "pose":
             return render_pose(sample, size, catalog, self.skeleton)
-        return render_obb(sample, size, catalog)
+        return render_obb(sample, size, catalog, self._classes(catalog))
+
+    def _classes(self, catalog: Catalog) -> TreeClasses:
+        return catalog.classes_in(self._tree, self._held(catalog.masks))
+
+    @property
+    def _tree(self) -> str:
+        return f"{self.name}/{self.task}"
+
+    def _held(self, masks: str) -> frozenset[str]:
+        return _shapes_in_rows(self.task, self.boxes, self.boxes_from, masks)
 
     def _path(self, path: str) -> str:
         return f"{self.folder}/{path}" if self.folder else path
+
+
+@lru_cache(maxsize=64)
+def _shapes_in_rows(task: Task, boxes: Boxes, boxes_from: tuple[Enclosed, ...], masks: str) -> frozenset[str]:
+    """Return the shapes of annotations that rows can hold."""
+    found = {"detect": {"box", *boxes_from}, "obb": {"box"}, "segment": {"polygon", "mask"}, "pose": set()}[task]
+    if masks != "instance":
+        found.discard("mask")
+    if boxes == "rectangle":
+        found.add("box")
+    return frozenset(found)
 
 
 def _is_public_address(address: str) -> bool:

@@ -12,6 +12,7 @@ from pipeline.images.masks import MaskError
 from pipeline.images.outlines import Outline, trace_outlines
 from pipeline.images.rings import join_outlines, simplify_ring
 from pipeline.model.catalog import Catalog
+from pipeline.model.trees import TreeClasses
 from pipeline.reasons import Reason
 from pipeline.records import Box, Mask, Polygon, Sample
 
@@ -25,11 +26,19 @@ type _Found = tuple[Sequence[bytes], tuple[Reason, ...]] | Reason
 
 
 def render_segments(
-    sample: Sample, size: Size, catalog: Catalog, *, parts: Outlines, boxes: Boxes, tolerance: float
+    sample: Sample,
+    size: Size,
+    catalog: Catalog,
+    classes: TreeClasses,
+    *,
+    parts: Outlines,
+    boxes: Boxes,
+    tolerance: float,
 ) -> Rows:
     """Return ``class x1 y1 … xn yn`` for each outline, in fractions of the image's sides.
 
-    ``parts`` and ``boxes`` are the options; ``tolerance`` in pixels is how far the outline of a mask may move.
+    ``classes`` are those of the tree; ``parts`` and ``boxes`` are the options; ``tolerance`` in pixels is how far the
+    outline of a mask may move.
     """
     losses: list[Loss] = []
     rows: list[bytes] = []
@@ -38,14 +47,19 @@ def render_segments(
         found: _Found
         if not isinstance(shape, Polygon | Mask | Box):
             found = Reason.UNSUPPORTED_ANNOTATION_TYPE
-        elif (index := catalog.class_index(annotation.label)) is None:
+        elif catalog.class_index(annotation.label) is None:
             found = Reason.CLASS_DROPPED
+        elif isinstance(shape, Mask) and catalog.masks != "instance":
+            is_excluded = catalog.masks == "exclude"
+            found = Reason.SEGMENTATION_EXCLUDED if is_excluded else Reason.SEMANTIC_SEGMENTATION_UNSUPPORTED
+        elif isinstance(shape, Box) and boxes == "skip":
+            found = Reason.UNSUPPORTED_ANNOTATION_TYPE
         elif isinstance(shape, Polygon):
-            found = _polygon_rows(index, shape.points, size)
+            found = _polygon_rows(classes.numbers[annotation.label], shape.points, size)
         elif isinstance(shape, Mask):
-            found = _mask_rows(index, shape, size, catalog.masks, parts, tolerance)
+            found = _mask_rows(classes.numbers[annotation.label], shape, size, parts, tolerance)
         else:
-            found = _box_rows(index, shape, size) if boxes == "rectangle" else Reason.UNSUPPORTED_ANNOTATION_TYPE
+            found = _box_rows(classes.numbers[annotation.label], shape, size)
         if isinstance(found, Reason):
             losses.append(Loss(annotation.id, "skipped", found))
             continue
@@ -72,9 +86,7 @@ def _box_rows(index: int, box: Box, size: Size) -> _Found:
     return ((row,), found[1]) if found and row else Reason.OUTSIDE_IMAGE
 
 
-def _mask_rows(index: int, mask: Mask, size: Size, masks: str, mode: Outlines, tolerance: float) -> _Found:
-    if masks != "instance":
-        return Reason.SEGMENTATION_EXCLUDED if masks == "exclude" else Reason.SEMANTIC_SEGMENTATION_UNSUPPORTED
+def _mask_rows(index: int, mask: Mask, size: Size, mode: Outlines, tolerance: float) -> _Found:
     cut = check_mask(mask, size)
     if not isinstance(cut, tuple):
         return cut

@@ -1,6 +1,6 @@
 """What becomes of each kind of annotation in each of YOLO's tasks."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from pipeline.formats.support import KEPT, Kind, Support
 from pipeline.formats.yolo.segment import Boxes, Outlines
@@ -16,12 +16,28 @@ _ALL: Mapping[Kind, Support] = {
     Kind.DROPPED_CLASS: Support("skipped", Reason.CLASS_DROPPED),
 }
 
-DETECT: Mapping[Kind, Support] = {
+_DETECT: Mapping[Kind, Support] = {
     **_ALL,
     Kind.BOX: KEPT,
     Kind.TURNED_BOX: Support("lossy", Reason.ROTATION_ENCLOSED, "the box around it"),
     Kind.BOX_OVER_EDGE: _CUT,
     Kind.BOX_OUTSIDE: _OUTSIDE,
+}
+
+_ENCLOSED = Support("lossy", Reason.SHAPE_ENCLOSED, "the box around it")
+_ENCLOSED_BY_SHAPE: Mapping[str, Mapping[Kind, Support]] = {
+    "polygon": {
+        Kind.POLYGON: _ENCLOSED,
+        Kind.POLYGON_OVER_EDGE: Support("lossy", Reason.SHAPE_ENCLOSED, "the box around the part inside"),
+        Kind.POLYGON_OUTSIDE: _OUTSIDE,
+        Kind.FLAT_POLYGON: Support("skipped", Reason.INVALID_POLYGON),
+    },
+    "mask": dict.fromkeys((Kind.MASK, Kind.MASK_WITH_HOLE, Kind.MASK_IN_PARTS), _ENCLOSED),
+    "keypoints": {
+        Kind.SKELETON_POINT: Support("lossy", Reason.SHAPE_ENCLOSED, "the box around all of its group, if it has none"),
+        Kind.UNGROUPED_POINT: Support("skipped", Reason.KEYPOINT_GROUP_INVALID),
+        Kind.UNKNOWN_POINT: Support("skipped", Reason.KEYPOINT_PROFILE_UNSUPPORTED),
+    },
 }
 
 OBB: Mapping[Kind, Support] = {
@@ -51,6 +67,14 @@ _IN_PARTS: Mapping[Outlines, Support] = {
     "largest": Support("lossy", Reason.MASK_PARTS_DROPPED, "its largest part"),
     "split": Support("lossy", Reason.MASK_SPLIT, "a row for each part"),
 }
+
+
+def detect_support(boxes_from: Collection[str]) -> Mapping[Kind, Support]:
+    """Return those of task detect, with ``masks: instance``."""
+    found = dict(_DETECT)
+    for shape in boxes_from:
+        found |= _ENCLOSED_BY_SHAPE[shape]
+    return found
 
 
 def segment_support(outlines: Outlines, boxes: Boxes) -> Mapping[Kind, Support]:

@@ -5,6 +5,11 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
+DOCUMENT_BYTES = 32 * 2**20
+"""Bodies of pages and payloads that one process holds at once; a larger one is held alone."""
+ORIGINAL_BYTES = 64 * 2**20
+"""Bytes of originals that one process holds at once."""
+
 
 class ByteBudget:
     """Bytes that may be held at once. Something larger than the whole budget waits until nothing else is held."""

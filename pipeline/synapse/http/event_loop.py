@@ -6,7 +6,7 @@ import os
 import ssl
 import threading
 import urllib.request
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 import aiohttp
@@ -22,40 +22,36 @@ _END_SECONDS = 2.0
 
 
 class ClientLoop:
-    """The event loop of one client; any thread may run it, one at a time."""
+    """The event loop of one client, in a thread of its own. Any thread may run coroutines in it, many at once.
+
+    So a thread whose own loop is running (Jupyter) may use it too, and what several threads fetch shares one pool of
+    connections and one queue.
+    """
 
     def __init__(self) -> None:
-        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
-        self._turn = threading.Lock()
+        self._loop = asyncio.new_event_loop()
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
         self._session: aiohttp.ClientSession | None = None
         self._resolver: CheckedResolver | None = None
 
     def run[T](self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine to its end, also from a thread whose own loop is running."""
-        return self._in_turn(lambda: self._runner.run(coroutine))
+        """Run a coroutine to its end. It is cancelled when the caller is interrupted."""
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(target=_run_for_ever, args=(self._loop,), name="synapse", daemon=True)
+                self._thread.start()
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()  # does nothing, unless it was the caller that was interrupted
+            raise
 
-    def _in_turn[T](self, use: Callable[[], T]) -> T:
-        """Call ``use``, which runs this loop, in a thread where no other loop is running."""
-        if not _is_running_here():
-            with self._turn:
-                return use()
-        # This thread's own loop is busy running the caller: another thread runs ours, and the caller waits.
-        outcome: list[T | BaseException] = []
-
-        def work() -> None:
-            try:
-                with self._turn:
-                    outcome.append(use())
-            except BaseException as error:  # noqa: BLE001  handed to the thread that waits
-                outcome.append(error)
-
-        thread = threading.Thread(target=work, name="synapse-client")
-        thread.start()
-        thread.join()
-        result = outcome[0]
-        if isinstance(result, BaseException):
-            raise result
-        return result
+    def interrupt(self) -> None:
+        """Cancel what all threads run here; each of them gets a CancelledError."""
+        if self._thread is not None:
+            self.run(_end_other_tasks())
 
     def session(self, hosts: FileHosts, *, connect: float, idle: float, secure: bool) -> aiohttp.ClientSession:
         """Return the connection pool, which is made at the first call. Call it from this loop; times are in seconds.
@@ -78,30 +74,42 @@ class ClientLoop:
         return self._session
 
     def close(self) -> None:
-        """Close the connections and the loop."""
+        """Close the connections and the loop. Whoever still waits for a coroutine gets a CancelledError."""
+        if self._thread is not None:
+            self.run(self._close_connections())
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._thread = None
+        if not self._loop.is_closed():
+            self._loop.close()
+
+    async def _close_connections(self) -> None:
+        await _end_other_tasks()
         if self._session is not None:
-            self.run(self._session.close())
+            await self._session.close()
             self._session = None
         if self._resolver is not None:
-            self.run(self._resolver.close())
+            await self._resolver.close()
             self._resolver = None
-        self.run(_end_other_tasks())
-        self._in_turn(self._runner.close)
+        await asyncio.get_running_loop().shutdown_asyncgens()
+        await asyncio.get_running_loop().shutdown_default_executor()
 
 
-def _is_running_here() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+def _run_for_ever(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    while True:  # until somebody stops the loop
+        try:
+            loop.run_forever()
+        except (KeyboardInterrupt, SystemExit):
+            continue  # whoever waits for the coroutine that raised it has it, but it ends the loop as well
+        return
 
 
 async def _end_other_tasks() -> None:
     """Cancel what else runs in this loop, and leave behind what does not end.
 
     Finalizers of other libraries put tasks into any loop that runs (sshfs does). Such a task may wait for an answer
-    that only another loop receives, and ``Runner.close`` would wait for it for ever.
+    that only another loop receives.
     """
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:

@@ -17,7 +17,7 @@ from yarl import URL
 
 from pipeline.errors import AccessRefused, ResponseTooLarge
 from pipeline.synapse.http.answers import describe_lost_answer, range_start, refuse_answer
-from pipeline.synapse.http.byte_budget import Lease
+from pipeline.synapse.http.byte_budget import DOCUMENT_BYTES, ORIGINAL_BYTES, ByteBudget, Lease
 from pipeline.synapse.http.event_loop import CHUNK, ClientLoop
 from pipeline.synapse.http.hosts import FileHosts
 from pipeline.synapse.http.request_slots import HostSlots, Slot
@@ -92,21 +92,36 @@ class Transport:
         self.requests = requests
         self.limits = limits or RequestLimits()
         self.stats = Stats()
+        self.document_budget = ByteBudget(DOCUMENT_BYTES)
+        self.original_budget = ByteBudget(ORIGINAL_BYTES)
         self._headers = dict(headers or {})
         self._hosts = FileHosts(self.urls.host, file_hosts)
         self._slots = HostSlots(requests)
         self._refusal: tuple[Any, ...] | None = None
+        self._running = 0
         self._loop = ClientLoop()
         self._close = weakref.finalize(self, self._loop.close)
 
     def run[T](self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine to its end in this client's event loop, also if the caller runs in a loop (Jupyter)."""
+        """Run a coroutine to its end in this client's event loop, also if the caller runs in a loop (Jupyter).
+
+        Several threads may do that at once.
+        """
 
         async def run_after_refusal() -> T:
-            self._refusal = None  # access may have been granted since the last call
-            return await coroutine
+            if not self._running:
+                self._refusal = None  # access may have been granted since the last call
+            self._running += 1
+            try:
+                return await coroutine
+            finally:
+                self._running -= 1
 
         return self._loop.run(run_after_refusal())
+
+    def interrupt(self) -> None:
+        """Cancel the coroutines that other threads wait for; each of them gets a CancelledError."""
+        self._loop.interrupt()
 
     def close(self) -> None:
         """Close all connections; the client cannot be used afterwards."""

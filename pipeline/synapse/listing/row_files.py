@@ -132,6 +132,7 @@ def _fetchable(spec: str, info: Mapping[str, Any], *, primary: bool) -> Fetchabl
         height=_positive(meta.get("height"), _LARGEST_SIDE) or _positive(info.get("height"), _LARGEST_SIDE),
         size=_positive(info.get("size"), _LARGEST_SIZE),
         checksum=checksum if isinstance(checksum, str) else "",
+        is_fetchable=isinstance(url, str) and bool(url),
     )
     return FetchableFile(file, url if isinstance(url, str) else "")
 

@@ -10,6 +10,7 @@ from pipeline.errors import ConfigError
 from pipeline.formats import load_format
 from pipeline.formats.coco.format import Coco
 from pipeline.formats.testing import catalog_of, find_losses, join_samples, samples
+from pipeline.formats.testing.annotations import PERSON
 from pipeline.formats.testing.shapes import bitmap_of
 from pipeline.records import Mask
 from tests.formats.coco.cases import CocoCases, annotations_in, loaded
@@ -26,7 +27,10 @@ class TestCoco(CocoCases):
         assert self.tree() == golden("coco")
 
     def test_categories_are_the_same_in_every_split_and_in_the_class_list(self):
-        tree, classes = self.tree(), self.catalog().classes
+        tree, every = self.tree(), self.catalog().classes
+        elsewhere = {"antenna", "lane", "sunny", "truck", "tip", "tail"} | set(PERSON.points)
+        classes = tuple(name for name in every if name not in elsewhere)
+        assert len(classes) < len(every)
         for split in ("train", "val", "test"):
             content = json.loads(tree[f"annotations/instances_{split}.json"])
             assert tuple(category["name"] for category in content["categories"]) == classes

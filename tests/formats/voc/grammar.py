@@ -58,11 +58,12 @@ def voc_colours():
     return np.array(colours, dtype=np.uint8)
 
 
-def check_voc_tree(tree, *, images=True, names_as_made=True):
+def check_voc_tree(tree, *, images=True, names_as_made=True, missing=()):
     """The content of a tree (bytes by path); AssertionError when a reader of VOC would stumble over it.
 
     With ``images=False`` there are no originals. Without ``names_as_made`` ids may have spaces, which only names that
-    never went through ``pipeline.model.naming`` have.
+    never went through ``pipeline.model.naming`` have. ``missing`` are the ids of images that the books count as
+    missing: they have annotations, no file, and no line in any list.
     """
     (root,) = {match[0] for path in tree if (match := _ROOT.match(path))}
     assert all(path.startswith(f"{root}/") for path in tree), "a file beside the folder of the year"
@@ -72,12 +73,14 @@ def check_voc_tree(tree, *, images=True, names_as_made=True):
     listed = [identity for name, ids in main.items() if name != "trainval" for identity in ids]
     assert len(set(listed)) == len(listed), "an image is in two splits, or twice in one"
     annotated = {path.split("/")[1].removesuffix(".xml") for path in files if path.startswith("Annotations/")}
-    assert set(listed) == annotated
+    assert set(listed) == annotated - set(missing)
+    assert set(missing) <= annotated
     found = {identity: check_image(files, identity, root.split("/")[1]) for identity in annotated}
     for name, ids in main.items():
         assert segmentation[name] == [identity for identity in ids if found[identity].segmented]
+    there = {image.file_name for identity, image in found.items() if identity not in missing}
     stored = {path.removeprefix("JPEGImages/") for path in files if path.startswith("JPEGImages/")}
-    assert stored == ({image.file_name for image in found.values()} if images else set())
+    assert stored == (there if images else set())
     planes = {path for path in files if path.startswith("Segmentation")}
     segmented = {identity for identity, image in found.items() if image.segmented}
     assert {f"SegmentationClass/{identity}.png" for identity in segmented} <= planes

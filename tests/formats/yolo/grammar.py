@@ -138,11 +138,12 @@ def check_ndjson(text, task="detect"):
     return head, images
 
 
-def check_yolo_tree(root, *, images=True, without_labels=(), task="detect"):
+def check_yolo_tree(root, *, images=True, without_labels=(), missing=(), task="detect"):
     """Check an exported YOLO dataset; returns the rows of every label file by its path below ``root``.
 
     With ``images=False`` (originals were not exported) only the label files and settings are checked.
-    ``without_labels`` are paths that rightly have no label file, for example files that are not images.
+    ``without_labels`` are paths that rightly have no label file, for example files that are not images. ``missing`` are
+    paths of images that the books count as missing: they are not there, and their label files are.
     """
     root = Path(root)
     classes = (root / "classes.txt").read_text(encoding="utf-8").splitlines()
@@ -163,7 +164,9 @@ def check_yolo_tree(root, *, images=True, without_labels=(), task="detect"):
                 assert (root / head["path"] / "images" / line["split"] / line["file"]).is_file(), line["file"]
     if not images:
         return labels
-    wanted = {}
+    wanted = {label_path(root / image): image for image in missing}
+    assert not [image for image in missing if (root / image).exists()]
+    assert wanted.keys() <= {root / path for path in labels}, "a missing image lost its labels too"
     for image in sorted(path for path in (root / "images").rglob("*.*") if path.suffix[1:].lower() in IMAGE_SUFFIXES):
         label = label_path(image)
         assert label not in wanted, f"{image} and {wanted[label]} share {label}"
@@ -176,5 +179,6 @@ def check_yolo_tree(root, *, images=True, without_labels=(), task="detect"):
     for split in ("train", "val", "test"):
         if split in data:
             folder = root / data[split]
-            assert any(image.is_relative_to(folder) for image in wanted.values()), f"{split}: no image in {folder}"
+            found = [image for image in wanted.values() if image not in missing]
+            assert any(image.is_relative_to(folder) for image in found), f"{split}: no image in {folder}"
     return labels
