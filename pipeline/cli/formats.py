@@ -24,12 +24,12 @@ def command(name: Name = None, options: Options = None, config: Beside = None) -
     With a format's name: what becomes of each kind of annotation, under the options given. A module of your own is
     found in the current folder, or in that of a configuration.
     """
-    from pipeline.config import read_value
-    from pipeline.formats.foreign import find_beside
-
     if name is None:
         _print_formats()
         return
+    from pipeline.config import read_value
+    from pipeline.formats.foreign import find_beside
+
     chosen = {}
     for option in options or ():
         key, equals, value = option.partition("=")

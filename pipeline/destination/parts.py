@@ -1,5 +1,6 @@
 """The parts of manifests that a shard contributes: items by manifest and section, packed into one staged file."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from pipeline.staging.area import Staging
@@ -24,7 +25,7 @@ class ManifestParts:
         self._staging = staging
         self._index = index
         self._most = most
-        self._items: dict[SectionKey, list[Piece]] = {}
+        self._items: defaultdict[SectionKey, list[Piece]] = defaultdict(list)
         self._spills = 0
         self.held = self.size = 0
 
@@ -34,10 +35,13 @@ class ManifestParts:
 
     def add(self, path: str, section: str, item: Piece) -> None:
         """Add an item to a section of the manifest at ``path``."""
-        self._items.setdefault((path, section), []).append(item)
-        self.held += len(item) if isinstance(item, bytes) else 0
-        self.size += piece_length(item)
-        if self._staging and self.held > self._most:
+        self._items[path, section].append(item)
+        if isinstance(item, bytes):
+            self.held += len(item)
+            self.size += len(item)
+        else:
+            self.size += item.length
+        if self.held > self._most and self._staging:
             self._spill(self._staging)
 
     def pack(self) -> tuple[tuple[Part, ...], Iterator[bytes]]:
@@ -71,10 +75,10 @@ class ManifestParts:
         parts, chunks = self.pack()
         self._spills += 1
         path = staging.write_spill(self._index, self._spills, b"".join(chunks))
-        self._items = {}
+        self._items.clear()
         for part in parts:
             extent = part.extent if part.extent.path else Extent(path, part.extent.start, part.extent.length)
-            self._items.setdefault((part.path, part.section), []).append(extent)
+            self._items[part.path, part.section].append(extent)
         self.held = 0
 
 

@@ -110,28 +110,30 @@ class ShardWriter:
 
     def _render(self, sample: NumberedSample, format_: Format) -> None:
         try:
-            results = [self._with_jpeg(result, sample) for result in format_.render(sample, self._catalog)]
+            entries: list[Entry] = []
+            losses: list[Loss] = []
+            for result in format_.render(sample, self._catalog):
+                if isinstance(result, Entry):
+                    entries.append(self._with_jpeg(result, sample) if result.as_jpeg else result)
+                else:
+                    losses.append(result)
         except FormatError:  # no sample can be rendered by a format like this
             raise
         except Exception as error:  # noqa: BLE001  one bad sample must not lose its neighbours, whatever the format does
             self._books.count_unrendered(sample, format_.name, error)
             return
-        if sample.is_original_missing and any(isinstance(result, Entry) and result.original for result in results):
-            results = [*skip_sample(sample.sample, Reason.ORIGINAL_MISSING)]  # what it writes needs the image
-        losses: list[Loss] = []
-        for result in results:
-            if isinstance(result, Entry):
-                self._add_entry(result, sample, format_)
-            else:
-                losses.append(result)
+        if sample.is_original_missing and any(entry.original for entry in entries):
+            entries, losses = [], list(skip_sample(sample.sample, Reason.ORIGINAL_MISSING))  # they need the image
+        for entry in entries:
+            self._add_entry(entry, sample, format_)
         if groups := self._books.count_rendered(sample, format_.name, losses):
             self._parts.add(metadata.LOSSES, metadata.ITEMS, b"".join(map(metadata.json_line, groups)))
 
-    def _with_jpeg(self, result: Entry | Loss, sample: NumberedSample) -> Entry | Loss:
-        """Return the result, with the bytes of the original where a JPEG is wanted. Raises PictureError."""
-        if isinstance(result, Entry) and result.as_jpeg and sample.original and self._storage is not None:
-            return Entry(result.path, encode_jpeg(self._storage.read(sample.original_path)))
-        return result
+    def _with_jpeg(self, entry: Entry, sample: NumberedSample) -> Entry:
+        """Return an entry that wants a JPEG, with the bytes of the original as one. Raises PictureError."""
+        if sample.original and self._storage is not None:
+            return Entry(entry.path, encode_jpeg(self._storage.read(sample.original_path)))
+        return entry
 
     def _add_entry(self, entry: Entry, sample: NumberedSample, format_: Format) -> None:
         if entry.original and sample.original is None:

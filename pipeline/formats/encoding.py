@@ -13,6 +13,7 @@ _PLAIN_PATH = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(/[A-Za-z0-9_-]+)*")
 
 # Spreadsheets take these for the start of a formula (OWASP, "CSV Injection"); Excel in Asia takes the wide forms too.
 _FORMULA_START = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_MARKS = frozenset((*_FORMULA_START, "'"))
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 
 
@@ -37,6 +38,8 @@ def csv_line(values: Iterable[object]) -> bytes:
 
 
 def _harmless(text: str) -> str:
+    if text[:1] not in _MARKS:
+        return text
     # A text that already has the apostrophe gets another one, so that removing one restores every text.
     return f"'{text}" if text.lstrip("'").startswith(_FORMULA_START) and not _NUMBER.fullmatch(text) else text
 

@@ -136,14 +136,19 @@ def place_outline(points: Ring, size: Size) -> PlacedOutline | Reason:
 
     An outline may cross itself: what counts is what readers paint (:func:`pipeline.images.painting.painted_area`).
     """
-    clipped = clip_ring(points, size)
-    if clipped is None:
-        return Reason.OUTSIDE_IMAGE if painted_area(points) > 0 else Reason.INVALID_POLYGON
-    ring, cut = clipped
+    bbox = enclosing_box(points)
+    if _reach_outside(bbox, size) <= 0:
+        ring, is_cut = points, False
+    else:
+        clipped = clip_ring(points, size)
+        if clipped is None:
+            return Reason.OUTSIDE_IMAGE if painted_area(points) > 0 else Reason.INVALID_POLYGON
+        ring, is_cut = clipped
+        bbox = enclosing_box(ring)
     area = painted_area(ring)
     if not area > 0:
-        return Reason.OUTSIDE_IMAGE if cut and painted_area(points) > 0 else Reason.INVALID_POLYGON
-    return PlacedOutline(ring, enclosing_box(ring), area, (Reason.CLIPPED_TO_IMAGE,) if cut else ())
+        return Reason.OUTSIDE_IMAGE if is_cut and painted_area(points) > 0 else Reason.INVALID_POLYGON
+    return PlacedOutline(ring, bbox, area, (Reason.CLIPPED_TO_IMAGE,) if is_cut else ())
 
 
 def place_turned_box(box: Box, size: Size) -> PlacedOutline | Reason:
@@ -163,8 +168,7 @@ def clip_ring(ring: Ring, size: Size) -> tuple[Ring, bool] | None:
     sliver no thicker than the tolerance.
     """
     width, height = map(float, size)
-    left, top, across, down = enclosing_box(ring)
-    cut = max(-left, -top, left + across - width, top + down - height)
+    cut = _reach_outside(enclosing_box(ring), size)
     if cut <= 0:
         return ring, False
     if cut > TOLERANCE:
@@ -188,6 +192,12 @@ def is_turned(box: Box) -> bool:
     :data:`TOLERANCE`: tools store full turns, and rotations of 1e-9 for boxes that were never turned on purpose.
     """
     return bool(box.rotation) and _enclose(box)[1]
+
+
+def _reach_outside(box: Rectangle, size: Size) -> float:
+    """Return how many pixels a box reaches over the border of an image; not positive for one inside."""
+    left, top, across, down = box
+    return max(-left, -top, left + across - size[0], top + down - size[1])
 
 
 def _enclose(box: Box) -> tuple[Rectangle, bool]:

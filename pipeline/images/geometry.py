@@ -51,7 +51,8 @@ def polygon_area(points: Sequence[float]) -> float:
     twice = 0.0
     previous_x = points[-2] - origin_x
     previous_y = points[-1] - origin_y
-    for x, y in zip(points[0::2], points[1::2], strict=True):
+    numbers = iter(points)
+    for x, y in zip(numbers, numbers, strict=True):
         across, down = x - origin_x, y - origin_y
         twice += previous_x * down - across * previous_y
         previous_x, previous_y = across, down

@@ -1,6 +1,9 @@
 """The area that readers paint for an outline."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,8 @@ _TRIANGLE = 6
 _MANY = 1000  # numbers of a ring that crosses itself; the faces of such a ring can be as many as their square
 _RASTER = 1024.0
 
+type _Floats = npt.NDArray[np.float64]
+
 
 def painted_area(points: Sequence[float]) -> float:
     """Return the area in square pixels that a flat ring encloses, even-odd; 0.0 below three points.
@@ -23,6 +28,43 @@ def painted_area(points: Sequence[float]) -> float:
     """
     if len(points) <= _TRIANGLE:
         return polygon_area(points)
+    together = _together.get()
+    found = together.find(points) if together is not None else None
+    return _area_of_one(points) if found is None else found
+
+
+@contextmanager
+def measured_together(rings: Iterable[Sequence[float]]) -> Iterator[None]:
+    """Let :func:`painted_area` measure these rings together, once it is asked for one of them inside the block.
+
+    For rings of the usual size that takes half the time. The areas are the same to the last bit.
+    """
+    token = _together.set(_Together(rings))
+    try:
+        yield
+    finally:
+        _together.reset(token)
+
+
+class _Together:
+    """Rings by their identity, and their areas once they are measured."""
+
+    def __init__(self, rings: Iterable[Sequence[float]]) -> None:
+        # Holding the rings makes sure that nothing else gets the identity of one.
+        self._rings = {id(ring): ring for ring in rings if _TRIANGLE < len(ring) <= _MANY}
+        self._areas: dict[int, float] | None = None
+
+    def find(self, ring: Sequence[float]) -> float | None:
+        """Return the area of one of the rings, or None where it has to be measured alone."""
+        if self._areas is None:
+            self._areas = dict(zip(self._rings, _areas_of_many(list(self._rings.values())), strict=False))
+        return self._areas.get(id(ring))
+
+
+_together: ContextVar[_Together | None] = ContextVar("rings measured together", default=None)
+
+
+def _area_of_one(points: Sequence[float]) -> float:
     import shapely  # noqa: PLC0415  takes longer to import than a command that draws nothing takes to run
 
     corners = np.array(points, dtype=np.float64).reshape(-1, 2)
@@ -31,24 +73,67 @@ def painted_area(points: Sequence[float]) -> float:
             ring = shapely.linearrings(corners)
             if shapely.is_simple(ring):
                 return polygon_area(points)
-            if len(points) > _MANY:
-                return _sampled_area(points)
-            edges: Any = shapely.node(ring)
-            faces = shapely.get_parts(shapely.polygonize([edges]))
-            inner = shapely.point_on_surface(faces)
+            return _sampled_area(points) if len(points) > _MANY else _areas_of_crossing([corners], [ring])[0]
         except shapely.GEOSException:  # no numbers that it can order
             return _sampled_area(points)
-        places = zip(shapely.get_x(inner), shapely.get_y(inner), strict=True)
-        areas = zip(shapely.area(faces), places, strict=True)
-        return float(sum(area for area, place in areas if _is_inside(place, corners)))
 
 
-def _is_inside(place: tuple[float, float], corners: npt.NDArray[np.float64]) -> bool:
-    """Whether a ray from a place to the right crosses the ring an odd number of times."""
-    (x, y), (x1, y1), (x2, y2) = place, corners.T, np.roll(corners, -1, axis=0).T
-    crosses = (y1 > y) != (y2 > y)
-    x1, y1, x2, y2 = x1[crosses], y1[crosses], x2[crosses], y2[crosses]
-    return bool(np.count_nonzero(x1 + (y - y1) * (x2 - x1) / (y2 - y1) > x) % 2)
+def _areas_of_many(points: Sequence[Sequence[float]]) -> list[float]:
+    """Return what :func:`_area_of_one` does for each ring, or nothing when one has numbers that cannot be ordered."""
+    import shapely  # noqa: PLC0415  as above
+
+    if not points:
+        return []
+    lengths = np.array([len(ring) // 2 for ring in points])
+    starts = np.cumsum(lengths) - lengths
+    ring_of = np.repeat(np.arange(len(points)), lengths)
+    corners = np.array(list(chain.from_iterable(points)), dtype=np.float64).reshape(-1, 2)
+    with np.errstate(all="ignore"):
+        try:
+            rings: Any = shapely.linearrings(corners, indices=ring_of)
+            crossing = np.flatnonzero(~shapely.is_simple(rings))
+            parts = [corners[starts[index] :][: lengths[index]] for index in crossing.tolist()]
+            crossing_areas = _areas_of_crossing(parts, rings[crossing])
+        except shapely.GEOSException:
+            return []
+        # The steps of polygon_area, ring beside ring, in the same order: sums of fractions depend on it.
+        x, y = (corners - corners[starts][ring_of]).T
+        before = np.arange(-1, len(corners) - 1)
+        before[starts] = starts + lengths - 1
+        terms = np.zeros((len(points), int(lengths.max())))
+        terms[ring_of, np.arange(len(corners)) - starts[ring_of]] = x[before] * y - x * y[before]
+        areas = np.abs(np.add.accumulate(terms, axis=1)[:, -1]) / 2
+    areas[crossing] = crossing_areas
+    return list(map(float, areas.tolist()))
+
+
+def _areas_of_crossing(corners: Sequence[_Floats], rings: Any) -> list[float]:
+    """Return the areas of rings that cross or retrace themselves. Raises GEOSException."""
+    import shapely  # noqa: PLC0415  as above
+
+    areas = [0.0] * len(corners)
+    if not areas:
+        return areas
+    faces, ring_of = shapely.get_parts(shapely.polygonize(shapely.node(rings)[:, np.newaxis]), return_index=True)
+    inner = shapely.point_on_surface(faces)
+    tests = [_even_odd(own) for own in corners]
+    columns = (ring_of, shapely.get_x(inner), shapely.get_y(inner), shapely.area(faces))
+    for index, x, y, area in zip(*(column.tolist() for column in columns), strict=True):
+        if tests[index](x, y):
+            areas[index] += area
+    return areas
+
+
+def _even_odd(corners: _Floats) -> Callable[[float, float], bool]:
+    """Return a test whether a ray from a place to the right crosses the ring an odd number of times."""
+    (x1, y1), (x2, y2) = corners.T, np.concatenate((corners[1:], corners[:1])).T
+
+    def encloses(x: float, y: float) -> bool:
+        edges = np.flatnonzero((y1 > y) != (y2 > y))
+        left, top, bottom = x1[edges], y1[edges], y2[edges]
+        return bool(np.count_nonzero(left + (y - top) * (x2[edges] - left) / (bottom - top) > x) % 2)
+
+    return encloses
 
 
 def _sampled_area(points: Sequence[float]) -> float:

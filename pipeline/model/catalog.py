@@ -41,6 +41,8 @@ class ShardSummary(msgspec.Struct):
 def count_parts(annotations: Iterable[Annotation], parts: dict[str, dict[str, int]]) -> None:
     """Add the keypoints of a sample to those of the classes that their objects can have (``ShardSummary.parts``)."""
     grouped = [annotation for annotation in annotations if annotation.group]
+    if not grouped:
+        return
     boxes: dict[str, list[str]] = {}
     for annotation in grouped:
         if isinstance(annotation.shape, Box):

@@ -11,6 +11,7 @@ import os.path
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -58,6 +59,7 @@ _IMAGE_SUFFIXES = frozenset(
 _ALIASES = frozenset((".jfif", ".jif", ".jpe", ".pjp", ".pjpeg"))
 
 
+@lru_cache(maxsize=1024)  # a name is asked for several times in a row
 def safe_leaf(name: str) -> str:
     """Return one file name without folders, safe on Windows, POSIX, S3, in tar files and in lists of names.
 

@@ -261,13 +261,15 @@ def summarise(
         if sample.kind == "image":
             count_parts(sample.annotations, summary.parts)
         count_shapes(sample.annotations, summary.shapes)
+        objects: dict[str, int] | None = None
         for annotation in sample.annotations:
-            if annotation.label:
-                labels[annotation.label] = labels.get(annotation.label, 0) + 1
-                objects = summary.objects.setdefault(name, {})
-                objects[annotation.label] = objects.get(annotation.label, 0) + 1
+            if label := annotation.label:
+                labels[label] = labels.get(label, 0) + 1
+                if objects is None:
+                    objects = summary.objects.setdefault(name, {})
+                objects[label] = objects.get(label, 0) + 1
                 if annotation.group and isinstance(annotation.shape, Point):
-                    points[annotation.label] = points.get(annotation.label, 0) + 1
+                    points[label] = points.get(label, 0) + 1
 
 
 def spool_record(record: ExtractedRecord, naming: Literal["original", "id"], spool: Spool) -> list[SpooledSample]:

@@ -7,7 +7,7 @@ Two attempts at a shard write the same bytes to the same paths, so they may over
 import contextlib
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import BinaryIO
 
@@ -19,13 +19,14 @@ from pipeline.destination import metadata
 from pipeline.destination.shard_writer import ShardWriter
 from pipeline.errors import StagingError
 from pipeline.executors.base import Executor
+from pipeline.images.painting import measured_together
 from pipeline.model.catalog import Catalog
 from pipeline.model.ledger import failed_records, failure_reasons
 from pipeline.model.naming import proposed_stem_and_suffix
 from pipeline.model.shards import Shard
 from pipeline.model.source import Copied, Wanted
 from pipeline.progress import Reporter, ticker
-from pipeline.records import Failure, NumberedSample, Record, Sample
+from pipeline.records import Failure, Mask, NumberedSample, Opaque, Polygon, Record, Sample
 from pipeline.stages.extract import ShardResult, extract_shard, misses_original
 from pipeline.stages.kept_originals import find_copies, keep_copies
 from pipeline.stages.one_by_one import AttemptLog, render_one_by_one
@@ -38,6 +39,9 @@ from pipeline.storage import Extent, Storage
 _LANES = 2  # one shard waits for its originals or its store, the other is rendered
 _COPY_STEPS = 4
 _KEPT_BYTES = 2 * 2**20  # of encoded samples; decoded they take some ten times as much
+
+# Samples that are decoded at a time: how many, and how many numbers of outlines and bytes of other shapes they have.
+_GROUP_SAMPLES, _GROUP_SIZE, _LEAST_SIZE = 256, 40_000, 8
 
 
 class RenderContext(msgspec.Struct, frozen=True):
@@ -147,9 +151,11 @@ def render_shard(context: RenderContext, item: RenderInput) -> ShardResult:
         if context.task.careful:
             render_one_by_one(numbered, writer, copies, AttemptLog(workspace.staging, "render", item.shard.index))
         else:
-            for sample in numbered:
-                writer.add(sample, copies.get(sample.original_path))
-                steps.rendered()
+            for group, outlines in _in_groups(numbered):
+                with measured_together(outlines):
+                    for sample in group:
+                        writer.add(sample, copies.get(sample.original_path))
+                        steps.rendered()
     failures = (*marker.failures, *writer.failures)
     writer.add_failures(failures)
     writer.flush()
@@ -213,6 +219,33 @@ class _NumberedSamples:
 
     def __iter__(self) -> Iterator[NumberedSample]:
         return self._number() if self._kept is None else iter(self._kept)
+
+
+def _in_groups(samples: Iterable[NumberedSample]) -> Iterator[tuple[list[NumberedSample], list[Sequence[float]]]]:
+    """Yield the samples some at a time, with their outlines, which are measured together.
+
+    A large sample ends its group, so that there is never a second one in memory.
+    """
+    group: list[NumberedSample] = []
+    outlines: list[Sequence[float]] = []
+    size = 0
+    for sample in samples:
+        group.append(sample)
+        for annotation in sample.sample.annotations:
+            shape = annotation.shape
+            size += _LEAST_SIZE
+            if isinstance(shape, Polygon):
+                outlines.append(shape.points)
+                size += len(shape.points)
+            elif isinstance(shape, Mask):
+                size += len(shape.runs)
+            elif isinstance(shape, Opaque):
+                size += len(shape.json)
+        if size >= _GROUP_SIZE or len(group) >= _GROUP_SAMPLES:
+            yield group, outlines
+            group, outlines, size = [], [], 0
+    if group:
+        yield group, outlines
 
 
 def _staged_samples(

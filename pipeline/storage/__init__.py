@@ -12,13 +12,8 @@ from typing import Any
 
 from pipeline.errors import DestinationError
 from pipeline.redaction import HOW_TO_GIVE_ONE, has_password, redact
-from pipeline.storage.base import STAGING, TEMPORARY, Extent, Piece, Storage, check_relative, describe
-from pipeline.storage.connection import Access, Connection
-from pipeline.storage.gcs import GcsStorage, gcs_defaults
+from pipeline.storage.base import STAGING, TEMPORARY, Access, Extent, Piece, Storage, check_relative, describe
 from pipeline.storage.local import LocalStorage
-from pipeline.storage.remote import RemoteStorage
-from pipeline.storage.renaming_filesystem import RenamingStorage
-from pipeline.storage.s3 import S3Storage, s3_defaults
 
 __all__ = [
     "STAGING",
@@ -35,10 +30,6 @@ __all__ = [
 ]
 
 _LOCAL_PROTOCOLS = ("", "file", "local")
-_S3_PROTOCOLS = ("s3", "s3a")
-_GCS_PROTOCOLS = ("gs", "gcs")
-# With these protocols a PUT shows an object when it is whole. In all others, files are written and renamed.
-_OBJECT_STORES = frozenset({"abfs", "abfss", "az", "adl", "oss", "oci", "cos", "obs", "b2", "memory"})
 
 
 def open_storage(url: str, options: Mapping[str, Any] | None = None) -> Storage:
@@ -60,9 +51,6 @@ def open_access(access: Access, grant: Callable[[], Access] | None = None) -> St
     protocol, _, rest = access.url.partition("://") if "://" in access.url else ("", "", access.url)
     if protocol in _LOCAL_PROTOCOLS:
         return LocalStorage(Path(rest).expanduser().absolute())
-    if protocol in _S3_PROTOCOLS:
-        return S3Storage(Connection(access, grant, s3_defaults))
-    if protocol in _GCS_PROTOCOLS:
-        return GcsStorage(Connection(access, grant, gcs_defaults))
-    connection = Connection(access, grant)
-    return RemoteStorage(connection) if connection.protocols & _OBJECT_STORES else RenamingStorage(connection)
+    from pipeline.storage.stores import open_store  # noqa: PLC0415  fsspec, which an export to a disk does not need
+
+    return open_store(protocol, access, grant)

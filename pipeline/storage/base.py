@@ -5,8 +5,8 @@ import errno
 import hashlib
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from typing import BinaryIO
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -20,6 +20,18 @@ TEMPORARY = f"{STAGING}/tmp"
 COPY_CHUNK = 4 * 2**20
 
 
+class Access(msgspec.Struct, frozen=True):
+    """Where a storage is and how to open it: a URL (or local path) and fsspec options with the credentials.
+
+    ``seconds`` is how long the credentials are valid, None if they do not expire. It is secret: it stays in one process
+    and is never written to a file.
+    """
+
+    url: str
+    options: Mapping[str, Any]
+    seconds: float | None = None
+
+
 class Extent(msgspec.Struct, frozen=True, array_like=True):
     """A range of a file: ``length`` bytes from ``start`` on."""
 
@@ -31,17 +43,12 @@ class Extent(msgspec.Struct, frozen=True, array_like=True):
 type Piece = bytes | Extent
 """What a file is joined from: bytes, or a range of an existing file."""
 
+_NO_NAMES = frozenset(("", ".", ".."))
+
 
 def check_relative(path: str) -> str:
     """Return ``path`` if it stays below the root; raise StorageError otherwise."""
-    parts = path.split("/")
-    if (
-        not path
-        or path.startswith("/")
-        or "\\" in path
-        or "\0" in path
-        or any(part in ("", ".", "..") for part in parts)
-    ):
+    if "\\" in path or "\0" in path or not _NO_NAMES.isdisjoint(path.split("/")):
         raise StorageError(
             f"{path!r} is not a path below the export; use a relative path without empty, . and .. parts"
         )

@@ -4,32 +4,20 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import fsspec
-import msgspec
 from fsspec.asyn import sync
 
 from pipeline.errors import DestinationError, StorageError, TransientError
 from pipeline.redaction import redact
+from pipeline.storage.base import Access
 from pipeline.storage.store_errors import explain
 
 _LEAST_SECONDS = 1.0
 _KEPT = 2  # other threads may still be using the file systems of the last credentials
 _CLOSE_SECONDS = 5
-
-
-class Access(msgspec.Struct, frozen=True):
-    """Where a storage is and how to open it: a URL (or local path) and fsspec options with the credentials.
-
-    ``seconds`` is how long the credentials are valid, None if they do not expire. It is secret: it stays in one process
-    and is never written to a file.
-    """
-
-    url: str
-    options: Mapping[str, Any]
-    seconds: float | None = None
 
 
 class Connection:

@@ -6,25 +6,47 @@ import sys
 
 import pytest
 
-from exporting import ROOT, command, environment
+from exporting import ROOT, command, environment, settings, write_config
 
 HEAVY = {"PIL", "aiohttp", "fsspec", "numpy", "pyarrow", "ray", "synapse_sdk", "yaml"}
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["run", "--help"]], ids=" ".join)
-def test_looking_around_imports_no_heavy_library_and_no_sandbox(arguments):
+def imported_by(*arguments, env=None):
+    """The modules that a command has imported when it ends; it must succeed."""
     code = (
         "import json, sys\n"
         "from pipeline.cli import main\n"
-        f"main({arguments!r})\n"
+        f"assert main({list(arguments)!r}) == 0\n"
         "print(json.dumps(sorted(sys.modules)))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=True
     )  # fmt: skip
-    found = set(json.loads(done.stdout.splitlines()[-1]))
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def packages(modules):
+    return {name.partition(".")[0] for name in modules}
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["run", "--help"]], ids=" ".join)
+def test_looking_around_imports_no_heavy_library_and_no_sandbox(arguments):
+    found = imported_by(*arguments)
     assert "pipeline.sandbox" not in found
-    assert not {name.partition(".")[0] for name in found} & HEAVY
+    assert not packages(found) & HEAVY
+
+
+def test_the_list_of_formats_imports_neither_the_configuration_nor_what_only_a_run_needs():
+    found = imported_by("formats")
+    assert not packages(found) & (HEAVY - {"PIL", "numpy"} | {"requests", "shapely"})
+    assert "pipeline.config" not in found
+
+
+def test_a_serial_run_to_a_disk_imports_neither_ray_nor_stores_nor_the_sandbox(tidy, tmp_path):
+    config = write_config(tmp_path, settings(tidy, tmp_path / "export", formats=["yolo"], save_original_file=False))
+    found = imported_by("run", str(config), env=environment(tidy))
+    assert not packages(found) & {"ray", "fsspec", "s3fs", "gcsfs", "boto3"}
+    assert not {"shapely", "pyarrow.compute", "pyarrow.dataset", "pipeline.sandbox"} & found
 
 
 def test_the_version_is_printed():

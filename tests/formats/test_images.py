@@ -12,10 +12,11 @@ from pipeline.formats.images import clip_ring, image_size, is_turned, place_box,
 from pipeline.formats.testing import samples
 from pipeline.formats.yolo.rows import centre_and_length
 from pipeline.images.geometry import enclosing_box, polygon_area
-from pipeline.images.painting import painted_area
+from pipeline.images.painting import measured_together, painted_area
 from pipeline.images.rings import fill_rings
 from pipeline.reasons import Reason
 from pipeline.records import Box
+from pipeline.sandbox.bench import bench_pool
 
 
 def test_a_box_inside_comes_back_with_its_very_numbers():
@@ -181,3 +182,23 @@ def test_the_left_edge_of_a_box_at_the_border_is_not_left_of_it():
 def test_any_outline_has_an_area_and_none_is_a_warning(points):
     ring = [number for point in points for number in point]
     assert 0 <= painted_area(ring) < math.inf
+
+
+@given(
+    st.lists(ANY_RING | st.lists(ODD_NUMBER, min_size=6).map(lambda numbers: tuple(numbers[: len(numbers) // 2 * 2]))),
+    st.lists(ANY_RING, max_size=2),
+)
+def test_outlines_measured_together_have_the_areas_that_each_has_alone(rings, others):
+    """To the last bit, whatever their neighbours are; also outlines that were not named beforehand."""
+    alone = [painted_area(ring) for ring in (*rings, *others)]
+    with measured_together(rings):
+        assert [painted_area(ring) for ring in (*rings, *others)] == alone
+
+
+def test_outlines_of_bench_records_are_measured_together_to_the_last_bit():
+    scenes = [document.scene for document in bench_pool(0)]
+    rings = [sum(thing.geometry, ()) for scene in scenes for thing in scene.things if thing.tool == "polygon"]
+    alone = [painted_area(ring) for ring in rings]
+    assert sum(area != polygon_area(ring) for area, ring in zip(alone, rings, strict=True)) > 20, "none crosses itself"
+    with measured_together(rings):
+        assert [painted_area(ring) for ring in rings] == alone

@@ -96,6 +96,8 @@ def _describe_mask(mask: Mask, size: Size) -> Geometry | Reason:
 
 def read_iscrowd(attributes: dict[str, Any]) -> int:
     """Return 1 when the annotator marked a group of objects as one (true, 1, "true" or "1"), else 0."""
+    if attributes.keys().isdisjoint(_CROWD_ATTRIBUTES):
+        return 0
     for name in _CROWD_ATTRIBUTES:
         value = attributes.get(name)
         if value == 1 or (isinstance(value, str) and value.lower() in ("true", "1")):

@@ -30,6 +30,7 @@ _HELD: Mapping[str, frozenset[str]] = {
     "exclude": frozenset(("box", "polygon")),
 }
 _SEPARATOR = b",\n"
+_NOTHING: dict[str, Any] = {}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -107,17 +108,21 @@ class Coco(BaseFormat):
                 continue
             category = numbers[annotation.label]
             bbox, area, segmentation, changes = geometry
-            losses += [Loss(annotation.id, "lossy", reason) for reason in changes]
-            kept = without_nulls(attributes) if attributes else {}
-            if masks == "semantic" and isinstance(shape, Mask):
-                stuff.append(
-                    CocoAnnotation(number, image_id, category + 1, bbox, area, segmentation, 0, kept, annotation.group)
-                )
-                continue
-            iscrowd = read_iscrowd(attributes) if attributes else 0
-            instances.append(
+            if changes:
+                losses += [Loss(annotation.id, "lossy", reason) for reason in changes]
+            is_stuff = masks == "semantic" and isinstance(shape, Mask)
+            kept, iscrowd = (without_nulls(attributes), read_iscrowd(attributes)) if attributes else (_NOTHING, 0)
+            (stuff if is_stuff else instances).append(
                 CocoAnnotation(
-                    number, image_id, category + 1, bbox, area, segmentation, iscrowd, kept, annotation.group
+                    number,
+                    image_id,
+                    category + 1,
+                    bbox,
+                    area,
+                    segmentation,
+                    0 if is_stuff else iscrowd,
+                    kept,
+                    annotation.group,
                 )
             )
         results = self._items("instances", sample, image, instances)

@@ -46,11 +46,9 @@ def render_detect(
             losses.append(Loss(annotation.id, "skipped", placed or Reason.OUTSIDE_IMAGE))
             continue
         x, y, box_width, box_height, changes = placed
-        (across, box_width), (down, box_height) = (
-            centre_and_length(x, box_width, width),
-            centre_and_length(y, box_height, height),
-        )
-        rows += (numbers[annotation.label], across, down, box_width, box_height)
+        across, share = centre_and_length(x, box_width, width)
+        down, part = centre_and_length(y, box_height, height)
+        rows += (numbers[annotation.label], across, down, share, part)
         if changes or annotation.attributes:
             losses += report_changes(annotation, changes)
     if KEYPOINTS in boxes_from:

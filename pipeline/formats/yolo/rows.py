@@ -13,6 +13,7 @@ from pipeline.records import Annotation, Box
 LAST_DECIMAL = 1e-6
 """The last decimal of a row, as a fraction of the image's side. Anything less is written as 0, an object of no size."""
 
+_LAST_PLACE = 1 - LAST_DECIMAL
 _WHOLE = 10**6  # a side of the image in last decimals
 
 type Rows = tuple[bytes, list[Loss]]
@@ -21,9 +22,10 @@ type Rows = tuple[bytes, list[Loss]]
 
 def report_changes(annotation: Annotation, changes: Sequence[Reason]) -> list[Loss]:
     """Return the losses of an annotation that is written; its attributes are one, because no row has room for them."""
-    dropped = annotation.attributes and without_nulls(annotation.attributes)
-    reasons = (*changes, Reason.CUSTOM_ATTRIBUTES_DROPPED) if dropped else changes
-    return [Loss(annotation.id, "lossy", reason) for reason in reasons]
+    losses = [Loss(annotation.id, "lossy", reason) for reason in changes] if changes else []
+    if annotation.attributes and without_nulls(annotation.attributes):
+        losses.append(Loss(annotation.id, "lossy", Reason.CUSTOM_ATTRIBUTES_DROPPED))
+    return losses
 
 
 def format_ring(index: int, ring: Ring, size: Size) -> bytes | None:
@@ -48,7 +50,7 @@ def centre_and_length(start: float, length: float, side: float) -> tuple[float, 
     not leave the image, also after both were rounded. Readers refuse a box that leaves it by half a decimal.
     """
     centre, share = (start + length / 2) / side, max(length / side, LAST_DECIMAL)
-    if centre - share / 2 > LAST_DECIMAL and centre + share / 2 < 1 - LAST_DECIMAL:
+    if centre - share / 2 > LAST_DECIMAL and centre + share / 2 < _LAST_PLACE:
         return centre, share
     middle, across = (int(f"{number:.6f}".replace(".", "")) for number in (centre, share))
     if across > 1 and across <= 2 * middle <= 2 * _WHOLE - across:

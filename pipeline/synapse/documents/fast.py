@@ -86,6 +86,7 @@ class _Document(msgspec.Struct, gc=False):
     datas: None = None
 
 
+_PLAIN = frozenset((str, bool))
 _DOCUMENT = msgspec.json.Decoder(_Document)
 
 
@@ -121,10 +122,10 @@ def _annotations(
     group_of = membership(groups) if groups else {}
     annotations: list[Annotation] = []
     for item in items:
-        entry = entry_of.pop(item.id, None)
-        attributes = item.classification
+        identity, attributes = item.id, item.classification
+        entry = entry_of.pop(identity, None)
         label = attributes.pop("class", None)
-        if entry is None or not item.id or type(label) is not str or not (label := class_label(label)):
+        if entry is None or not identity or type(label) is not str or not (label := class_label(label)):
             return None
         try:
             shape = _shape(item.tool, entry, attributes)
@@ -133,9 +134,10 @@ def _annotations(
         if shape is None:
             return None
         for value in attributes.values():
-            if type(value) is not str and not shapes.check_attributes(value):
+            if type(value) not in _PLAIN and not shapes.check_attributes(value):
                 return None
-        annotations.append(Annotation(item.id, item.tool, label, shape, attributes, *group_of.get(item.id, NO_GROUP)))
+        group, group_label = group_of.get(identity, NO_GROUP)
+        annotations.append(Annotation(identity, item.tool, label, shape, attributes, group, group_label))
     return tuple(annotations)
 
 

@@ -20,7 +20,7 @@ _KINDS = {
 }  # fmt: skip
 _LARGEST_SIDE = int(MAX_COORDINATE)
 _LARGEST_SIZE = 2**63 - 1
-_INFO_KEYS = {"url", "path", "path_original", "file_type", "is_primary", "checksum", *_NAME_KEYS}
+_INFO_KEYS = frozenset(("url", "path", "path_original", "file_type", "is_primary", "checksum", *_NAME_KEYS))
 
 
 class FetchableFile(msgspec.Struct, frozen=True, gc=False):
@@ -33,6 +33,8 @@ class FetchableFile(msgspec.Struct, frozen=True, gc=False):
 def originals_of(row: Row, target: str) -> list[FetchableFile]:
     """Return the files of a row in the server's order; exactly one is primary, if there are any."""
     infos = _infos(row, target)
+    if len(infos) == 1:
+        return [_fetchable(spec, info, primary=True) for spec, info in infos.items()]
     specs = list(infos)
     primary = next((spec for spec in specs if infos[spec].get("is_primary") is True), None)
     if primary is None:
@@ -75,7 +77,7 @@ def _infos(row: Row, target: str) -> dict[str, Mapping[str, Any]]:
     else:
         candidates = (row.files_manifest, unit.get("files_manifest"), row.files, unit.get("files"))
     for candidate in candidates:
-        if found := _by_spec(candidate):
+        if candidate and (found := _by_spec(candidate)):
             return found
     return {}
 
@@ -85,7 +87,7 @@ def _by_spec(files: Any) -> dict[str, Mapping[str, Any]]:
     if isinstance(files, str):
         return {"": {"url": files}} if files else {}
     if isinstance(files, dict):
-        if any(key in _INFO_KEYS and not isinstance(value, dict) for key, value in files.items()):
+        if any(not isinstance(files[key], dict) for key in _INFO_KEYS.intersection(files)):
             return {"": files}
         return {
             str(spec): {"url": info} if isinstance(info, str) else info
@@ -144,7 +146,7 @@ def _positive(value: Any, most: int) -> int | None:
     """A whole number from 1 to ``most``; anything else counts as not given."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most else None
+    return value if type(value) is int and 0 < value <= most else None
 
 
 def _without_urls(value: Any, depth: int = 0) -> Any:
