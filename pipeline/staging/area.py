@@ -1,7 +1,7 @@
 """The staging area, ``_staging/<fingerprint>/``: samples as Parquet, everything else as JSON.
 
 A marker is written last and says what its shard produced, with digests. Work counts as done when its marker is
-there, belongs to this plan, and what it names is intact; a listing proves nothing.
+there, belongs to this plan and to the shard at whose path it is, and what it names is intact; a listing proves nothing.
 """
 
 import hashlib
@@ -92,14 +92,15 @@ class Staging:
     def extract_markers(self, plan: Plan) -> Iterator[ExtractMarker | None]:
         """Yield the marker of each shard of the plan, or None when it is not (or not validly) extracted."""
         paths = [self._path("extract", shard.index) for shard in plan.shards]
-        for data in self.storage.find_many(paths):
+        for shard, data in zip(plan.shards, self.storage.find_many(paths), strict=True):
             marker = unseal(data, ExtractMarker)
-            yield marker if marker and marker.fingerprint == plan.fingerprint else None
+            valid = marker is not None and marker.fingerprint == plan.fingerprint and marker.index == shard.index
+            yield marker if valid else None
 
     def read_extract_marker(self, index: int) -> ExtractMarker:
         """Return the marker of an extracted shard. Raises StagingError without one."""
         marker = unseal(self.storage.find(self._path("extract", index)), ExtractMarker)
-        if marker is None:
+        if marker is None or marker.index != index:
             raise StagingError(self._path("extract", index), "is missing or damaged")
         return marker
 
@@ -139,9 +140,10 @@ class Staging:
     def render_markers(self, plan: Plan, catalog: str) -> Iterator[RenderMarker | None]:
         """Yield the marker of each shard, or None when it is not rendered with this catalog."""
         paths = [self._path("render", shard.index) for shard in plan.shards]
-        for data in self.storage.find_many(paths):
+        for shard, data in zip(plan.shards, self.storage.find_many(paths), strict=True):
             marker = unseal(data, RenderMarker)
-            valid = marker is not None and marker.fingerprint == plan.fingerprint and marker.catalog == catalog
+            known = (plan.fingerprint, shard.index, catalog)
+            valid = marker is not None and (marker.fingerprint, marker.index, marker.catalog) == known
             yield marker if valid else None
 
     def write_intent(self, index: int, number: int, paths: Sequence[str]) -> None:
@@ -183,7 +185,8 @@ class Staging:
 
     def read_manifest_marker(self, path: str) -> ManifestMarker | None:
         """Return the marker of the manifest at ``path``, or None."""
-        return unseal(self.storage.find(self._manifest_path(path)), ManifestMarker)
+        marker = unseal(self.storage.find(self._manifest_path(path)), ManifestMarker)
+        return marker if marker and marker.path == path else None
 
     def _manifest_path(self, path: str) -> str:
         return f"{self.root}/merge/{hashlib.sha256(path.encode()).hexdigest()[:32]}.json"

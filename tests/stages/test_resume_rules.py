@@ -216,6 +216,26 @@ def test_damaged_staging_of_every_kind_is_noticed_and_made_again(staged, tmp_pat
     verify(tmp_path / "out", full=True)
 
 
+@pytest.mark.parametrize("both", [True, False], ids=["swapped", "copied"])
+@pytest.mark.parametrize(
+    "kind", ["extract/*.json", "extract/*.parquet", "render/*.json", "render/*.pack", "merge/*.json"]
+)
+def test_staged_files_at_the_place_of_others_are_noticed_and_made_again(staged, tmp_path, monkeypatch, kind, both):
+    """Each is whole, so that no digest in it tells: what it says it is about does not fit its place."""
+    sandbox, out, values, golden = staged
+    monkeypatch.setattr("pipeline.destination.shard_writer.BATCH_BYTES", 20_000)
+    shutil.copytree(out, tmp_path / "out")
+    first, *_, last = sorted((tmp_path / "out").glob(f"_staging/*/{kind}"))
+    one, other = first.read_bytes(), last.read_bytes()
+    assert one != other
+    first.write_bytes(other)
+    if both:
+        last.write_bytes(one)
+    export(sandbox, tmp_path / "out", **values)
+    assert digest(tmp_path / "out") == golden
+    verify(tmp_path / "out", full=True)
+
+
 @pytest.mark.parametrize("then", ["retry", "run"])
 @pytest.mark.parametrize(
     ("moment", "victim"),

@@ -14,7 +14,7 @@ from pipeline.stages import workspace
 from pipeline.synapse.http import transport
 from pipeline.synapse.http.tries import RequestLimits
 from pipeline.synapse.limits import SourceLimits
-from synapse.local_api import TinySynapse, cut, picture, reset, task
+from synapse.local_api import SIGNATURE, TinySynapse, cut, picture, reset, task
 
 DEEP = b"[" * 20_000 + b"]" * 20_000
 
@@ -179,6 +179,24 @@ def test_a_record_whose_files_cannot_be_read_fails_by_name(tmp_path):
     (failure,) = failures(tmp_path / "out")
     assert (failure["record_id"], failure["reason"]) == (4, "PAYLOAD_UNAVAILABLE")
     assert summary(tmp_path / "out")["records"]["written"] == 3
+
+
+SIGNED = {"presigned_url": f"https://files.example/1.json?X-Amz-Signature={SIGNATURE}", "size": 10}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [SIGNED, {"mode": "other", **SIGNED}, {"value": {"mode": "presigned", **SIGNED}}, [SIGNED], json.dumps(SIGNED)],
+    ids=["without its mode", "of another mode", "inside of something", "in a list", "as a text"],
+)
+def test_a_wrapper_that_is_none_any_more_fails_by_name_and_its_url_is_written_nowhere(tmp_path, data):
+    with TinySynapse([*rows(3), task(4, data)]) as api:
+        export(api, tmp_path / "out", max_failures=1, formats=["synapse_json"], run={"keep_staging": True})
+    (failure,) = failures(tmp_path / "out")
+    assert (failure["record_id"], failure["reason"]) == (4, "MALFORMED_DOCUMENT")
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert len(files) > 15
+    assert not [path for path in files if SIGNATURE.encode() in path.read_bytes()]
 
 
 # Headers of answers
