@@ -12,10 +12,13 @@ import msgspec
 import numpy as np
 
 from pipeline.config.split_file import SplitFile
-from pipeline.errors import StagingError
+from pipeline.errors import UNREADABLE_JSON, StagingError
 from pipeline.staging.markers import ExtractMarker, ManifestMarker, Plan, RenderMarker, StagedCatalog
 from pipeline.staging.samples import SampleFile, StagedSample, open_samples, write_samples
 from pipeline.storage import STAGING, Storage
+
+DAMAGED = "is missing or damaged; run the same command again, which makes it again"
+"""The second argument of a StagingError about a file of a run: what reads it has made its marker void."""
 
 
 class Staging:
@@ -50,7 +53,7 @@ class Staging:
         path = self._path("splits", suffix="bin")
         found = SplitFile.decode(self.storage.find(path) or b"")
         if found is None:
-            raise StagingError(path, "is missing or damaged")
+            raise StagingError(path, DAMAGED)
         return found
 
     def write_samples(self, index: int, samples: Iterable[StagedSample]) -> str:
@@ -67,7 +70,7 @@ class Staging:
         samples = open_samples(self.storage, path, marker.sha256)
         if samples is None:
             self.storage.delete([self._path("extract", marker.index)])
-            raise StagingError(path, "is missing or damaged")
+            raise StagingError(path, DAMAGED)
         return samples
 
     def read_rows(self, marker: ExtractMarker) -> Iterator[StagedSample]:
@@ -101,7 +104,7 @@ class Staging:
         """Return the marker of an extracted shard. Raises StagingError without one."""
         marker = unseal(self.storage.find(self._path("extract", index)), ExtractMarker)
         if marker is None or marker.index != index:
-            raise StagingError(self._path("extract", index), "is missing or damaged")
+            raise StagingError(self._path("extract", index), DAMAGED)
         return marker
 
     def write_catalog(self, catalog: StagedCatalog) -> str:
@@ -207,5 +210,5 @@ def unseal[T](data: bytes | None, kind: type[T]) -> T | None:
         return None
     try:
         return msgspec.json.decode(document, type=kind)
-    except msgspec.MsgspecError:
+    except UNREADABLE_JSON:
         return None

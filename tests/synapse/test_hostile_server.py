@@ -199,6 +199,42 @@ def test_a_wrapper_that_is_none_any_more_fails_by_name_and_its_url_is_written_no
     assert not [path for path in files if SIGNATURE.encode() in path.read_bytes()]
 
 
+NOT_UTF_8 = {
+    "in a wrapper": (b'{"mode":"presigned","presigned_url":"\xe9"}', 3),
+    "in a mode": (b'{"mode":"\xe9","data":{}}', 3),
+    "in a document": (b'{"annotations":{"image_1":[{"id":"\xe9"}]}}', 3),
+}
+
+
+@pytest.mark.parametrize(("data", "written"), NOT_UTF_8.values(), ids=NOT_UTF_8)
+def test_a_row_that_is_not_utf_8_fails_by_name(tmp_path, data, written):
+    def spoil(page, request):
+        if request.query.get("fields") == "id":
+            return None
+        results = [json.dumps(row).encode().replace(b'"HERE"', data) for row in page]
+        return body(b'{"next":null,"results":[%b]}' % b",".join(results))
+
+    with TinySynapse([*rows(3), task(4, "HERE")], spoil=spoil) as api:
+        export(api, tmp_path / "out", max_failures=1)
+    (failure,) = failures(tmp_path / "out")
+    assert (failure["record_id"], failure["reason"]) == (4, "MALFORMED_DOCUMENT")
+    assert summary(tmp_path / "out")["records"]["written"] == written
+
+
+def test_a_file_name_that_is_not_utf_8_costs_its_record_alone(tmp_path):
+    def spoil(page, request):
+        if request.query.get("fields") == "id":
+            return None
+        results = [json.dumps(row).encode().replace(b"4.jpg", b"\xe9.jpg") for row in page]
+        return body(b'{"next":null,"results":[%b]}' % b",".join(results))
+
+    with TinySynapse(rows(4), spoil=spoil) as api:
+        export(api, tmp_path / "out", max_failures=1)
+    (failure,) = failures(tmp_path / "out")
+    assert failure["record_id"] == 4
+    assert len(originals(tmp_path / "out")) == 3
+
+
 # Headers of answers
 
 
