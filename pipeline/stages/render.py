@@ -121,6 +121,7 @@ def render_shard(context: RenderContext, item: RenderInput) -> ShardResult:
         packaging=workspace.config.packaging,
         staging=workspace.staging,
         index=item.shard.index,
+        catalog_digest=context.catalog_digest,
     )
     copies: dict[str, Copied | Failure] = {}
     if workspace.config.save_original_file:
@@ -135,6 +136,7 @@ def render_shard(context: RenderContext, item: RenderInput) -> ShardResult:
     failures = (*marker.failures, *writer.failures)
     writer.add_failures(failures)
     writer.flush()
+    writer.remove_left_over()
     failed_now = writer.count_failed_records(failed_records(marker.failures))
     parts, chunks = writer.pack()
     workspace.staging.write_render_marker(

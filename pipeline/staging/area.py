@@ -149,12 +149,22 @@ class Staging:
             valid = marker is not None and (marker.fingerprint, marker.index, marker.catalog) == known
             yield marker if valid else None
 
-    def write_intent(self, index: int, number: int, paths: Sequence[str]) -> None:
-        """Record the files that a shard is about to write, its ``number``-th batch.
+    def write_intent(self, index: int, number: int, paths: Sequence[str], catalog: str = "") -> None:
+        """Record the files that a shard is about to write with a catalog, its ``number``-th batch.
 
         The removal of an unfinished export removes these files, and nothing else.
         """
-        self._save(f"{self.root}/intent/{index:06d}-{number:04d}.json", paths, durable=False)
+        self._save(self._intent_path(index, number, catalog), paths, durable=False)
+
+    def shard_intents(self, index: int, catalog: str) -> Iterator[str]:
+        """Yield every recorded file of a shard that was rendered with this catalog, also by attempts that failed."""
+        number = 0
+        while (data := self.storage.find(self._intent_path(index, number, catalog))) is not None:
+            yield from unseal(data, list[str]) or ()
+            number += 1
+
+    def _intent_path(self, index: int, number: int, catalog: str) -> str:
+        return f"{self.root}/intent/{index:06d}-{number:04d}-{catalog[:16]}.json"
 
     def write_manifest_intent(self, paths: Sequence[str]) -> None:
         """Record the files that are about to be joined from all shards."""

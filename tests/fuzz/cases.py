@@ -154,11 +154,9 @@ def _touched(world, changed, target):
             continue
         if not request.path.startswith("/sdk/"):
             continue
-        after = {
-            row.get("pgh_id", row.get("id")): row for row in rows_of(answer.body) if isinstance(row.get("id"), int)
-        }
+        after = {_key(row): row for row in rows_of(answer.body)}
         for row in rows_of(clean.body):
-            key = row.get("pgh_id", row["id"])
+            key = _key(row)
             if row == after.get(key) and key != target and replace(answer, body=b"") == replace(clean, body=b""):
                 continue
             touched |= {key} if key in world.keys else ids[key]
@@ -167,6 +165,11 @@ def _touched(world, changed, target):
     baseline = {record.key: {thing.id for thing in record.annotations} for record in world.truth}
     claimed = {key: set.intersection(baseline[key], *said[key]) for key in touched if key in baseline}
     return touched, claimed, served
+
+
+def _key(row):
+    key = row.get("pgh_id", row.get("id"))
+    return key if isinstance(key, int) else str(key)
 
 
 KINDS = {case.__name__: case for case in (answers, rows, documents, payloads, originals, configurations, staged)}

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import replace
 
 from tests.fuzz.damage import damaged
-from tests.fuzz.proxy import rows_of, with_body
+from tests.fuzz.proxy import with_body
 from tests.fuzz.values import hostile, places, spoiled
 
 ROUTES = (
@@ -263,8 +263,3 @@ def _pages(dice, request, answer):
     if raw is not None and dice.random() < 0.7:
         text = b'{"%b":%b,%b' % (raw.encode(), hostile(dice).encode("utf-8", "surrogatepass"), text[1:])
     return with_body(answer, text)
-
-
-def touched_rows(request, clean):
-    """The rows that an answer brought before it was changed."""
-    return rows_of(clean.body) if request.path.startswith("/sdk/") else []

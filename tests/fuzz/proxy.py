@@ -46,7 +46,7 @@ class Request:
             return "documents"
         if self.query.get("page_size") == "1":
             return "count"
-        return "plan" if "," not in self.query.get("fields", ",") else "files"
+        return "files" if "data_unit" in self.query.get("fields", "data_unit") else "plan"
 
 
 @dataclass(frozen=True)

@@ -174,7 +174,7 @@ KINDS = {
     "staged samples": "extract/000001.parquet",
     "extract marker": "extract/000001.json",
     "catalog": "catalog.json",
-    "intent": "intent/000001-0000.json",
+    "intent": "intent/000001-0000-*.json",
     "intent of manifests": "intent/manifests.json",
     "pack": "render/000001.pack",
     "render marker": "render/000001.json",
