@@ -216,6 +216,21 @@ def test_damaged_staging_of_every_kind_is_noticed_and_made_again(staged, tmp_pat
     verify(tmp_path / "out", full=True)
 
 
+def test_samples_of_all_shards_that_are_damaged_are_made_again_by_one_run(staged, tmp_path, monkeypatch):
+    sandbox, out, values, golden = staged
+    monkeypatch.setattr("pipeline.destination.shard_writer.BATCH_BYTES", 20_000)
+    shutil.copytree(out, tmp_path / "out")
+    (root,) = (tmp_path / "out/_staging").glob("*/plan.json")
+    victims = list(root.parent.glob("extract/*.parquet"))
+    assert len(victims) > 1
+    for victim in victims:
+        victim.write_bytes(victim.read_bytes()[:-1])
+    for path in [root.parent / "catalog.json", *root.parent.glob("render/*.json")]:
+        path.unlink()
+    export(sandbox, tmp_path / "out", **values)
+    assert digest(tmp_path / "out") == golden
+
+
 @pytest.mark.parametrize("both", [True, False], ids=["swapped", "copied"])
 @pytest.mark.parametrize(
     "kind", ["extract/*.json", "extract/*.parquet", "render/*.json", "render/*.pack", "merge/*.json"]
