@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.config.split_file import SplitFile
 from pipeline.errors import UNREADABLE_JSON, StagingError
-from pipeline.staging.markers import ExtractMarker, ManifestMarker, Plan, RenderMarker, StagedCatalog
+from pipeline.staging.markers import ExtractMarker, Intent, ManifestMarker, Plan, RenderMarker, StagedCatalog
 from pipeline.staging.samples import SampleFile, StagedSample, open_samples, write_samples
 from pipeline.storage import STAGING, Storage
 
@@ -154,13 +154,15 @@ class Staging:
 
         The removal of an unfinished export removes these files, and nothing else.
         """
-        self._save(self._intent_path(index, number, catalog), paths, durable=False)
+        self._save(self._intent_path(index, number, catalog), Intent(index, catalog, tuple(paths)), durable=False)
 
     def shard_intents(self, index: int, catalog: str) -> Iterator[str]:
         """Yield every recorded file of a shard that was rendered with this catalog, also by attempts that failed."""
         number = 0
         while (data := self.storage.find(self._intent_path(index, number, catalog))) is not None:
-            yield from unseal(data, list[str]) or ()
+            intent = unseal(data, Intent)
+            if intent and (intent.index, intent.catalog) == (index, catalog):  # else it is another shard's
+                yield from intent.paths
             number += 1
 
     def _intent_path(self, index: int, number: int, catalog: str) -> str:
@@ -173,7 +175,9 @@ class Staging:
     def intents(self) -> Iterator[str]:
         """Yield every recorded file of the export; some may not have been written."""
         for path, _ in list(self.storage.files(f"{self.root}/intent")):
-            yield from unseal(self.storage.find(path), list[str]) or ()
+            data = self.storage.find(path)
+            intent = unseal(data, Intent)
+            yield from intent.paths if intent else unseal(data, list[str]) or ()
 
     def write_spill(self, index: int, number: int, data: bytes) -> str:
         """Stage items of a shard that do not fit in memory until its pack is written, and return where they are."""
