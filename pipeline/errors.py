@@ -28,7 +28,12 @@ plain values, kept in ``args``, and the sentence is made by ``__str__``.
 
 import re
 
+import msgspec
+
 from pipeline.redaction import redact
+
+UNREADABLE_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not the JSON it is asked for. A text that is not UTF-8 is no MsgspecError."""
 
 
 class ExportError(Exception):

@@ -18,7 +18,7 @@ import msgspec
 
 from pipeline.config.export import ExportConfig
 from pipeline.config.side_files import read_side_file, write_side_file
-from pipeline.errors import ConfigError
+from pipeline.errors import UNREADABLE_JSON, ConfigError
 from pipeline.model.catalog import Catalog
 from pipeline.model.labels import ClassNames, class_names, normalise_label
 from pipeline.model.trees import EVERY_TREE
@@ -126,7 +126,7 @@ def decode_lock(data: bytes, where: str) -> ClassLock:
     """Read a lock. Raises ConfigError, which names the file, for one that is damaged or of another version."""
     try:
         lock = msgspec.json.decode(data, type=ClassLock)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE_JSON as error:
         raise ConfigError(where, f"is not a class lock: {error}") from error
     if lock.version != VERSION:
         raise ConfigError(where, f"is a class lock of version {lock.version}, this program reads version {VERSION}")

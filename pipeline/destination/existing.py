@@ -12,7 +12,7 @@ import msgspec
 
 from pipeline.destination import metadata
 from pipeline.destination.lock import clear_staging
-from pipeline.errors import DamagedExportError, DestinationError, StorageError, TransientError
+from pipeline.errors import UNREADABLE_JSON, DamagedExportError, DestinationError, StorageError, TransientError
 from pipeline.model.ledger import Ledger
 from pipeline.staging.area import Staging
 from pipeline.staging.markers import Identity
@@ -107,7 +107,7 @@ def read_success(storage: Storage) -> Success | None:
         return None
     try:
         return msgspec.json.decode(data, type=Success)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE_JSON as error:
         where = f"{storage.url}/{metadata.SUCCESS}"
         if storage.size(metadata.FILES) is None:
             raise DestinationError(

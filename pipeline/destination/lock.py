@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from pipeline.errors import DestinationError, StorageError, TransientError
+from pipeline.errors import UNREADABLE_JSON, DestinationError, StorageError, TransientError
 from pipeline.storage import STAGING, Storage
 
 _LOCKS = "locks"
@@ -93,7 +93,7 @@ class Lock:
         while len(found) < _LONGEST and (data := self._storage.find(path)) is not None:
             try:
                 holder = msgspec.json.decode(data, type=Holder)
-            except msgspec.MsgspecError:
+            except UNREADABLE_JSON:
                 holder = Holder("unknown", "an unknown machine", 0)
             found.append((path, holder))
             path = _after(holder)

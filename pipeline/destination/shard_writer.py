@@ -45,6 +45,7 @@ class ShardWriter:
         packaging: str = "files",
         staging: Staging | None = None,
         index: int = 0,
+        catalog_digest: str = "",
     ) -> None:
         self._storage = storage
         self._formats = formats
@@ -57,7 +58,7 @@ class ShardWriter:
                 self._owners.claim(manifest.path, format_.name)
                 separators |= {(manifest.path, section.name): section.separator for section in manifest.sections}
         self._parts = ManifestParts(separators, staging, index, BATCH_BYTES)
-        self._files = FileBatch(storage, staging, index, BATCH_BYTES)
+        self._files = FileBatch(storage, staging, index, BATCH_BYTES, catalog_digest)
         self._books = ShardBooks([format_.name for format_ in formats], extracted, masks=catalog.masks)
         self.bytes = 0
 
@@ -194,6 +195,10 @@ class ShardWriter:
         """Record that the files at ``paths`` are about to be written."""
         self._files.record_intent(paths)
 
+    def remove_left_over(self) -> None:
+        """Remove what an earlier attempt at the shard wrote and this one did not, after its files were written."""
+        self._files.remove_left_over()
+
     def pack(self) -> tuple[tuple[Part, ...], Iterator[bytes]]:
         """See :meth:`pipeline.destination.parts.ManifestParts.pack`."""
         return self._parts.pack()
@@ -209,5 +214,6 @@ class ShardWriter:
         return self._parts.held
 
     def _list_file(self, path: str, size: int, sha256: str) -> None:
+        self._files.keep(path)
         self._parts.add(metadata.FILES, metadata.ITEMS, metadata.file_line(path, size, sha256))
         self._parts.add(metadata.CHECKSUMS, metadata.ITEMS, metadata.checksum_line(path, sha256))

@@ -5,6 +5,7 @@ Coordinates and rings are those of :mod:`pipeline.images.outlines`.
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from math import gcd
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +29,8 @@ def bridge_holes(outline: Outline) -> tuple[float, ...]:
     """Return one ring around the part that goes to each hole and back over a bridge of zero width.
 
     Even-odd and non-zero filling both give the part without its holes. This is for formats with one ring per object.
-    Bridges join vertices of any two rings; they are short, but not the shortest possible.
+    Bridges join vertices of any two rings; they are short, but not the shortest possible. None meets the centre of a
+    pixel, so painters agree on every pixel, whatever they make of a centre on an edge.
     """
     return join_outlines((outline,))
 
@@ -36,7 +38,8 @@ def bridge_holes(outline: Outline) -> tuple[float, ...]:
 def join_outlines(parts: Sequence[Outline]) -> tuple[float, ...]:
     """Return one ring around one or more parts and their holes, as :func:`bridge_holes` does.
 
-    It begins where the ring of the first part does. Bridges between parts lie outside the mask.
+    It begins where the ring of the first part does. A bridge is one straight line, or two lines along the borders of
+    pixels where the straight one would meet the centre of a pixel.
     """
     rings = [ring for part in parts for ring in (part.ring, *part.holes)]
     if len(rings) == 1:
@@ -48,20 +51,30 @@ def join_outlines(parts: Sequence[Outline]) -> tuple[float, ...]:
     following[lasts] = lasts - sizes + 1
     path = following.tolist()
     places = list(range(len(points)))
+    bends: list[tuple[float, float]] = []
     for here, there in _bridges(points, np.repeat(np.arange(len(rings)), sizes)):
         after_here, after_there = path[here], path[there]
         if (points[here] == points[there]).all():
             path[here], path[there] = after_there, after_here
             continue
         # Over the bridge to a copy of `there`, around, and from `there` back to a copy of `here`.
-        path[here], path[there] = len(path), len(path) + 1
+        over, back = len(path), len(path) + 1
         path += (after_there, after_here)
         places += (there, here)
+        if _meets_centres(*(points[there] - points[here]).tolist()):
+            # Both ways bend at the same point. A straight bridge would paint a centre where a painter computes its
+            # place on the way there and on the way back with different last bits.
+            bends.append((float(points[there][0]), float(points[here][1])))
+            path += (over, back)
+            places += (len(points) + len(bends) - 1,) * 2
+            over, back = len(path) - 2, len(path) - 1
+        path[here], path[there] = over, back
     walk, vertex = [0], path[0]
     while vertex:
         walk.append(places[vertex])
         vertex = path[vertex]
-    return tuple(points[walk].ravel().tolist())
+    every = np.concatenate((points, np.array(bends, dtype=np.float64).reshape(-1, 2)))
+    return tuple(every[walk].ravel().tolist())
 
 
 def simplify_ring(ring: Sequence[float], tolerance: float) -> tuple[float, ...]:
@@ -132,6 +145,12 @@ def _bridges(points: _Floats, ring_of: _Integers) -> list[tuple[int, int]]:
             leaders[other] = one
             bridges.append((here, there))
     return bridges
+
+
+def _meets_centres(across: float, down: float) -> bool:
+    """Return whether a line between two corners of pixels goes through the centre of one."""
+    shared = gcd(int(across), int(down))
+    return bool(int(across) // shared % 2 and int(down) // shared % 2)
 
 
 def _listed(pairs: _Integers) -> Iterator[list[int]]:

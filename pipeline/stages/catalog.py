@@ -4,8 +4,9 @@ This runs in the driver, over shard summaries and narrow columns only. It holds 
 else grows with the number of records.
 """
 
+import contextlib
 import difflib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -50,17 +51,26 @@ def make_catalog(
     if len(markers) != len(plan.shards):
         raise StagingError(f"{len(plan.shards) - len(markers)} shards", "are not extracted")
     summaries = [marker.summary for marker in markers]
-    staged = StagedCatalog(
-        catalog_of(config, plan.given, total_summary(summaries), formats),
-        _offsets(summaries),
-        _changed_stems(markers, staging),
-    )
+    try:
+        stems = _changed_stems(markers, staging)
+    except StagingError:
+        _void_all_damaged(markers, staging)
+        raise
+    catalog = catalog_of(config, plan.given, total_summary(summaries), formats)
+    staged = StagedCatalog(catalog, _offsets(summaries), stems)
     if frozen and frozen[0] != staged:
         raise StagingError("staged data was lost and the records changed since; start anew with on_existing: overwrite")
     digest = staging.write_catalog(staged)
     reporter.advance(len(plan.shards))
     reporter.end()
     return staged, digest
+
+
+def _void_all_damaged(markers: Sequence[ExtractMarker], staging: Staging) -> None:
+    """Void the marker of every shard whose samples are damaged, so that one run makes all of them again."""
+    for marker in markers:
+        with contextlib.suppress(StagingError):
+            staging.read_samples(marker)
 
 
 def catalog_of(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import msgspec
 
 from pipeline.destination.shard_writer import ShardWriter
-from pipeline.errors import ExportError
+from pipeline.errors import UNREADABLE_JSON, ExportError
 from pipeline.model.shards import Shard, pack_keys, unpack_keys
 from pipeline.model.source import Copied, ExtractedRecord
 from pipeline.reasons import Reason
@@ -41,7 +41,7 @@ class AttemptLog:
         self._write(0)
 
     def _read(self) -> _Note:
-        with contextlib.suppress(msgspec.MsgspecError):  # half a note, from a machine that lost power
+        with contextlib.suppress(*UNREADABLE_JSON):  # half a note, from a machine that lost power
             if data := self._storage.find(self._path):
                 return msgspec.json.decode(data, type=_Note)
         return _Note()

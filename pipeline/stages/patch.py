@@ -171,7 +171,9 @@ def install_patch(staging: Staging) -> None:
             # The samples first, then the marker: between the two the old marker does not fit, and nothing is concluded.
             sha256 = staging.write_samples(index, patched.read_rows(marker))
         except StagingError as error:
-            raise StagingError(*error.args, "start anew with on_existing: overwrite") from error
+            # What was fetched for a patch is not made again by the run that installs it.
+            problem = "is missing or damaged; start anew with on_existing: overwrite"
+            raise StagingError(error.args[0], problem) from error
         staging.write_extract_marker(msgspec.structs.replace(marker, sha256=sha256))
     void = [staging.render_marker_path(index) for index in patch.rewritten]
     storage.delete([*void, staging.catalog_path])

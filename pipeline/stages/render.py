@@ -139,6 +139,7 @@ def render_shard(context: RenderContext, item: RenderInput) -> ShardResult:
         packaging=workspace.config.packaging,
         staging=workspace.staging,
         index=item.shard.index,
+        catalog_digest=context.catalog_digest,
     )
     copies: dict[str, Copied | Failure] = {}
     steps = _Steps(item.shard, marker.summary.samples)
@@ -159,6 +160,7 @@ def render_shard(context: RenderContext, item: RenderInput) -> ShardResult:
     failures = (*marker.failures, *writer.failures)
     writer.add_failures(failures)
     writer.flush()
+    writer.remove_left_over()
     failed_now = writer.count_failed_records(failed_records(marker.failures))
     parts, chunks = writer.pack()
     workspace.staging.write_render_marker(

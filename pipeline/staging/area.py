@@ -1,7 +1,7 @@
 """The staging area, ``_staging/<fingerprint>/``: samples as Parquet, everything else as JSON.
 
 A marker is written last and says what its shard produced, with digests. Work counts as done when its marker is
-there, belongs to this plan, and what it names is intact; a listing proves nothing.
+there, belongs to this plan and to the shard at whose path it is, and what it names is intact; a listing proves nothing.
 """
 
 import hashlib
@@ -12,10 +12,13 @@ import msgspec
 import numpy as np
 
 from pipeline.config.split_file import SplitFile
-from pipeline.errors import StagingError
-from pipeline.staging.markers import ExtractMarker, ManifestMarker, Plan, RenderMarker, StagedCatalog
+from pipeline.errors import UNREADABLE_JSON, StagingError
+from pipeline.staging.markers import ExtractMarker, Intent, ManifestMarker, Plan, RenderMarker, StagedCatalog
 from pipeline.staging.samples import SampleFile, StagedSample, open_samples, write_samples
 from pipeline.storage import STAGING, Storage
+
+DAMAGED = "is missing or damaged; run the same command again, which makes it again"
+"""The second argument of a StagingError about a file of a run: what reads it has made its marker void."""
 
 
 class Staging:
@@ -50,7 +53,7 @@ class Staging:
         path = self._path("splits", suffix="bin")
         found = SplitFile.decode(self.storage.find(path) or b"")
         if found is None:
-            raise StagingError(path, "is missing or damaged")
+            raise StagingError(path, DAMAGED)
         return found
 
     def write_samples(self, index: int, samples: Iterable[StagedSample]) -> str:
@@ -67,7 +70,7 @@ class Staging:
         samples = open_samples(self.storage, path, marker.sha256)
         if samples is None:
             self.storage.delete([self._path("extract", marker.index)])
-            raise StagingError(path, "is missing or damaged")
+            raise StagingError(path, DAMAGED)
         return samples
 
     def read_rows(self, marker: ExtractMarker) -> Iterator[StagedSample]:
@@ -92,15 +95,16 @@ class Staging:
     def extract_markers(self, plan: Plan) -> Iterator[ExtractMarker | None]:
         """Yield the marker of each shard of the plan, or None when it is not (or not validly) extracted."""
         paths = [self._path("extract", shard.index) for shard in plan.shards]
-        for data in self.storage.find_many(paths):
+        for shard, data in zip(plan.shards, self.storage.find_many(paths), strict=True):
             marker = unseal(data, ExtractMarker)
-            yield marker if marker and marker.fingerprint == plan.fingerprint else None
+            valid = marker is not None and marker.fingerprint == plan.fingerprint and marker.index == shard.index
+            yield marker if valid else None
 
     def read_extract_marker(self, index: int) -> ExtractMarker:
         """Return the marker of an extracted shard. Raises StagingError without one."""
         marker = unseal(self.storage.find(self._path("extract", index)), ExtractMarker)
-        if marker is None:
-            raise StagingError(self._path("extract", index), "is missing or damaged")
+        if marker is None or marker.index != index:
+            raise StagingError(self._path("extract", index), DAMAGED)
         return marker
 
     def write_catalog(self, catalog: StagedCatalog) -> str:
@@ -139,17 +143,30 @@ class Staging:
     def render_markers(self, plan: Plan, catalog: str) -> Iterator[RenderMarker | None]:
         """Yield the marker of each shard, or None when it is not rendered with this catalog."""
         paths = [self._path("render", shard.index) for shard in plan.shards]
-        for data in self.storage.find_many(paths):
+        for shard, data in zip(plan.shards, self.storage.find_many(paths), strict=True):
             marker = unseal(data, RenderMarker)
-            valid = marker is not None and marker.fingerprint == plan.fingerprint and marker.catalog == catalog
+            known = (plan.fingerprint, shard.index, catalog)
+            valid = marker is not None and (marker.fingerprint, marker.index, marker.catalog) == known
             yield marker if valid else None
 
-    def write_intent(self, index: int, number: int, paths: Sequence[str]) -> None:
-        """Record the files that a shard is about to write, its ``number``-th batch.
+    def write_intent(self, index: int, number: int, paths: Sequence[str], catalog: str = "") -> None:
+        """Record the files that a shard is about to write with a catalog, its ``number``-th batch.
 
         The removal of an unfinished export removes these files, and nothing else.
         """
-        self._save(f"{self.root}/intent/{index:06d}-{number:04d}.json", paths, durable=False)
+        self._save(self._intent_path(index, number, catalog), Intent(index, catalog, tuple(paths)), durable=False)
+
+    def shard_intents(self, index: int, catalog: str) -> Iterator[str]:
+        """Yield every recorded file of a shard that was rendered with this catalog, also by attempts that failed."""
+        number = 0
+        while (data := self.storage.find(self._intent_path(index, number, catalog))) is not None:
+            intent = unseal(data, Intent)
+            if intent and (intent.index, intent.catalog) == (index, catalog):  # else it is another shard's
+                yield from intent.paths
+            number += 1
+
+    def _intent_path(self, index: int, number: int, catalog: str) -> str:
+        return f"{self.root}/intent/{index:06d}-{number:04d}-{catalog[:16]}.json"
 
     def write_manifest_intent(self, paths: Sequence[str]) -> None:
         """Record the files that are about to be joined from all shards."""
@@ -158,7 +175,9 @@ class Staging:
     def intents(self) -> Iterator[str]:
         """Yield every recorded file of the export; some may not have been written."""
         for path, _ in list(self.storage.files(f"{self.root}/intent")):
-            yield from unseal(self.storage.find(path), list[str]) or ()
+            data = self.storage.find(path)
+            intent = unseal(data, Intent)
+            yield from intent.paths if intent else unseal(data, list[str]) or ()
 
     def write_spill(self, index: int, number: int, data: bytes) -> str:
         """Stage items of a shard that do not fit in memory until its pack is written, and return where they are."""
@@ -183,7 +202,8 @@ class Staging:
 
     def read_manifest_marker(self, path: str) -> ManifestMarker | None:
         """Return the marker of the manifest at ``path``, or None."""
-        return unseal(self.storage.find(self._manifest_path(path)), ManifestMarker)
+        marker = unseal(self.storage.find(self._manifest_path(path)), ManifestMarker)
+        return marker if marker and marker.path == path else None
 
     def _manifest_path(self, path: str) -> str:
         return f"{self.root}/merge/{hashlib.sha256(path.encode()).hexdigest()[:32]}.json"
@@ -204,5 +224,5 @@ def unseal[T](data: bytes | None, kind: type[T]) -> T | None:
         return None
     try:
         return msgspec.json.decode(document, type=kind)
-    except msgspec.MsgspecError:
+    except UNREADABLE_JSON:
         return None

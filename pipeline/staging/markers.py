@@ -108,6 +108,14 @@ class RenderMarker(msgspec.Struct, frozen=True):
     failures: tuple[Failure, ...]
 
 
+class Intent(msgspec.Struct, frozen=True):
+    """The files that a shard is about to write with a catalog, which is named by its digest."""
+
+    index: int
+    catalog: str
+    paths: tuple[str, ...]
+
+
 class ManifestMarker(msgspec.Struct, frozen=True):
     """A manifest is in place, joined from exactly the parts with this digest."""
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from pipeline.errors import UNREADABLE_JSON
 from pipeline.model.splits import key_text
 from pipeline.synapse.documents.json_fields import read_fields
 from pipeline.synapse.listing.row_files import FetchableFile, is_url
@@ -48,5 +49,5 @@ def _find_undecoded(document: bytes, path: Sequence[str]) -> Any:
         value = fields[name]
     try:
         return msgspec.json.decode(value)
-    except msgspec.DecodeError:
+    except UNREADABLE_JSON:
         return None

@@ -63,6 +63,13 @@ def edges_of(ring):
     return list(pairwise([*points, points[0]]))
 
 
+def meets_a_centre(start, end):
+    """Whether the line between two points of the grid goes through the centre of a pixel; in whole halves of pixels."""
+    across, down = int(end[0] - start[0]), int(end[1] - start[1])
+    shared = math.gcd(across, down)
+    return bool(across // shared % 2 and down // shared % 2)
+
+
 def windings(rings, width, height):
     """How often the rings pass each pixel's centre on its left, and with which sign: (crossings, winding number)."""
     crossings, winding = np.zeros((2, height, width), dtype=int)
@@ -149,10 +156,10 @@ def test_one_ring_for_all_parts_is_the_mask(picture):
     assert ring[:2] == parts[0].ring[:2]
     assert all(start != end for start, end in edges_of(ring))
     rings = rings_of(parts)
-    assert len(ring) <= sum(map(len, rings)) + 4 * (len(rings) - 1)
-    assert set(zip(ring[0::2], ring[1::2], strict=True)) == {
-        p for r in rings for p in zip(r[0::2], r[1::2], strict=True)
-    }
+    assert len(ring) <= sum(map(len, rings)) + 8 * (len(rings) - 1)
+    corners = {point for own in rings for point in zip(own[0::2], own[1::2], strict=True)}
+    assert set(zip(ring[0::2], ring[1::2], strict=True)) >= corners
+    assert not any(meets_a_centre(start, end) for start, end in edges_of(ring))
 
 
 @given(pictures)
@@ -218,9 +225,14 @@ def test_a_gap_that_touches_the_outside_diagonally_is_no_hole():
     assert part == Outline((1, 0, 3, 0, 3, 3, 0, 3, 0, 1, 1, 1, 1, 2, 2, 2, 2, 1, 1, 1), (), 7)
 
 
-def test_a_bridge_goes_to_the_hole_and_back():
+def test_a_bridge_goes_to_the_hole_and_back_around_the_centres_of_pixels():
     (part,) = parts_of(drawn("##### ##### ###.# #####"))
-    assert bridge_holes(part) == (0, 0, 5, 0, 5, 4, 4, 3, 4, 2, 3, 2, 3, 3, 4, 3, 5, 4, 0, 4)
+    assert bridge_holes(part) == (0, 0, 5, 0, 5, 4, 5, 3, 4, 3, 4, 2, 3, 2, 3, 3, 4, 3, 5, 3, 5, 4, 0, 4)
+
+
+def test_a_bridge_is_straight_where_it_meets_no_centre():
+    (part,) = parts_of(drawn("###### ###### ###.## ######"))
+    assert bridge_holes(part) == (0, 0, 6, 0, 6, 4, 4, 3, 4, 2, 3, 2, 3, 3, 4, 3, 6, 4, 0, 4)
 
 
 def test_parts_are_joined_by_short_bridges():

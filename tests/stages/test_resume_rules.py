@@ -175,7 +175,7 @@ KINDS = {
     "staged samples": "extract/000001.parquet",
     "extract marker": "extract/000001.json",
     "catalog": "catalog.json",
-    "intent": "intent/000001-0000.json",
+    "intent": "intent/000001-0000-*.json",
     "intent of manifests": "intent/manifests.json",
     "pack": "render/000001.pack",
     "render marker": "render/000001.json",
@@ -212,6 +212,43 @@ def test_damaged_staging_of_every_kind_is_noticed_and_made_again(staged, tmp_pat
     else:  # still valid JSON, another number: nothing but a digest notices
         place = next((number for number, byte in enumerate(data) if byte in b"0123456789"), len(data) // 3)
         victim.write_bytes(data[:place] + (b"7" if data[place] != ord("7") else b"8") + data[place + 1 :])
+    export(sandbox, tmp_path / "out", **values)
+    assert digest(tmp_path / "out") == golden
+    verify(tmp_path / "out", full=True)
+
+
+def test_samples_of_all_shards_that_are_damaged_are_made_again_by_one_run(staged, tmp_path, monkeypatch):
+    sandbox, out, values, golden = staged
+    monkeypatch.setattr("pipeline.destination.shard_writer.BATCH_BYTES", 20_000)
+    shutil.copytree(out, tmp_path / "out")
+    (root,) = (tmp_path / "out/_staging").glob("*/plan.json")
+    victims = list(root.parent.glob("extract/*.parquet"))
+    assert len(victims) > 1
+    for victim in victims:
+        victim.write_bytes(victim.read_bytes()[:-1])
+    for path in [root.parent / "catalog.json", *root.parent.glob("render/*.json")]:
+        path.unlink()
+    export(sandbox, tmp_path / "out", **values)
+    assert digest(tmp_path / "out") == golden
+
+
+@pytest.mark.parametrize("both", [True, False], ids=["swapped", "copied"])
+@pytest.mark.parametrize(
+    "kind", ["extract/*.json", "extract/*.parquet", "render/*.json", "render/*.pack", "merge/*.json", "intent/0*.json"]
+)
+def test_staged_files_at_the_place_of_others_are_noticed_and_made_again(staged, tmp_path, monkeypatch, kind, both):
+    """Each is whole, so that no digest in it tells: what it says it is about does not fit its place."""
+    sandbox, out, values, golden = staged
+    monkeypatch.setattr("pipeline.destination.shard_writer.BATCH_BYTES", 20_000)
+    shutil.copytree(out, tmp_path / "out")
+    first, *_, last = sorted((tmp_path / "out").glob(f"_staging/*/{kind}"))
+    one, other = first.read_bytes(), last.read_bytes()
+    assert one != other
+    first.write_bytes(other)
+    if both:
+        last.write_bytes(one)
+    if kind.startswith("intent"):  # only a shard that is rendered again looks at what was intended
+        next((tmp_path / "out").glob("_staging/*/render/000000.json")).unlink()
     export(sandbox, tmp_path / "out", **values)
     assert digest(tmp_path / "out") == golden
     verify(tmp_path / "out", full=True)

@@ -1,20 +1,22 @@
 """A server that answers one thing wrongly: the record fails by name, or the run stops with one clear line."""
 
 import asyncio
+import gzip
 import json
 import sys
+import zlib
 
 import pytest
 from aiohttp import web
 
-from exporting import export, storage, summary
+from exporting import export, storage, summary, verify
 from pipeline.errors import BackendError, ExportError, FailureLimitError, PreflightError, TransientError
 from pipeline.model.backoff import Backoff
 from pipeline.stages import workspace
 from pipeline.synapse.http import transport
 from pipeline.synapse.http.tries import RequestLimits
 from pipeline.synapse.limits import SourceLimits
-from synapse.local_api import TinySynapse, cut, picture, reset, task
+from synapse.local_api import SIGNATURE, TinySynapse, cut, picture, reset, task
 
 DEEP = b"[" * 20_000 + b"]" * 20_000
 
@@ -181,6 +183,60 @@ def test_a_record_whose_files_cannot_be_read_fails_by_name(tmp_path):
     assert summary(tmp_path / "out")["records"]["written"] == 3
 
 
+SIGNED = {"presigned_url": f"https://files.example/1.json?X-Amz-Signature={SIGNATURE}", "size": 10}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [SIGNED, {"mode": "other", **SIGNED}, {"value": {"mode": "presigned", **SIGNED}}, [SIGNED], json.dumps(SIGNED)],
+    ids=["without its mode", "of another mode", "inside of something", "in a list", "as a text"],
+)
+def test_a_wrapper_that_is_none_any_more_fails_by_name_and_its_url_is_written_nowhere(tmp_path, data):
+    with TinySynapse([*rows(3), task(4, data)]) as api:
+        export(api, tmp_path / "out", max_failures=1, formats=["synapse_json"], run={"keep_staging": True})
+    (failure,) = failures(tmp_path / "out")
+    assert (failure["record_id"], failure["reason"]) == (4, "MALFORMED_DOCUMENT")
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert len(files) > 15
+    assert not [path for path in files if SIGNATURE.encode() in path.read_bytes()]
+
+
+NOT_UTF_8 = {
+    "in a wrapper": (b'{"mode":"presigned","presigned_url":"\xe9"}', 3),
+    "in a mode": (b'{"mode":"\xe9","data":{}}', 3),
+    "in a document": (b'{"annotations":{"image_1":[{"id":"\xe9"}]}}', 3),
+}
+
+
+@pytest.mark.parametrize(("data", "written"), NOT_UTF_8.values(), ids=NOT_UTF_8)
+def test_a_row_that_is_not_utf_8_fails_by_name(tmp_path, data, written):
+    def spoil(page, request):
+        if request.query.get("fields") == "id":
+            return None
+        results = [json.dumps(row).encode().replace(b'"HERE"', data) for row in page]
+        return body(b'{"next":null,"results":[%b]}' % b",".join(results))
+
+    with TinySynapse([*rows(3), task(4, "HERE")], spoil=spoil) as api:
+        export(api, tmp_path / "out", max_failures=1)
+    (failure,) = failures(tmp_path / "out")
+    assert (failure["record_id"], failure["reason"]) == (4, "MALFORMED_DOCUMENT")
+    assert summary(tmp_path / "out")["records"]["written"] == written
+
+
+def test_a_file_name_that_is_not_utf_8_costs_its_record_alone(tmp_path):
+    def spoil(page, request):
+        if request.query.get("fields") == "id":
+            return None
+        results = [json.dumps(row).encode().replace(b"4.jpg", b"\xe9.jpg") for row in page]
+        return body(b'{"next":null,"results":[%b]}' % b",".join(results))
+
+    with TinySynapse(rows(4), spoil=spoil) as api:
+        export(api, tmp_path / "out", max_failures=1)
+    (failure,) = failures(tmp_path / "out")
+    assert failure["record_id"] == 4
+    assert len(originals(tmp_path / "out")) == 3
+
+
 # Headers of answers
 
 
@@ -318,6 +374,62 @@ def test_what_may_be_a_picture_is_copied_as_it_is(tmp_path, data):
     assert storage(tmp_path / "out").read(name) == data
 
 
+JPEG = picture()
+GZIP = gzip.compress(JPEG, mtime=0)
+RAW = zlib.compress(JPEG)[2:-4]
+PACKED = {
+    "gzip": ("gzip", GZIP),
+    "gzip of two parts": ("gzip", gzip.compress(JPEG[:300], mtime=0) + gzip.compress(JPEG[300:], mtime=0)),
+    "deflate": ("deflate", zlib.compress(JPEG)),
+    "deflate without a header": ("deflate", RAW),
+    "not packed": ("identity", JPEG),
+}
+BADLY_PACKED = {
+    "half": ("gzip", GZIP[: len(GZIP) // 2], "what it is packed in is cut off"),
+    "without the end": ("gzip", GZIP[:-8], "what it is packed in is cut off"),
+    "half of deflate": ("deflate", RAW[: len(RAW) // 2], "what it is packed in is cut off"),
+    "of another checksum": ("gzip", GZIP[:-8] + bytes(8), "what it is packed in is damaged"),
+    "followed by something": ("gzip", GZIP + b"something", "what it is packed in is damaged"),
+    "not at all": ("gzip", JPEG, "what it is packed in is damaged"),
+    "twice": ("gzip, gzip", gzip.compress(GZIP), "it is packed in a way that nobody asked for"),
+    "as nobody can": ("x-unknown", JPEG, "it is packed in a way that nobody asked for"),
+}
+
+
+@pytest.mark.parametrize(("coding", "data"), PACKED.values(), ids=PACKED)
+def test_an_original_that_comes_packed_is_unpacked(tmp_path, coding, data):
+    with TinySynapse(rows(1), fetch=lambda _: web.Response(body=data, headers={"Content-Encoding": coding})) as api:
+        export(api, tmp_path / "out")
+    (name,) = originals(tmp_path / "out")
+    assert storage(tmp_path / "out").read(name) == JPEG
+
+
+@pytest.mark.parametrize(("coding", "data", "words"), BADLY_PACKED.values(), ids=BADLY_PACKED)
+def test_an_original_that_is_packed_badly_is_its_records_failure(tmp_path, coding, data, words):
+    def fetch(request):
+        headers = {"Content-Encoding": coding}
+        return web.Response(body=data, headers=headers) if request.path == "/media/3.jpg" else None
+
+    check_one_original_fails(tmp_path, fetch, words)
+
+
+def test_what_follows_a_badly_packed_original_is_not_taken_for_its_rest(tmp_path):
+    """Its start was unpacked wrongly, and the same ETag said that the file is still the same."""
+    wrong = gzip.compress(JPEG[:200] + bytes(300), mtime=0)[:-8]
+    packed = web.Response(body=wrong, headers={"Content-Encoding": "gzip", "ETag": '"1"'})
+    asked = []
+
+    def fetch(request):
+        asked.append(request.headers.get("Range"))
+        return packed if len(asked) == 1 else web.Response(body=JPEG, headers={"ETag": '"1"'})
+
+    with TinySynapse(rows(1), fetch=fetch) as api:
+        export(api, tmp_path / "out")
+    (name,) = originals(tmp_path / "out")
+    assert asked == [None, None]
+    assert storage(tmp_path / "out").read(name) == JPEG
+
+
 # Rows that are left out
 
 
@@ -377,6 +489,32 @@ def test_many_vanished_records_are_published_without_where_max_failures_allows_i
         export(api, tmp_path / "out", run={"page_size": 60}, max_failures=30)
     told = summary(tmp_path / "out")["records"]
     assert (told["written"], told["skipped"]) == (30, {"RECORD_VANISHED": 30})
+
+
+def test_an_original_that_was_copied_and_then_fails_does_not_stay_without_its_labels(tmp_path):
+    """A picture without labels is background to a trainer, and nothing listed it."""
+    broken = {3}
+
+    def fetch(request):
+        return web.Response(status=503) if request.path == "/media/3.jpg" and 3 in broken else None
+
+    def spoil(page, request):
+        if "data_unit" not in request.query.get("fields", "") or 5 not in broken:
+            return None
+        shown = [{"id": row["id"], "data_unit": None if row["id"] == 5 else row["data_unit"]} for row in page]
+        return web.json_response({"next": None, "results": shown})
+
+    with TinySynapse(rows(), spoil=spoil, fetch=fetch) as api:
+        with pytest.raises(FailureLimitError, match="1 of 6 records failed"):
+            export(api, tmp_path / "out")
+        assert "images/train/5.jpg" in originals(tmp_path / "out")
+        broken.add(5)
+        export(api, tmp_path / "out", max_failures=2)
+    assert [failure["record_id"] for failure in failures(tmp_path / "out")] == [3, 5]
+    assert {"images/train/5.jpg", "labels/train/5.txt"}.isdisjoint(
+        path for path, _ in storage(tmp_path / "out").files()
+    )
+    verify(tmp_path / "out", full=True)
 
 
 def test_originals_whose_rows_are_left_out_of_one_answer_are_copied(tmp_path):

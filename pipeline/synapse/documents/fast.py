@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from pipeline.errors import UNREADABLE_JSON
 from pipeline.records import Annotation, Box, Point, Shape, Whole
 from pipeline.synapse.documents import shapes
 from pipeline.synapse.documents.groups import NO_GROUP, Group, membership
@@ -94,7 +95,7 @@ def read_well_formed(data: bytes) -> tuple[Media, ...] | None:
     """Return all media of a well-formed DM v1 document, in no particular order; None if anything is unusual."""
     try:
         document = _DOCUMENT.decode(data)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE_JSON:
         return None
     entries = document.annotationsData
     media: list[Media] = []

@@ -13,6 +13,8 @@ from pipeline.synapse.documents.json_fields import Fields, read_fields, read_ite
 from pipeline.synapse.documents.shapes import natural_key
 from pipeline.synapse.documents.tolerant import CONTAINERS, MOST_FAILURES, Media, TooManyFailures, read_v1, read_v2
 
+_SIGNED = b"presigned_url"
+
 
 class Document(msgspec.Struct, frozen=True, gc=False):
     """A parsed payload.
@@ -55,15 +57,19 @@ def parse_document(data: bytes) -> Document:
     except msgspec.DecodeError:
         return _malformed("not JSON")
     if fields is None:
-        return Document("opaque" if value else "null")
+        return _foreign(data) if value else Document("null")
     try:
-        return _detect(fields)
+        found = _detect(fields)
+        return _foreign(data) if found is None else found
     except TooManyFailures:
         return _malformed(f"more than {MOST_FAILURES:,} of its annotations cannot be read")
 
 
-def _detect(fields: Fields) -> Document:
-    """Detect the dialect, in the order of the contract: wrapper, v2 in its envelope, v2, v1 and flat, anything else."""
+def _detect(fields: Fields) -> Document | None:
+    """Detect the dialect, in the order of the contract: wrapper, v2 in its envelope, v2, v1 and flat.
+
+    None for anything else.
+    """
     annotations = read_fields(fields.get("annotations"))
     lists = [items for name in CONTAINERS if (items := read_items(fields.get(name))) is not None]
     envelope = read_fields(fields.get("annotation_data"))
@@ -82,7 +88,15 @@ def _detect(fields: Fields) -> Document:
     if annotations is not None:
         kind, media, failures = read_v1(fields)
         return Document(kind, _in_natural_order(media), tuple(failures))
-    return Document("opaque")
+    return None
+
+
+def _foreign(data: bytes) -> Document:
+    """A document that is not of the DM, which formats may write as it is; but never one with a signed URL in it.
+
+    A wrapper that is damaged, or is inside of something else, is not told by its shape.
+    """
+    return _malformed("a payload wrapper without its document") if _SIGNED in data else Document("opaque")
 
 
 def _in_natural_order(media: Sequence[Media]) -> tuple[Media, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from pipeline.errors import UNREADABLE_JSON
 from pipeline.synapse.listing.wrappers import Wrapper
 
 # Every escape, so that the second half of an escaped backslash is never taken for the start of one; pairs as one.
@@ -40,7 +41,7 @@ def _difference(wrapper: Wrapper, body: bytes) -> str:
         return ""
     try:
         _ANY.decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return "the document is not JSON"
     except RecursionError:
         return ""  # nested too deep for this reader, but whole
@@ -54,7 +55,7 @@ def compact(document: bytes) -> bytes:
     """
     try:
         formatted = msgspec.json.format(document, indent=-1)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE_JSON:
         return document
     return _ESCAPE.sub(_unescape, formatted) if b"\\u" in formatted else formatted
 

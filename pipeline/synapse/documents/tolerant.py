@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from pipeline.errors import UNREADABLE_JSON
 from pipeline.reasons import Reason
 from pipeline.records import Annotation, Failure, Relation
 from pipeline.synapse.documents.geometry import TOOLS, WITHOUT_CLASS, Places, read_classification, read_shape
@@ -192,7 +193,7 @@ def _groups(raw: msgspec.Raw | None) -> Iterator[Group]:
     for item in read_items(raw) or ():
         try:
             yield _GROUP.decode(item)
-        except msgspec.DecodeError:
+        except UNREADABLE_JSON:
             continue
 
 

@@ -21,6 +21,7 @@ from pipeline.synapse.http.answers import describe_lost_answer, file_size, range
 from pipeline.synapse.http.byte_budget import DOCUMENT_BYTES, ORIGINAL_BYTES, ByteBudget, Lease
 from pipeline.synapse.http.event_loop import CHUNK, ClientLoop
 from pipeline.synapse.http.hosts import FileHosts
+from pipeline.synapse.http.packed import packing_of, read_unpacked
 from pipeline.synapse.http.request_slots import HostSlots, Slot
 from pipeline.synapse.http.tries import FailedTry, RequestLimits, Tries
 from pipeline.synapse.http.urls import ApiUrls, is_signed, parse_file_url, redacted_url
@@ -273,7 +274,12 @@ class Transport:
         try:
             async with (
                 asyncio.timeout_at(end) as clock,
-                session.get(request.url, headers=request.headers(), allow_redirects=False) as response,
+                session.get(
+                    request.url,
+                    headers=request.headers(),
+                    allow_redirects=False,
+                    auto_decompress=request.sink is None,
+                ) as response,
             ):
                 if response.status not in request.accepted:
                     await refuse_answer(response, is_file=request.is_file, secrets=self._headers)
@@ -328,16 +334,17 @@ class Transport:
         ``deadline`` is when all tries end together; it is later for a larger file.
         """
         size = response.content_length
-        is_rest = response.status == 206
-        if is_rest and (not sink.received or range_start(response) != sink.received):
+        is_rest, packing = response.status == 206, packing_of(response)
+        if is_rest and (packing or not sink.received or range_start(response) != sink.received):
             raise _unusable("another part of the file than the one asked for")
         if not is_rest:
             sink.received = 0
-            await sink.begin(None if "Content-Encoding" in response.headers else size)
-        sink.etag = response.headers.get("ETag", "")
+            await sink.begin(None if packing else size)
+        # Where a packed file stopped says nothing of where its rest begins.
+        sink.etag = "" if packing else response.headers.get("ETag", "")
         slowest = self.limits.slowest
         latest = deadline + (sink.expected or self.limits.unannounced) / slowest
-        async for chunk in response.content.iter_chunked(CHUNK):
+        async for chunk in read_unpacked(response):
             # Large files may take their time, as long as they arrive: a byte now and then is not enough.
             clock.reschedule(min((clock.when() or 0.0) + len(chunk) / slowest, latest))
             self.stats.bytes += len(chunk)

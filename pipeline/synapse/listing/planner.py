@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlencode
 import msgspec
 import numpy as np
 
-from pipeline.errors import BackendError
+from pipeline.errors import UNREADABLE_JSON, BackendError
 from pipeline.model.shards import Shard, pack_keys
 from pipeline.synapse.http.event_loop import gather
 from pipeline.synapse.listing.chunks import Chunk, cut_chunks, group_pages
@@ -282,7 +282,7 @@ def _decode_keys(body: bytes) -> _KeyPage:
     """Decode a page of keys, whatever else is in it. Raises ValueError when a key cannot be read."""
     try:
         return _DECODER.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE_JSON:
         page = decode_page(body)
     for row in page.results:
         if row.problem:

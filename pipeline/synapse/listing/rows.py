@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from pipeline.errors import UNREADABLE_JSON
 from pipeline.synapse.documents.bounds import MAX_DEPTH
 
 _MOST = 2**63 - 1  # keys and counts are staged as integers of 64 bits
@@ -80,12 +81,12 @@ def decode_page(body: bytes) -> Page:
     """Decode a page, whatever its single rows look like. Raises ValueError if it is not a whole page."""
     try:
         return _PAGE.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE_JSON:
         pass  # something in it is not as it should be: look closer
     try:
         raw = _RAW_PAGE.decode(body)
         return Page([_decode_row(bytes(row)) for row in raw.results], raw.next, raw.count)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE_JSON as error:
         if isinstance(error, msgspec.ValidationError):
             raise
         # Part of it is not JSON or nested too deep: find the rows by their brackets alone.
@@ -102,7 +103,7 @@ def _decode_row(body: bytes) -> Row:
     """Decode a row as far as possible; an unreadable document is left for its own reader."""
     try:
         return _ROW.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE_JSON:
         pairs = _members(body) if body.startswith(b"{") else ()
         members = {key.strip(b'"').decode(errors="replace"): value for key, value in pairs}
     number, event = _lenient(members.get("id", b""), _ID), _lenient(members.get("pgh_id", b"null"), _ID)

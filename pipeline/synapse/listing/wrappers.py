@@ -2,6 +2,8 @@
 
 import msgspec
 
+from pipeline.errors import UNREADABLE_JSON
+
 
 class Wrapper(msgspec.Struct, gc=False):
     """The wrapper in a row in place of a document that is kept elsewhere, or around a document."""
@@ -35,7 +37,7 @@ def wrapper_of(data: msgspec.Raw) -> Wrapper | None:
         return None
     try:
         wrapper = _WRAPPER.decode(data)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE_JSON:
         return None
     if wrapper.mode == "presigned" or (wrapper.mode == "inline" and wrapper.truncated):
         return wrapper
@@ -47,7 +49,7 @@ def unwrapped(document: bytes) -> bytes:
     if b'"mode"' in document[:200] or b'"mode"' in document[-200:]:
         try:
             inline = _INLINE.decode(document)
-        except (msgspec.DecodeError, RecursionError):
+        except UNREADABLE_JSON:
             return document
         if inline.mode == "inline" and not inline.truncated:
             return bytes(inline.data)

@@ -165,6 +165,13 @@ def test_any_mask_paints_exactly_its_pixels_whether_bridged_or_split_without_hol
     assert ("m", "lossy", "MASK_SPLIT") in found or len(rows) == 1
 
 
+def test_a_bridge_over_the_corners_of_pixels_paints_no_centre():
+    """A straight bridge met centres, which readers computed differently on the way there and on the way back."""
+    drawn = ("......###", ".#......#", "..#....#.")
+    bitmap = np.array([[mark == "#" for mark in line] for line in drawn], dtype=np.uint8)
+    assert (painted(masked(bitmap)[0], 9, 3) == bitmap).all()
+
+
 TWO_PARTS = rectangles((2, 2, 22, 22, 1), (8, 8, 14, 14, 0), (30, 10, 35, 15, 1))
 HOLED = rectangles((2, 2, 22, 22, 1), (8, 8, 14, 14, 0))
 PLAIN = rectangles((2, 2, 22, 22, 1))
