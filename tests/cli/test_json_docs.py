@@ -29,6 +29,7 @@ CALLS = [
     ("classes", ["classes", "12"]),
     ("doctor", ["doctor"]),
     ("doctor --list-checks", ["doctor", "--list-checks"]),
+    ("status", ["status", "/nowhere"]),
     ("error", ["classes", "14"]),
     ("error", ["projects", "--bogus"]),
     ("error", ["doctor", "--check", "bogus"]),

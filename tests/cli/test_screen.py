@@ -60,7 +60,7 @@ def test_a_terminal_that_can_only_print_gets_lines(slow, tmp_path):
     assert terminal.end() == 0, terminal.text
     assert "\x1b" not in terminal.text
     shown = lines(terminal.text)
-    for text in ("reading ", "asking Synapse for the project …", "getting the workers ready …", "extract: 24 of 24"):
+    for text in ("reading ", "asking Synapse for the project …", "checking the destination …", "extract: 24 of 24"):
         assert any(line.startswith(text) for line in shown), text
 
 
