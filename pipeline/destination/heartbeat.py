@@ -2,7 +2,8 @@
 
 ``_staging/status/status.json`` says how far the run is, and when that was written. It is written by a thread of its
 own, so that neither a slow store nor a long stage stops it, and by the holder of the lock only. It is removed when the
-export is complete. A run that ended with an error leaves it with the error; a killed run leaves it as it was.
+export is complete. A run that ended with an error leaves it with the error, unless there is nothing to continue; a
+killed run leaves it as it was.
 """
 
 import contextlib
@@ -32,6 +33,7 @@ _SHARED_SECONDS = 10.0  # each is a request that the store charges for
 _LEAST_SECONDS = 1.0  # stages of a small export follow each other quickly
 _LAST_WRITE_SECONDS = 5.0
 _LASTING_FAILURES = 2
+_NOT_WORK = {"locks", "status", "tmp"}  # what a run has below its staging area before there is a plan
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +139,8 @@ class _Heart(threading.Thread):
         state, error = self._end
         if state is None:
             self._guarded(self._storage.delete, [PATH])
+        elif set(self._storage.entries(STAGING)) <= _NOT_WORK:
+            self._guarded(self._storage.delete, [PATH])  # it ended before there was a plan
         else:
             self._guarded(self._write, msgspec.structs.replace(self._first, state=state, error=error))
 

@@ -100,6 +100,8 @@ def _stop(world, out, at):
     def replace(source, target):
         nonlocal count
         real(source, target)
+        if "/_staging/status/" in str(target):  # by a thread of its own, at times that nobody can repeat
+            return
         count += 1
         if count == at:
             raise _Killed

@@ -3,7 +3,7 @@
 import asyncio
 import gzip
 import json
-import sys
+import threading
 import zlib
 
 import pytest
@@ -458,7 +458,7 @@ def test_an_api_that_shows_no_document_ends_the_run(tmp_path):
 
     with TinySynapse(rows(60), spoil=spoil) as api, pytest.raises(TransientError, match="leaves it out of its list"):
         export(api, tmp_path / "out", run={"page_size": 1})
-    assert len(api.seen) < 600
+    assert len(api.seen) < 1500  # three shards at once, each tried four times
 
 
 def lose_half_after_the_plan(api):
@@ -619,15 +619,15 @@ def lines_to_read_files(number, path):
     info = row["data_unit"]["files"]["image_1"]
     row["data_unit"]["files"] = [{**info, "url": f"/media/{index}.jpg"} for index in range(number)]
     with TinySynapse([row]) as api:
-        sys.settrace(trace)
+        threading.settrace(trace)  # rows are read in the thread of the client
         try:
             export(api, path)
         finally:
-            sys.settrace(None)
+            threading.settrace(None)
     assert len(originals(path)) == number
     return count
 
 
 def test_the_work_for_a_record_grows_as_its_files_do(tmp_path):
     few, many = lines_to_read_files(20, tmp_path / "few"), lines_to_read_files(80, tmp_path / "many")
-    assert many < 6 * few
+    assert 0 < many < 6 * few

@@ -21,10 +21,10 @@ AsJson = Annotated[
 
 
 def command(path: ExportPlace, watch: Watch = False, as_json: AsJson = False) -> int:
-    """Show how far a run is, who holds its path, and what to do next.
+    """Show how far a run is, and what to do next.
 
-    It reads three small files and changes nothing. With --watch the exit code is 0 when the export is finished at the
-    end, and 1 when it is not.
+    It reads three small files, says who holds the path, and changes nothing. With --watch the exit code is 0 when the
+    export is finished at the end, and 1 when it is not.
     """
     from pipeline.cli.console import program
     from pipeline.cli.status.report import print_json, print_status, watch_status

@@ -8,6 +8,7 @@ from typing import Self
 
 from pipeline.synapse.http.adaptive_limit import AdaptiveLimit
 
+type Rank = int | tuple[int, int]
 _OWN_SLOTS = 8  # hosts; an export has two or three
 
 
@@ -43,7 +44,7 @@ class Slots:
         self._limit = AdaptiveLimit(number)
         self._held = 0
         self._paused_until = 0.0
-        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[Rank, int, asyncio.Future[None]]] = []
         self._arrivals = itertools.count()
 
     @property
@@ -51,7 +52,7 @@ class Slots:
         """How many slots may be held at the same time now."""
         return self._limit.allowed
 
-    def hold(self, rank: int) -> "Slot":
+    def hold(self, rank: Rank) -> "Slot":
         """Hold a slot for an ``async with`` block, in which the outcome of the request is reported."""
         return Slot(self, rank)
 
@@ -63,7 +64,7 @@ class Slots:
             self._paused_until = until
             loop.call_at(until, self._wake)
 
-    async def acquire(self, rank: int) -> int:
+    async def acquire(self, rank: Rank) -> int:
         """Take a slot, waiting for one if need be. Return how often the limit had been halved by then."""
         if self._has_room():
             self._take()
@@ -112,7 +113,7 @@ class Slots:
 class Slot:
     """One slot, held for the block of an ``async with``."""
 
-    def __init__(self, slots: Slots, rank: int) -> None:
+    def __init__(self, slots: Slots, rank: Rank) -> None:
         self._slots = slots
         self._rank = rank
         self._halvings = 0

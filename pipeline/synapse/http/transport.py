@@ -6,9 +6,11 @@ show the scheme, host and path of a URL, never the query with its signature.
 """
 
 import asyncio
+import itertools
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,6 +27,8 @@ from pipeline.synapse.http.packed import packing_of, read_unpacked
 from pipeline.synapse.http.request_slots import HostSlots, Slot
 from pipeline.synapse.http.tries import FailedTry, RequestLimits, Tries
 from pipeline.synapse.http.urls import ApiUrls, is_signed, parse_file_url, redacted_url
+
+_turn: ContextVar[int] = ContextVar("which of the coroutines that were begun a request is of", default=0)
 
 REISSUED, PAYLOAD, PAGE = range(3)
 """The order of requests when all slots are taken: first files, whose URLs expire, and first of them expired ones."""
@@ -106,19 +110,22 @@ class Transport:
         self._slots = HostSlots(requests)
         self._refusal: tuple[Any, ...] | None = None
         self._running = 0
+        self._turns = itertools.count()
         self._loop = ClientLoop()
         self._close = weakref.finalize(self, self._loop.close)
 
     def run[T](self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine to its end in this client's event loop, also if the caller runs in a loop (Jupyter).
 
-        Several threads may do that at once.
+        Several threads may do that at once. Of requests of the same rank, those of the coroutine that began first go
+        first, so that its work is complete as soon as can be.
         """
 
         async def run_after_refusal() -> T:
             if not self._running:
                 self._refusal = None  # access may have been granted since the last call
             self._running += 1
+            _turn.set(next(self._turns))
             try:
                 return await coroutine
             finally:
@@ -247,7 +254,7 @@ class Transport:
         slots = self._slots.of((request.url.raw_host or "").lower().removesuffix("."))
         tries = Tries(request.url, self.limits, is_download=request.sink is not None)
         while True:
-            async with slots.hold(request.rank) as slot:
+            async with slots.hold((request.rank, _turn.get())) as slot:
                 try:
                     return await self._try(request, tries, slot)
                 except FailedTry as failure:
