@@ -74,6 +74,14 @@ class Export(NamedTuple):
         """How many images each split has."""
         return Counter(row["split"] for row in self.copied())
 
+    def missing(self):
+        """How many images of each split have no original: tables hold them all the same."""
+        lines = (self.path / "metadata/losses.jsonl").read_text(encoding="utf-8").splitlines()
+        losses = [loss for loss in map(json.loads, lines) if loss["reason"] == "ORIGINAL_MISSING"]
+        lost = {(str(loss["record_id"]), loss["media"]) for loss in losses if loss["format"] == "originals"}
+        rows = self.rows("metadata/records.csv")
+        return Counter(row["split"] for row in rows if (row["record_id"], row["media"]) in lost)
+
     def names(self, kind):
         """The file names of the images of records that are malformed in a certain way."""
         return sorted(name for name, (key, _) in self.images().items() if self.truth[key].kind == kind)
@@ -100,8 +108,8 @@ class Export(NamedTuple):
 
 def made(sandbox, path, formats=FORMATS):
     """Export to ``path``, in every format if not told otherwise."""
-    # Turned upright, because some consumers heed EXIF and some do not.
-    export(sandbox, path, formats=formats, max_failures="100%", exif="bake")
+    # Turned upright, because some consumers heed EXIF and some do not. Some stop at an image that is not there.
+    export(sandbox, path, formats=formats, max_failures="100%", exif="bake", on_missing_original="drop_image")
     return Export(path, summary(path), {record.key: record for record in sandbox.truth("task")})
 
 
