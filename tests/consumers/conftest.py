@@ -74,14 +74,6 @@ class Export(NamedTuple):
         """How many images each split has."""
         return Counter(row["split"] for row in self.copied())
 
-    def missing(self):
-        """How many images of each split have no original: tables hold them all the same."""
-        lines = (self.path / "metadata/losses.jsonl").read_text(encoding="utf-8").splitlines()
-        losses = [loss for loss in map(json.loads, lines) if loss["reason"] == "ORIGINAL_MISSING"]
-        lost = {(str(loss["record_id"]), loss["media"]) for loss in losses if loss["format"] == "originals"}
-        rows = self.rows("metadata/records.csv")
-        return Counter(row["split"] for row in rows if (row["record_id"], row["media"]) in lost)
-
     def names(self, kind):
         """The file names of the images of records that are malformed in a certain way."""
         return sorted(name for name, (key, _) in self.images().items() if self.truth[key].kind == kind)
