@@ -136,13 +136,14 @@ class _Heart(threading.Thread):
             self._ending.wait(_LEAST_SECONDS)
             self._awake.wait(max(0.0, self._every - _LEAST_SECONDS))
             self._awake.clear()
-        state, error = self._end
-        if state is None:
-            self._guarded(self._storage.delete, [PATH])
-        elif set(self._storage.entries(STAGING)) <= _NOT_WORK:
-            self._guarded(self._storage.delete, [PATH])  # it ended before there was a plan
+        self._guarded(self._leave, self._end)
+
+    def _leave(self, end: tuple[Literal["failed", "interrupted"] | None, str]) -> None:
+        state, error = end
+        if state is None or set(self._storage.entries(STAGING)) <= _NOT_WORK:  # or it ended before there was a plan
+            self._storage.delete([PATH])
         else:
-            self._guarded(self._write, msgspec.structs.replace(self._first, state=state, error=error))
+            self._write(msgspec.structs.replace(self._first, state=state, error=error))
 
     def _write(self, status: RunStatus) -> None:
         self._lock.check()  # the file is that of the run that broke this lock
