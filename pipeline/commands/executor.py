@@ -71,11 +71,12 @@ def open_executor(session: Session, records: int) -> Iterator[WaitingExecutor]:
     A cluster is waited for at once: when there is none at its address, the run ends before it has written anything.
     Raises PreflightError or ConfigError, as the executors do.
     """
+    joins = has_cluster(session.workspace)  # asked before a thread imports Ray
     with ThreadPoolExecutor(1, "executor") as thread:
         starting = thread.submit(_make_executor, session, choose_executor(session.workspace, records))
         try:
             waiting = WaitingExecutor(session, starting)
-            if has_cluster(session.workspace):
+            if joins:
                 waiting.ready()
             yield waiting
         finally:

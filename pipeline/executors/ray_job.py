@@ -20,5 +20,6 @@ def submitted_job() -> str:
 
 def is_connected() -> bool:
     """Tell whether this process is in a cluster already, as a worker is, or what Synapse runs on an agent."""
-    ray: Any = sys.modules.get("ray")
-    return ray is not None and bool(ray.is_initialized())
+    # While another thread imports Ray, the module is there without its names.
+    is_initialized: Any = getattr(sys.modules.get("ray"), "is_initialized", None)
+    return is_initialized is not None and bool(is_initialized())

@@ -4,10 +4,9 @@ import threading
 
 import pytest
 
-from exporting import digest, export, settings, verify
+from exporting import command, digest, environment, export, settings, verify, write_config
 from pipeline.commands.forecast import forecast
 from pipeline.config.export import ExportConfig
-from pipeline.errors import PreflightError
 from pipeline.run import run
 from pipeline.sandbox import Sandbox, SandboxOptions
 from stores import environment_of
@@ -24,8 +23,8 @@ def config(sandbox, path, **more):
     return ExportConfig.model_validate(settings(sandbox, path, formats=["coco", "yolo"], **more))
 
 
-def planned(sandbox, path, environment=(), **more):
-    with environment_of({**sandbox.environment(), **dict(environment)}):
+def planned(sandbox, path, variables=(), **more):
+    with environment_of({**sandbox.environment(), **dict(variables)}):
         return forecast(config(sandbox, path, **more)).executor
 
 
@@ -74,9 +73,10 @@ def test_a_large_export_runs_in_processes_to_the_bytes_of_one(many, tmp_path):
 
 
 def test_a_cluster_that_is_not_there_ends_the_run_before_anything_is_written(tidy, tmp_path):
-    with environment_of({**tidy.environment(), "RAY_ADDRESS": "127.0.0.1:1"}), pytest.raises(PreflightError) as caught:
-        run(config(tidy, tmp_path / "out"))
-    assert str(caught.value).startswith("cannot start Ray at 127.0.0.1:1: ")
+    values = settings(tidy, tmp_path / "out", run={"executor": "auto"})
+    done = command("run", write_config(tmp_path, values), env=environment(tidy, RAY_ADDRESS="127.0.0.1:1"))
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: cannot start Ray at 127.0.0.1:1: ")
     assert not list(tmp_path.glob("out/**/*"))
 
 
