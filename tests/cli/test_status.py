@@ -1,5 +1,7 @@
 """``status`` tells from a path alone what a run is doing, how one ended, and what to type next."""
 
+import contextlib
+import glob
 import json
 import re
 import signal
@@ -18,7 +20,7 @@ from pipeline.commands.status import State, Status, find_status
 from pipeline.destination.heartbeat import PATH, SILENT_RENEWALS, RunStatus
 from pipeline.destination.lock import this_process
 from pipeline.sandbox import Fault, Sandbox, SandboxOptions
-from pipeline.storage import local
+from pipeline.storage import STAGING, local
 
 PAGE = (ROOT / "docs/json.md").read_text()
 (SCHEMA,) = (
@@ -60,12 +62,26 @@ def as_json(place):
     return found
 
 
-def wait_for(path, process):
+def wait_for(pattern, process):
     deadline = time.monotonic() + 60
-    while not path.exists():
+    while not glob.glob(str(pattern)):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def at_work(sandbox, folder):
+    """A run that has given its first sign of life, and its configuration. It ends well."""
+    config = configured(sandbox, folder, run={"requests": 2, "shard_size": 40})
+    run = subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "run", config], env=environment(sandbox), cwd=ROOT, stdout=subprocess.DEVNULL
+    )
+    try:
+        wait_for(folder / "out" / PATH, run)
+        yield run, config
+    finally:
+        assert run.wait(120) == 0
 
 
 def killed(sandbox, folder, when, pattern, **overrides):
@@ -101,15 +117,8 @@ def test_a_finished_export_says_so_and_nothing_of_the_run_is_left(sandbox, tmp_p
 
 
 def test_a_run_at_work_is_watched_from_another_process_to_its_end(slow, tmp_path):
-    config = configured(slow, tmp_path, run={"requests": 2, "shard_size": 40})
-    run = subprocess.Popen(
-        [sys.executable, "-m", "pipeline", "run", config], env=environment(slow), cwd=ROOT, stdout=subprocess.DEVNULL
-    )
-    try:
-        wait_for(tmp_path / "out" / PATH, run)
+    with at_work(slow, tmp_path) as (run, _):
         watched = command("status", tmp_path / "out", "--watch", "--json", env=environment())
-    finally:
-        assert run.wait(120) == 0
     assert watched.returncode == 0, watched.stderr
     seen = [msgspec.json.decode(line, type=Status) for line in watched.stdout.splitlines()]
     assert len(seen) > 2
@@ -125,16 +134,9 @@ def test_a_run_at_work_is_watched_from_another_process_to_its_end(slow, tmp_path
 
 
 def test_a_run_at_work_is_drawn_on_a_terminal_until_it_ends(slow, tmp_path):
-    config = configured(slow, tmp_path, run={"requests": 2, "shard_size": 40})
-    run = subprocess.Popen(
-        [sys.executable, "-m", "pipeline", "run", config], env=environment(slow), cwd=ROOT, stdout=subprocess.DEVNULL
-    )
-    try:
-        wait_for(tmp_path / "out" / PATH, run)
+    with at_work(slow, tmp_path) as (_, config):
         terminal = Terminal("status", config, "--watch", env=environment(slow), columns=80)
         assert terminal.end() == 0, terminal.text
-    finally:
-        assert run.wait(120) == 0
     shown = lines(terminal.text)
     assert any("last sign of life" in line for line in shown)
     assert any(line.split()[:1] == ["render"] and "of 40" in line for line in shown)
@@ -142,19 +144,12 @@ def test_a_run_at_work_is_drawn_on_a_terminal_until_it_ends(slow, tmp_path):
 
 
 def test_ctrl_c_ends_the_watch_and_not_the_run(slow, tmp_path):
-    config = configured(slow, tmp_path, run={"requests": 2, "shard_size": 40})
-    run = subprocess.Popen(
-        [sys.executable, "-m", "pipeline", "run", config], env=environment(slow), cwd=ROOT, stdout=subprocess.DEVNULL
-    )
-    try:
-        wait_for(tmp_path / "out" / PATH, run)
+    with at_work(slow, tmp_path) as (_, config):
         terminal = Terminal("status", config, "--watch", env=environment(slow))
         terminal.read("a run is at work")
         terminal.process.send_signal(signal.SIGINT)
         assert terminal.end() == 130
         assert "Traceback" not in terminal.text
-    finally:
-        assert run.wait(120) == 0
 
 
 @pytest.mark.parametrize(
@@ -203,7 +198,7 @@ def test_an_interrupted_run_says_so(slow, tmp_path):
         [sys.executable, "-m", "pipeline", "run", config],
         env=environment(slow), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip
-    wait_for(tmp_path / "out" / PATH, run)
+    wait_for(tmp_path / "out" / STAGING / "*/plan.json", run)  # before there is a plan there is nothing to continue
     run.send_signal(signal.SIGTERM)
     run.communicate(timeout=60)
     assert run.returncode == 143
