@@ -1,9 +1,11 @@
 """Submitted by the real programs to a real Ray head: the bytes of a local run, quiet, with a verdict at the end."""
 
 import json
+import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -157,6 +159,60 @@ def test_a_stopped_job_is_continued_by_submitting_it_again(head, clone, sandbox,
     assert "continuing an unfinished export" in done.stdout
     assert digest(tmp_path / "out") == golden
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def status(path, *options):
+    """What somebody sees who can read the path, and knows neither the cluster nor the host."""
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline", "status", path, "--json", *options], env=environment(), cwd=ROOT,
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+
+def running(head, submission, path, stage):
+    """The first status of a submitted job in which that stage has begun."""
+    deadline = time.monotonic() + 120
+    while True:
+        found = json.loads(status(path).stdout)
+        if found["run"] and stage in {one["stage"] for one in found["run"]["progress"]["stages"]}:
+            return found
+        assert time.monotonic() < deadline, head.logs(submission)
+        assert head.jobs()[submission]["status"] in ("PENDING", "RUNNING"), head.logs(submission)
+
+
+def test_a_job_is_watched_by_who_can_read_its_path(head, clone, sandbox, tmp_path):
+    config = configure(clone, sandbox, tmp_path / "out")
+    assert submit(head, clone, config, "watched", "--no-wait").returncode == 0
+    assert running(head, "watched", tmp_path / "out", "plan")["state"] == "running"
+    watched = status(tmp_path / "out", "--watch")
+    assert watched.returncode == 0, watched.stderr
+    seen = [json.loads(line) for line in watched.stdout.splitlines()]
+    assert [one["state"] for one in seen] == ["running"] * (len(seen) - 1) + ["finished"]
+    done = {
+        stage["stage"]: (stage["done"], stage["total"])
+        for one in seen[:-1]
+        for stage in (one["run"]["progress"]["stages"] if one["run"] else ())
+    }
+    assert done["extract"][1] == 120
+    assert seen[-1]["verdict"]["records"] > 100
+    assert head.wait("watched")["status"] == "SUCCEEDED"
+
+
+def test_the_status_of_a_job_that_was_killed_says_what_to_type(head, clone, sandbox, golden, tmp_path):
+    config = configure(clone, sandbox, tmp_path / "out")
+    assert submit(head, clone, config, "killed", "--no-wait").returncode == 0
+    found = running(head, "killed", tmp_path / "out", "extract")
+    os.kill(found["run"]["pid"], signal.SIGKILL)
+    assert head.wait("killed")["status"] == "FAILED"
+    told = json.loads(status(tmp_path / "out", "--watch").stdout.splitlines()[-1])
+    assert told["state"] == "killed"
+    assert told["next"] == [
+        "continue it: synapse-export run CONFIG",
+        f"or remove it: synapse-export clean {tmp_path / 'out'}",
+    ]
+    assert submit(head, clone, config, "after-the-kill").returncode == 0
+    assert digest(tmp_path / "out") == golden
+    assert json.loads(status(tmp_path / "out").stdout)["state"] == "finished"
 
 
 def test_synapse_script_submit_works_from_a_clone(head, clone, sandbox, golden, tmp_path):
