@@ -95,6 +95,7 @@ def test_run_can_be_called_whatever_was_imported_before(first):
     python(code)
 
 
+@pytest.mark.slow  # mypy reads everything that the package imports
 def test_types_are_seen_from_outside(tmp_path):
     (tmp_path / "use.py").write_text(
         "from pipeline import Result, load_config, run\n"

@@ -193,7 +193,9 @@ def _in_lanes[S, I, O](
         except BaseException:
             ended.set()
             pool.shutdown(wait=False, cancel_futures=True)
-            while interrupt and wait(running, _INTERRUPT_SECONDS).not_done:
+            # A future that is cancelled before a thread took it is never done for wait().
+            begun = {future for future in running if not future.cancelled()}
+            while interrupt and wait(begun, _INTERRUPT_SECONDS).not_done:
                 interrupt()
             raise
 

@@ -20,6 +20,7 @@ from pipeline.sandbox.resources import STORAGE, TENANT
 from pipeline.sandbox.server import Server, shown
 
 _START_SECONDS = 60.0
+_TURNS = 10
 _WARMED_ROWS = 20_000
 
 
@@ -95,7 +96,8 @@ class Sandbox:
             self._ready.set()
             await self._stopping.wait()
             await site.stop()
-            await asyncio.sleep(0.01)  # new connections get their transport later
+            for _ in range(_TURNS):  # connections that were just accepted get their transport some turns later
+                await asyncio.sleep(0)
         finally:
             server = runner.server
             open_ones = [handler.transport for handler in server.connections] if server else []

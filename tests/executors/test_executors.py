@@ -204,6 +204,22 @@ def test_lanes_that_wait_are_interrupted_when_another_ends_the_run():
         list(SerialExecutor().map(ends_when_told, told, range(3), lanes=3, interrupt=told.set))
 
 
+def fail_at_zero(shared, item):
+    if item == 0:
+        raise BackendError("the API", "said no")
+
+
+def test_a_lane_that_never_began_is_not_waited_for():
+    """The second input waits for the thread of the first, which gets no turn before the run has failed."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(5)
+    try:
+        with pytest.raises(BackendError):
+            list(SerialExecutor().map(fail_at_zero, None, range(2), lanes=2, interrupt=lambda: None))
+    finally:
+        sys.setswitchinterval(before)
+
+
 def unpicklable_error(shared, item):
     class OwnError(Exception):
         pass

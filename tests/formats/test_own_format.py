@@ -120,6 +120,7 @@ def test_its_name_is_known_where_it_is_installed(installed, project):
     assert run_python(installed, project, "-c", code).strip() == "BoxLines(corners=True)"
 
 
+@pytest.mark.slow  # mypy reads everything that the package imports
 @pytest.mark.xdist_group("wheels")
 def test_its_types_are_right_where_it_is_installed(installed, project):
     checked = run_python(

@@ -29,7 +29,7 @@ def lab(tmp_path_factory):
         yield lab
 
 
-@pytest.mark.parametrize("group", range(GROUPS))
+@pytest.mark.parametrize("group", [0, *(pytest.param(group, marks=pytest.mark.slow) for group in range(1, GROUPS))])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_case_ends_with_what_is_right_or_one_clear_line(lab, tmp_path, kind, group):
     for seed in range(group, SEEDS[kind], GROUPS):

@@ -57,7 +57,8 @@ class LocalApi:
         self._ready.set()
         await self._stop.wait()
         await site.stop()
-        await asyncio.sleep(0.01)  # connections that were just accepted get their transport, which takes several turns
+        for _ in range(10):  # connections that were just accepted get their transport, which takes several turns
+            await asyncio.sleep(0)
         transports = [handler.transport for handler in runner.server.connections if handler.transport]
         await runner.cleanup()
         for transport in transports:  # closing waits for what is still to be sent, to clients that may never read it
