@@ -45,7 +45,8 @@ class Reason(StrEnum):
     MASK_PARTS_DROPPED = "MASK_PARTS_DROPPED"  # only the largest part is written
     MASK_SIMPLIFIED = "MASK_SIMPLIFIED"  # points of its outline were left out
     MASK_COVERED = "MASK_COVERED"  # painted over by later ones where only one class fits in a pixel
-    NOT_PAINTED = "NOT_PAINTED"  # it encloses no pixel centre, or the image is too large: only its box is written
+    NOT_PAINTED = "NOT_PAINTED"  # it encloses no pixel centre, or the image is too large: painted nowhere
+    CLASS_LIMIT_EXCEEDED = "CLASS_LIMIT_EXCEEDED"  # its class has no number in a plane of one byte per pixel
     BOX_WIDENED = "BOX_WIDENED"  # one pixel wide or high, which readers take for empty: written with two
     SHAPE_ENCLOSED = "SHAPE_ENCLOSED"  # an outline, a mask or a skeleton written as the upright box around it
     GROUP_DROPPED = "GROUP_DROPPED"  # written as several objects, without saying that they belong together

@@ -19,6 +19,7 @@ FORMATS: Mapping[str, str] = {
     "csv": "pipeline.formats.tables.csv:Csv",
     "imagefolder": "pipeline.formats.imagefolder:ImageFolder",
     "parquet": "pipeline.formats.tables.parquet:Parquet",
+    "semantic": "pipeline.formats.semantic:Semantic",
     "synapse_json": "pipeline.formats.synapse_json:SynapseJson",
     "voc": "pipeline.formats.voc:Voc",
     "webdataset": "pipeline.formats.webdataset:WebDataset",

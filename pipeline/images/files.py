@@ -156,6 +156,13 @@ def encode_jpeg(data: bytes) -> bytes:
         return _encode(image.convert("RGB"), "JPEG", image, quality=_JPEG_QUALITY)
 
 
+def encode_gray_png(values: npt.NDArray[np.uint8]) -> bytes:
+    """Return a PNG of one channel of 8 bits, shape (height, width), whose numbers every reader sees as they are."""
+    stream = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(values), "L").save(stream, "PNG")
+    return stream.getvalue()
+
+
 def encode_indexed_png(indices: npt.NDArray[np.uint8], palette: bytes) -> bytes:
     """Return a PNG of palette indices, shape (height, width).
 

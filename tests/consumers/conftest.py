@@ -25,6 +25,7 @@ FORMATS = [
     "coco",
     *({"yolo": {"task": task, "ndjson": True}} for task in ("detect", "segment", "pose", "obb")),
     {"voc": {"images": "transcode"}},  # VOC readers look for <id>.jpg
+    "semantic",
     "imagefolder",
     {"webdataset": {"images_per_tar": 20}},
     {"parquet": {"images_per_file": 20}},

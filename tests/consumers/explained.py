@@ -7,6 +7,7 @@ from exporting import ROOT
 EXPLAINED = {
     "could't match this file with any of these tasks": "docs/formats/coco.md",
     "ignoring corrupt image/label": "docs/formats/yolo.md",
+    "ignoring corrupt image/mask": "docs/formats/semantic.md",
     "corrupt JPEG restored and saved": "docs/formats/yolo.md",
     "duplicate labels removed": "docs/formats/yolo.md",
     "can't read data": "docs/images.md",

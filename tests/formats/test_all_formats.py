@@ -38,6 +38,7 @@ EVERYTHING = {
         {"coco": {"box_segmentation": "rectangle", "shard_images": 40}},
         *({"yolo": {"task": task, "ndjson": True}} for task in TASKS),
         {"voc": {"images": "transcode", "class_sets": True}},
+        "semantic",
         "imagefolder",
         {"webdataset": {"images_per_tar": 30}},
         {"parquet": {"images_per_file": 50}},

@@ -15,7 +15,7 @@ START, END = "<!-- losses -->\n", "<!-- end of losses -->\n"
 
 # Each table: formats with the options they are shown with.
 TABLES = (
-    (("coco", {}), ("voc", {}), ("imagefolder", {})),
+    (("coco", {}), ("voc", {}), ("imagefolder", {}), ("semantic", {})),
     (
         ("yolo", {}),
         ("yolo", {"task": "segment", "folder": "segment"}),

@@ -11,9 +11,9 @@ from pipeline.formats.images import dropped_groups, image_size, missing_original
 from pipeline.formats.support import KEPT, Kind, Support
 from pipeline.formats.voc.image import VocImage
 from pipeline.formats.voc.image_sets import group_splits, make_label_map, name_class_lists
-from pipeline.formats.voc.planes import PALETTE
 from pipeline.formats.voc.xml import make_document
 from pipeline.images.files import encode_indexed_png
+from pipeline.images.palette import PALETTE
 from pipeline.model.catalog import Catalog
 from pipeline.model.naming import split_leaf
 from pipeline.reasons import Reason

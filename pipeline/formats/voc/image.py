@@ -7,8 +7,9 @@ from pipeline.formats import Loss
 from pipeline.formats.encoding import without_nulls
 from pipeline.formats.images import check_mask, place_box, place_outline
 from pipeline.formats.voc.image_sets import name_classes
-from pipeline.formats.voc.planes import MAX_INDEX, VOID, Canvas, Region, mask_region, polygon_region
+from pipeline.formats.voc.planes import MAX_INDEX, VOID, Canvas, find_bounds
 from pipeline.formats.voc.xml import Pixels, VocObject, cover_pixels, read_attributes, widen
+from pipeline.images.regions import Region, mask_region, polygon_region
 from pipeline.model.catalog import Catalog
 from pipeline.reasons import Reason
 from pipeline.records import Annotation, Box, Mask, Polygon, Whole
@@ -168,7 +169,7 @@ def _polygon(polygon: Polygon, size: tuple[int, int]) -> _Outlined | Reason:
     region = polygon_region(placed.ring, *size)
     if not placed.changes:
         return cover_pixels(placed.bbox, *size), region, []
-    return (region.bounds(), region, list(placed.changes)) if region else Reason.OUTSIDE_IMAGE
+    return (find_bounds(region), region, list(placed.changes)) if region else Reason.OUTSIDE_IMAGE
 
 
 def _mask(mask: Mask, size: tuple[int, int]) -> _Outlined | Reason:
@@ -176,4 +177,4 @@ def _mask(mask: Mask, size: tuple[int, int]) -> _Outlined | Reason:
     if not isinstance(changes, tuple):
         return changes
     region = mask_region(mask.runs, *size)
-    return (region.bounds(), region, list(changes)) if region else Reason.INVALID_MASK_ENCODING
+    return (find_bounds(region), region, list(changes)) if region else Reason.INVALID_MASK_ENCODING

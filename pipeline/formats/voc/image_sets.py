@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from pipeline.formats.encoding import one_line
-from pipeline.formats.voc.planes import index_colour
 from pipeline.formats.voc.xml import replace_non_xml
+from pipeline.images.palette import index_colour
 from pipeline.model.naming import fold, safe_leaf
 from pipeline.model.splits import find_split
 

@@ -4,15 +4,11 @@ Both planes hold indices into one palette. 0 is the background and 255 is void: 
 cannot express. Later regions are painted over earlier ones.
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
-
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.formats.voc.xml import Pixels
-from pipeline.images.masks import MAX_PIXELS, bitmap_from_runs, check_runs
-from pipeline.images.rings import fill_rings
+from pipeline.images.regions import Region
 
 MAX_INDEX = 254
 """The highest index of a class or an object."""
@@ -22,67 +18,15 @@ VOID = 255
 _CHUNK = 1 << 20  # pixels handled at once: numpy takes eight bytes for each index
 
 
-def index_colour(index: int) -> tuple[int, int, int]:
-    """Return VOC's red, green and blue of an index: bit ``3 k + c`` of the index is bit ``7 - k`` of component ``c``.
-
-    All indices below 2**24 have different colours; the palette holds the first 256.
-    """
-    components = (sum((index >> 3 * bit + component & 1) << 7 - bit for bit in range(8)) for component in range(3))
-    red, green, blue = components
-    return red, green, blue
-
-
-PALETTE = bytes(component for index in range(256) for component in index_colour(index))
-
-
-class Region(NamedTuple):
-    """The pixels of an annotation: ``inside`` is a window of the image, shape (rows, columns), at ``left, top``."""
-
-    left: int
-    top: int
-    inside: npt.NDArray[np.bool_]
-
-    def of(self, plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return the same window of a plane of the whole image, shape (height, width), as a view."""
-        rows, columns = self.inside.shape
-        return plane[self.top : self.top + rows, self.left : self.left + columns]
-
-    def bounds(self) -> Pixels:
-        """Return the smallest box around the pixels, of which there is at least one."""
-        columns, rows = (np.flatnonzero(self.inside.any(axis=axis)) for axis in (0, 1))
-        return Pixels(
-            self.left + int(columns[0]) + 1,
-            self.top + int(rows[0]) + 1,
-            self.left + int(columns[-1]) + 1,
-            self.top + int(rows[-1]) + 1,
-        )
-
-
-def mask_region(runs: bytes, width: int, height: int) -> Region | None:
-    """Return the pixels of a mask, or None when it has none.
-
-    Raises MaskError as :func:`pipeline.images.masks.check_runs` does.
-    """
-    check_runs(runs, width, height)
-    pairs = np.frombuffer(runs, dtype="<i8").reshape(-1, 2)
-    if not pairs.size:
-        return None
-    top, bottom = int(pairs[0, 0]) // width, (int(pairs[-1].sum()) - 1) // width + 1
-    return Region(0, top, bitmap_from_runs((pairs - (top * width, 0)).tobytes(), width, bottom - top).view(np.bool_))
-
-
-def polygon_region(points: Sequence[float], width: int, height: int) -> Region | None:
-    """Return the pixels whose centres a polygon encloses; None for no pixels, or an image too large to be painted."""
-    if width * height > MAX_PIXELS:
-        return None
-    across, down = points[0::2], points[1::2]
-    left, right = max(int(min(across)), 0), min(int(max(across)) + 1, width)
-    top, bottom = max(int(min(down)), 0), min(int(max(down)) + 1, height)
-    if left >= right or top >= bottom:
-        return None
-    moved = np.array(points) - np.tile((left, top), len(across))
-    inside = fill_rings([moved.tolist()], right - left, bottom - top).view(np.bool_)
-    return Region(left, top, inside) if inside.any() else None
+def find_bounds(region: Region) -> Pixels:
+    """Return the smallest box around the pixels of a region, of which there is at least one."""
+    columns, rows = (np.flatnonzero(region.inside.any(axis=axis)) for axis in (0, 1))
+    return Pixels(
+        region.left + int(columns[0]) + 1,
+        region.top + int(rows[0]) + 1,
+        region.left + int(columns[-1]) + 1,
+        region.top + int(rows[-1]) + 1,
+    )
 
 
 class Canvas:

@@ -46,6 +46,7 @@ RESERVED_FOLDERS: Mapping[str, str] = {
     "labels": "a YOLO tree without a folder",
     "parquet": "the format parquet",
     "parquet_other": "the format parquet",
+    "semantic": "the format semantic",
     "vocdevkit": "the format voc",
     "webdataset": "the format webdataset",
 }

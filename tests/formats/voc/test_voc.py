@@ -16,7 +16,7 @@ from pipeline.formats import Entry, load_format
 from pipeline.formats.testing import FormatCases, catalog_of, join_samples, samples
 from pipeline.formats.testing.shapes import bitmap_of, box
 from pipeline.formats.voc.format import Voc
-from pipeline.formats.voc.planes import PALETTE
+from pipeline.images.palette import PALETTE
 from pipeline.model.naming import safe_leaf
 from pipeline.records import Annotation, Whole
 from tests.formats.voc.cases import HOME, sample_with

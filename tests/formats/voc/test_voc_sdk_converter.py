@@ -12,7 +12,7 @@ from synapse_sdk.utils.converters.pascal.from_dm import FromDMToPascalConverter,
 from pipeline.formats.testing import catalog_of, find_losses, join_samples, samples
 from pipeline.formats.testing.shapes import mask
 from pipeline.formats.voc.format import Voc
-from pipeline.formats.voc.planes import PALETTE
+from pipeline.images.palette import PALETTE
 from pipeline.records import Annotation, Box, Polygon
 from tests.formats.sdk_documents import document
 from tests.formats.voc.grammar import check_voc_tree
