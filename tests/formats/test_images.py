@@ -195,6 +195,16 @@ def test_outlines_measured_together_have_the_areas_that_each_has_alone(rings, ot
         assert [painted_area(ring) for ring in (*rings, *others)] == alone
 
 
+@given(
+    st.lists(st.lists(st.floats(-60, 160) | st.sampled_from([0.0, -0.0, 100.0]), min_size=8, max_size=8), max_size=5)
+)
+def test_outlines_measured_together_are_placed_like_each_alone(rings):
+    """To the last bit, the sign of zeros included: the box that is measured too is the one of the general way."""
+    alone = [repr(place_outline(ring, (100, 80))) for ring in rings]
+    with measured_together(rings):
+        assert [repr(place_outline(ring, (100, 80))) for ring in rings] == alone
+
+
 def test_outlines_of_bench_records_are_measured_together_to_the_last_bit():
     scenes = [document.scene for document in bench_pool(0)]
     rings = [sum(thing.geometry, ()) for scene in scenes for thing in scene.things if thing.tool == "polygon"]
