@@ -47,8 +47,8 @@ def cost(tmp_path_factory):
 
 def test_a_record_costs_a_bounded_number_of_calls(cost):
     """15 annotations of 4 kinds. Who adds a call for each annotation finds it here; raise a bound only for a reason."""
-    assert 100 < cost["Python"] < 390
-    assert 300 < cost["C"] < 790
+    assert 100 < cost["Python"] < 215
+    assert 300 < cost["C"] < 480
 
 
 def test_annotations_are_encoded_together_and_a_label_file_is_opened_once(cost):

@@ -128,28 +128,30 @@ def group_losses(sample: NumberedSample, format_name: str, losses: Sequence[Loss
     """
     source = sample.sample
     tools = {annotation.id: annotation.tool for annotation in source.annotations}
+    tools[""] = ""  # a loss of the sample
     groups: dict[tuple[str, str, str], list[str]] = {}
-    for loss in losses:
-        identity = loss.annotation_id
-        try:
-            key = (loss.outcome, loss.reason, tools[identity] if identity else "")
-        except KeyError:
-            raise FormatError(format_name, f"reports a loss of {identity!r}, which the sample does not have") from None
-        ids = groups.get(key)
-        if ids is None:
-            ids = groups[key] = []
-        if identity:
-            ids.append(identity)
+    identity = ""
+    try:
+        for loss in losses:
+            identity = loss.annotation_id
+            key = (loss.outcome, loss.reason, tools[identity])
+            if key in groups:
+                groups[key].append(identity)
+            else:
+                groups[key] = [identity]
+    except KeyError:
+        raise FormatError(format_name, f"reports a loss of {identity!r}, which the sample does not have") from None
+    file = _file(sample)
     return [
         LossGroup(
             record_id=source.record_id,
             media=source.media,
-            file=_file(sample),
+            file=file,
             format=format_name,
             outcome=outcome,
             reason=reason,
             tool=tool,
-            annotation_ids=tuple(ids),
+            annotation_ids=tuple(filter(None, ids)),
         )
         for (outcome, reason, tool), ids in groups.items()
     ]

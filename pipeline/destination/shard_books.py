@@ -132,22 +132,23 @@ class ShardBooks:
         }
         if not unheld:
             return
-        boxed: set[str] = set()
         skeletons: set[str] = set()
-        before = sum(books.unheld.values())
-        for annotation in sample.sample.annotations:
-            kind = type(annotation.shape)
-            if annotation.id not in unheld:
-                if kind is Box:
-                    boxed.add(annotation.group)
-            elif kind in self._shown:
-                name = SHAPES[kind]
-                books.unheld[name] = books.unheld.get(name, 0) + 1
-            elif kind is Point and annotation.group:
-                skeletons.add(annotation.group)
-        if skeletons := skeletons - boxed:
+        is_shown = False
+        annotations = sample.sample.annotations
+        for annotation in annotations:
+            if annotation.id in unheld:
+                kind = type(annotation.shape)
+                if kind in self._shown:
+                    name = SHAPES[kind]
+                    books.unheld[name] = books.unheld.get(name, 0) + 1
+                    is_shown = True
+                elif kind is Point and annotation.group:
+                    skeletons.add(annotation.group)
+        if skeletons:
+            skeletons -= {item.group for item in annotations if type(item.shape) is Box and item.id not in unheld}
+        if skeletons:
             books.unheld[KEYPOINTS] = books.unheld.get(KEYPOINTS, 0) + len(skeletons)
-        books.unheld_images += sum(books.unheld.values()) > before
+        books.unheld_images += is_shown or bool(skeletons)
 
     @staticmethod
     def _count_seen(sample: NumberedSample, books: FormatCount) -> None:

@@ -91,10 +91,7 @@ def without_nulls(value: Any) -> Any:
     (Detectron2) or call methods on values (pycocotools) fail on a null.
     """
     if isinstance(value, dict):
-        for inner in value.values():
-            if type(inner) not in _PLAIN:
-                break
-        else:
+        if _PLAIN.issuperset(map(type, value.values())):
             return value
         return {
             key: inner if type(inner) in _PLAIN else without_nulls(inner)
@@ -104,6 +101,14 @@ def without_nulls(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [without_nulls(inner) for inner in value if not _is_null(inner)]
     return value
+
+
+def has_values(attributes: dict[str, Any]) -> bool:
+    """Tell whether :func:`without_nulls` leaves anything of an object."""
+    for value in attributes.values():
+        if type(value) in _PLAIN:
+            return True
+    return bool(without_nulls(attributes))
 
 
 def _is_null(value: Any) -> bool:

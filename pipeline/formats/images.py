@@ -7,7 +7,7 @@ from typing import NamedTuple
 from pipeline.formats import Loss
 from pipeline.images.geometry import clip_box, corners, enclosing_box
 from pipeline.images.masks import MaskError, Rle, check_runs, coco_rle
-from pipeline.images.painting import painted_area
+from pipeline.images.painting import measured_outline, painted_area
 from pipeline.reasons import Reason
 from pipeline.records import Box, Mask, NumberedSample, Point, Sample
 
@@ -136,6 +136,9 @@ def place_outline(points: Ring, size: Size) -> PlacedOutline | Reason:
 
     An outline may cross itself: what counts is what readers paint (:func:`pipeline.images.painting.painted_area`).
     """
+    measured = measured_outline(points)
+    if measured and measured[1] > 0 and _reach_outside(measured[0], size) <= 0:
+        return PlacedOutline(points, *measured, ())
     bbox = enclosing_box(points)
     if _reach_outside(bbox, size) <= 0:
         ring, is_cut = points, False

@@ -82,12 +82,17 @@ def safe_leaf(name: str) -> str:
 
 def has_image_suffix(name: str) -> bool:
     """Tell whether readers of datasets take a file of this name for an image."""
-    return split_leaf(safe_leaf(name))[1].lower() in _IMAGE_SUFFIXES
+    return _split_name(name)[1].lower() in _IMAGE_SUFFIXES
 
 
 def split_leaf(leaf: str) -> tuple[str, str]:
     """``("IMG.2024", ".jpg")`` of ``"IMG.2024.jpg"``: what the readers of datasets take for stem and extension."""
     return os.path.splitext(leaf)
+
+
+@lru_cache(maxsize=1024)  # as above
+def _split_name(name: str) -> tuple[str, str]:
+    return split_leaf(safe_leaf(name))
 
 
 def fold(stem: str) -> str:
@@ -120,15 +125,16 @@ def proposed_stem_and_suffix(sample: Sample, policy: Literal["original", "id"]) 
     The extension is the original one under either policy, or the one that the header of the image shows, where readers
     would not take the original one for an image's; a sample without a file has none.
     """
-    default = default_stem(sample.record_id, sample.ordinal, sample.media)
     if sample.file is None:
-        return default, ""
-    stem, suffix = split_leaf(safe_leaf(sample.file.name))
+        return default_stem(sample.record_id, sample.ordinal, sample.media), ""
+    stem, suffix = _split_name(sample.file.name)
     if sample.file.suffix:
         if suffix.lower() not in _ALIASES:
             stem += suffix  # of frame.0001 it is the number of the frame
         suffix = sample.file.suffix
-    return (stem if stem and policy == "original" else default), suffix
+    if not stem or policy != "original":
+        stem = default_stem(sample.record_id, sample.ordinal, sample.media)
+    return stem, suffix
 
 
 def colliding_hashes(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

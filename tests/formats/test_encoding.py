@@ -5,7 +5,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.formats.encoding import ascii_json, one_line, without_nulls, yaml_path, yaml_string
+from pipeline.formats.encoding import ascii_json, has_values, one_line, without_nulls, yaml_path, yaml_string
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 VALUES = st.recursive(
@@ -55,6 +55,7 @@ def test_one_line_is_one_line(text):
 @given(VALUES)
 def test_values_without_nulls_are_left_as_they_are(value):
     pruned = without_nulls(value)
+    assert not isinstance(value, dict) or has_values(value) == bool(pruned)
     assert "null" not in json.dumps(pruned).replace('"', "") or "null" in json.dumps(value)
     if "null" not in json.dumps(value):
         assert pruned == value

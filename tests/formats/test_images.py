@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
+from pipeline.formats.coco.annotations import describe_shape
 from pipeline.formats.images import clip_ring, image_size, is_turned, place_box, place_outline, without_image
 from pipeline.formats.testing import samples
-from pipeline.formats.yolo.rows import centre_and_length
+from pipeline.formats.yolo.rows import centre_and_length, describe_plain_box
 from pipeline.images.geometry import enclosing_box, polygon_area
 from pipeline.images.painting import measured_together, painted_area
 from pipeline.images.rings import fill_rings
@@ -193,6 +194,51 @@ def test_outlines_measured_together_have_the_areas_that_each_has_alone(rings, ot
     alone = [painted_area(ring) for ring in (*rings, *others)]
     with measured_together(rings):
         assert [painted_area(ring) for ring in (*rings, *others)] == alone
+
+
+NEAR_THE_BORDER = st.floats(-60, 160) | st.sampled_from([0.0, -0.0, 100.0])
+
+
+@given(st.lists(st.lists(NEAR_THE_BORDER, min_size=8, max_size=8), max_size=5))
+def test_outlines_measured_together_are_placed_like_each_alone(rings):
+    """To the last bit, the sign of zeros included: the box that is measured too is the one of the general way."""
+    alone = [repr(place_outline(ring, (100, 80))) for ring in rings]
+    with measured_together(rings):
+        assert [repr(place_outline(ring, (100, 80))) for ring in rings] == alone
+
+
+SIDE = st.floats(1e-9, 200) | st.sampled_from([5e-324, 1e-6, 2e-6, 100.0])
+ANY_BOX = st.builds(Box, NEAR_THE_BORDER, NEAR_THE_BORDER, SIDE, SIDE, st.sampled_from([0.0, 0.0, math.pi, 0.3]))
+
+
+@given(ANY_BOX)
+def test_the_quick_way_of_yolo_gives_a_box_the_numbers_of_the_general_way(box):
+    plain = describe_plain_box(box, 100, 80)
+    placed = place_box(box, 100, 80)
+    if plain is None:
+        inside = placed is not None and not placed[4] and not box.rotation
+        assert not inside or min(box.width / 100, box.height / 80) < 1e-5 or min(placed[:2]) < 1e-3 or box_ends(box)
+        return
+    x, y, width, height, changes = placed
+    assert changes == ()
+    assert repr(plain) == repr((*centre_and_length(x, width, 100), *centre_and_length(y, height, 80)))
+
+
+def box_ends(box):
+    """Whether it ends at the border, where rounding has to be looked at."""
+    return box.x + box.width > 99.99 or box.y + box.height > 79.99
+
+
+@given(ANY_BOX)
+def test_the_quick_way_of_coco_gives_a_box_the_numbers_of_the_general_way(box):
+    """With ``rectangle`` every box goes the general way."""
+    quick = describe_shape(box, (100, 80), "instance", "empty")
+    general = describe_shape(box, (100, 80), "instance", "rectangle")
+    if not isinstance(general, tuple) or Reason.ROTATION_ENCLOSED in general[3]:
+        assert repr(quick) == repr(general)
+    else:
+        bbox, area, _, changes = general
+        assert repr(quick) == repr((bbox, area, (), changes))
 
 
 def test_outlines_of_bench_records_are_measured_together_to_the_last_bit():

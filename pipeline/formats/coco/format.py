@@ -97,7 +97,8 @@ class Coco(BaseFormat):
             if isinstance(shape, Point):
                 keypoints = True  # the keypoints of a skeleton are one object: they are rendered together below
                 continue
-            if class_of(annotation.label) is None:
+            label = annotation.label
+            if class_of(label) is None:
                 drawn = isinstance(shape, Box | Polygon | Mask)
                 reason = Reason.CLASS_DROPPED if drawn else Reason.UNSUPPORTED_ANNOTATION_TYPE
                 losses.append(Loss(annotation.id, "skipped", reason))
@@ -106,24 +107,16 @@ class Coco(BaseFormat):
             if not isinstance(geometry, tuple):
                 losses.append(Loss(annotation.id, "skipped", geometry))
                 continue
-            category = numbers[annotation.label]
             bbox, area, segmentation, changes = geometry
             if changes:
                 losses += [Loss(annotation.id, "lossy", reason) for reason in changes]
-            is_stuff = masks == "semantic" and isinstance(shape, Mask)
             kept, iscrowd = (without_nulls(attributes), read_iscrowd(attributes)) if attributes else (_NOTHING, 0)
-            (stuff if is_stuff else instances).append(
-                CocoAnnotation(
-                    number,
-                    image_id,
-                    category + 1,
-                    bbox,
-                    area,
-                    segmentation,
-                    0 if is_stuff else iscrowd,
-                    kept,
-                    annotation.group,
-                )
+            held = instances
+            if masks == "semantic" and isinstance(shape, Mask):
+                held, iscrowd = stuff, 0
+            category = numbers[label] + 1
+            held.append(
+                CocoAnnotation(number, image_id, category, bbox, area, segmentation, iscrowd, kept, annotation.group)
             )
         results = self._items("instances", sample, image, instances)
         objects: Sequence[Sequence[KeypointObject]] = [()] * len(catalog.skeletons)

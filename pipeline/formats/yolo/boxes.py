@@ -5,9 +5,17 @@ from collections.abc import Collection
 from typing import Literal
 
 from pipeline.formats import Loss
+from pipeline.formats.encoding import has_values
 from pipeline.formats.images import PlacedBox, Ring, Size, check_mask, clip_ring, place_box, place_outline
 from pipeline.formats.keypoints import find_instances, find_rectangle
-from pipeline.formats.yolo.rows import Rows, centre_and_length, format_ring, place_ring, report_changes
+from pipeline.formats.yolo.rows import (
+    Rows,
+    centre_and_length,
+    describe_plain_box,
+    format_ring,
+    place_ring,
+    report_changes,
+)
 from pipeline.images.geometry import clip_box, corners, enclosing_box
 from pipeline.images.masks import box_around
 from pipeline.model.catalog import Catalog
@@ -40,6 +48,13 @@ def render_detect(
             continue
         if index_of(annotation.label) is None:
             losses.append(Loss(annotation.id, "skipped", Reason.CLASS_DROPPED))
+            continue
+        plain = describe_plain_box(shape, width, height) if isinstance(shape, Box) else None
+        if plain:
+            across, share, down, part = plain
+            rows += (numbers[annotation.label], across, down, share, part)
+            if annotation.attributes and has_values(annotation.attributes):
+                losses.append(Loss(annotation.id, "lossy", Reason.CUSTOM_ATTRIBUTES_DROPPED))
             continue
         placed = place_box(shape, width, height) if isinstance(shape, Box) else _enclose(shape, size, catalog.masks)
         if not isinstance(placed, tuple):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pipeline.formats import Loss
-from pipeline.formats.encoding import without_nulls
+from pipeline.formats.encoding import has_values
 from pipeline.formats.images import Ring, Size, place_box
 from pipeline.images.geometry import polygon_area
 from pipeline.images.painting import painted_area
@@ -23,7 +23,7 @@ type Rows = tuple[bytes, list[Loss]]
 def report_changes(annotation: Annotation, changes: Sequence[Reason]) -> list[Loss]:
     """Return the losses of an annotation that is written; its attributes are one, because no row has room for them."""
     losses = [Loss(annotation.id, "lossy", reason) for reason in changes] if changes else []
-    if annotation.attributes and without_nulls(annotation.attributes):
+    if annotation.attributes and has_values(annotation.attributes):
         losses.append(Loss(annotation.id, "lossy", Reason.CUSTOM_ATTRIBUTES_DROPPED))
     return losses
 
@@ -60,6 +60,34 @@ def centre_and_length(start: float, length: float, side: float) -> tuple[float, 
     else:
         middle = min(max(middle, 1), _WHOLE - 1)
     return middle / _WHOLE, across / _WHOLE
+
+
+def describe_plain_box(box: Box, width: int, height: int) -> tuple[float, float, float, float] | None:
+    """Return what ``place_box`` and :func:`centre_and_length` make of a box of the usual kind, None for any other.
+
+    That is the centre and the length across, then down. A usual box is upright and inside the image, and rounding can
+    neither flatten it nor move it over the border.
+    """
+    x, y, across, down = box.x, box.y, box.width, box.height
+    if box.rotation or not (x >= 0 and y >= 0 and x + across <= width and y + down <= height):
+        return None
+    centre_x, share_x, centre_y, share_y = (
+        (x + across / 2) / width,
+        across / width,
+        (y + down / 2) / height,
+        down / height,
+    )
+    half_x, half_y = share_x / 2, share_y / 2
+    if (
+        share_x > LAST_DECIMAL
+        and share_y > LAST_DECIMAL
+        and centre_x - half_x > LAST_DECIMAL
+        and centre_y - half_y > LAST_DECIMAL
+        and centre_x + half_x < _LAST_PLACE
+        and centre_y + half_y < _LAST_PLACE
+    ):
+        return centre_x, share_x, centre_y, share_y
+    return None
 
 
 def place_ring(box: Box, size: Size) -> tuple[Ring, tuple[Reason, ...]] | None:

@@ -12,7 +12,7 @@ MAX_DIGITS = 4270
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
-_SAMPLED = 61
+_SAMPLED = 431
 _MANY_DIGITS = re.compile(rb"[0-9]{%d,}" % (MAX_DIGITS // _SAMPLED))
 _TOO_MANY_DIGITS = re.compile(rb"[0-9]{%d}" % MAX_DIGITS)
 
@@ -46,8 +46,8 @@ def is_too_deep(data: bytes) -> bool:
 
 
 def _has_too_many_digits(data: bytes) -> bool:
-    # So many digits in a row show in every 61st byte; only such places are looked at in full. A prime, because lists
-    # of equally long numbers repeat themselves.
+    # So many digits in a row show in every 431st byte, nine times or more; only such places are looked at in full. A
+    # prime, because lists of equally long numbers repeat themselves.
     for run in _MANY_DIGITS.finditer(data[::_SAMPLED]):
         around = ((run.start() - 1) * _SAMPLED, (run.end() + 1) * _SAMPLED)
         if _TOO_MANY_DIGITS.search(data, max(around[0], 0), around[1]):
