@@ -67,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.
 
     0 complete, 1 failed (run again to continue), 2 wrong usage, configuration or a check before work, 3 more failed
-    records than ``max_failures``, 4 a filter that matches no record, 130 or 143 interrupted (run again to continue).
+    records than ``max_failures``, 4 a filter that matches no record, 5 another run holds the path, 6 nothing to do
+    where ``--fail-if-nothing`` asks for it, 130 or 143 interrupted (run again to continue).
     """
     handler = _ErrorOutput()
     handler.setFormatter(_Redacted("%(levelname)s: %(message)s"))
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a name shows its code points
             stream.reconfigure(errors="backslashreplace")
-    report = _report_json if "--json" in arguments else _report
+    report = _report_json if {"--json", "--json-progress"} & set(arguments) else _report
     try:
         code = app(arguments or ["--help"], prog_name=PROGRAM, standalone_mode=False)
     except ExportError as error:
@@ -129,11 +130,12 @@ class _Redacted(logging.Formatter):
 
 
 def _report_json(error: ExportError, code: int) -> int:
-    """The error as the one JSON object that was asked for (docs/json.md)."""
+    """The error as a JSON object on the last line of standard error (docs/json.md)."""
     from pipeline.cli.console import json_text
 
     message, hint = error.parts
-    print(json_text({"error": {"code": error.code, "message": message, "hint": hint}}))
+    told = {"error": {"code": error.code, "message": message, "hint": hint}}
+    print(json_text(told, sys.stderr), file=sys.stderr)
     return code
 
 

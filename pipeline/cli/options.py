@@ -25,6 +25,13 @@ BreakLock = Annotated[
 AsJson = Annotated[
     bool, typer.Option("--json", help="print one JSON object for programs; an error is one, too (docs/json.md)")
 ]
+JsonProgress = Annotated[
+    bool,
+    typer.Option("--json-progress", help="like --json, with progress before it: an object a line, each with a type"),
+]
+FailIfNothing = Annotated[
+    bool, typer.Option("--fail-if-nothing", help="end with exit code 6, not 0, when there was nothing to do")
+]
 ExportPlace = Annotated[
     str,
     typer.Argument(
