@@ -29,7 +29,9 @@ Each one survives pickling, because workers raise them and the driver reads them
 plain values, kept in ``args``, and the sentence is made by ``__str__``.
 """
 
+import difflib
 import re
+from collections.abc import Iterable
 
 import msgspec
 
@@ -40,6 +42,15 @@ UNREADABLE_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 NOTHING_TO_DO = 6
 """The exit code of a command with ``--fail-if-nothing`` that found nothing to do."""
+
+
+_NEAREST = 0.6
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of a sentence that names the known word which is most like ``word``, or ``""`` when none is."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=_NEAREST)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 class ExportError(Exception):

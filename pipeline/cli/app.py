@@ -5,6 +5,7 @@ Each command is a module of its own and imports what it needs when it runs, so t
 
 import io
 import logging
+import re
 import signal
 import sys
 import traceback
@@ -17,7 +18,7 @@ import typer
 from pipeline.cli import clean, formats, plan, retry_failed, run, sandbox, verify
 from pipeline.cli.discovery import doctor, lists
 from pipeline.cli.status import command as status
-from pipeline.errors import ConfigError, ExportError
+from pipeline.errors import ConfigError, ExportError, did_you_mean
 from pipeline.redaction import redact
 from pipeline.version import __version__
 
@@ -87,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return stopped  # an error on the way out is not the reason
         return report(error, error.exit_code)
     except typer.TyperException as error:
-        wrong = UsageError(f"{error.format_message().removesuffix('.')}; see {PROGRAM} --help")
+        wrong = UsageError(f"{error.format_message().removesuffix('.')}{_near(error)}; see {PROGRAM} --help")
         return report(wrong, error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _SIGNALS[signal.SIGINT]
@@ -127,6 +128,12 @@ class _Redacted(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record))
+
+
+def _near(error: typer.TyperException) -> str:
+    """The command that a wrong one is most like, if any. Options are suggested by typer itself."""
+    wrong = re.match(r"No such command '(.*)'", error.format_message())
+    return did_you_mean(wrong[1], (str(command.name) for command in app.registered_commands)) if wrong else ""
 
 
 def _report_json(error: ExportError, code: int) -> int:

@@ -60,9 +60,11 @@ def load(path: str, overrides: list[str] | None) -> "ExportConfig":
 def open_place(place: str) -> "Storage":
     """The storage at a path or URL, or the one that a configuration names, with its options and credentials."""
     if Path(place).suffix in {".yaml", ".yml"}:
+        from pipeline.commands.names import resolve_storage
         from pipeline.stages.workspace import Settings, Workspace
 
-        return Workspace(Settings(load(place, None).model_dump(mode="json"))).storage
+        config = resolve_storage(load(place, None))
+        return Workspace(Settings(config.model_dump(mode="json"))).storage
     from pipeline.storage import open_storage
 
     return open_storage(place)
