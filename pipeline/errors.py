@@ -8,7 +8,8 @@
     │   ├── EmptySelectionError     the filter matches no record                             exit 4
     │   ├── CredentialsError        no token, or the server refuses it
     │   └── DestinationError        the destination cannot be written, or holds something else
-    │       └── DamagedExportError  its verdict or its list of files is damaged
+    │       ├── DamagedExportError  its verdict or its list of files is damaged
+    │       └── PathHeldError       another run holds it                                 exit 5
     ├── TransientError              may go away by itself; the only error that is retried    exit 1
     │   ├── ResponseTooLarge        an answer over the byte limit: ask for fewer rows
     │   └── UrlExpired              a presigned URL has run out: ask for a new one
@@ -22,11 +23,15 @@
     ├── VerificationError           a finished export is incomplete or damaged              exit 1
     └── FailureLimitError           more records failed than ``max_failures`` allows         exit 3
 
+A command that finds nothing to do ends with 0, or with ``NOTHING_TO_DO`` where that is asked for: it is no error.
+
 Each one survives pickling, because workers raise them and the driver reads them: the arguments are
 plain values, kept in ``args``, and the sentence is made by ``__str__``.
 """
 
+import difflib
 import re
+from collections.abc import Iterable
 
 import msgspec
 
@@ -34,6 +39,18 @@ from pipeline.redaction import redact
 
 UNREADABLE_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are not the JSON it is asked for. A text that is not UTF-8 is no MsgspecError."""
+
+NOTHING_TO_DO = 6
+"""The exit code of a command with ``--fail-if-nothing`` that found nothing to do."""
+
+
+_NEAREST = 0.6
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of a sentence that names the known word which is most like ``word``, or ``""`` when none is."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=_NEAREST)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 class ExportError(Exception):
@@ -87,6 +104,12 @@ class DestinationError(PreflightError):
 
 class DamagedExportError(DestinationError):
     """What says that an export is finished, or which files it has, is damaged where it is kept."""
+
+
+class PathHeldError(DestinationError):
+    """Another run holds the path, and may still be at work there."""
+
+    exit_code = 5
 
 
 class TransientError(ExportError):

@@ -5,6 +5,7 @@ Each command is a module of its own and imports what it needs when it runs, so t
 
 import io
 import logging
+import re
 import signal
 import sys
 import traceback
@@ -17,7 +18,7 @@ import typer
 from pipeline.cli import clean, formats, plan, retry_failed, run, sandbox, verify
 from pipeline.cli.discovery import doctor, lists
 from pipeline.cli.status import command as status
-from pipeline.errors import ConfigError, ExportError
+from pipeline.errors import ConfigError, ExportError, did_you_mean
 from pipeline.redaction import redact
 from pipeline.version import __version__
 
@@ -67,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.
 
     0 complete, 1 failed (run again to continue), 2 wrong usage, configuration or a check before work, 3 more failed
-    records than ``max_failures``, 4 a filter that matches no record, 130 or 143 interrupted (run again to continue).
+    records than ``max_failures``, 4 a filter that matches no record, 5 another run holds the path, 6 nothing to do
+    where ``--fail-if-nothing`` asks for it, 130 or 143 interrupted (run again to continue).
     """
     handler = _ErrorOutput()
     handler.setFormatter(_Redacted("%(levelname)s: %(message)s"))
@@ -78,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a name shows its code points
             stream.reconfigure(errors="backslashreplace")
-    report = _report_json if "--json" in arguments else _report
+    report = _report_json if {"--json", "--json-progress"} & set(arguments) else _report
     try:
         code = app(arguments or ["--help"], prog_name=PROGRAM, standalone_mode=False)
     except ExportError as error:
@@ -86,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return stopped  # an error on the way out is not the reason
         return report(error, error.exit_code)
     except typer.TyperException as error:
-        wrong = UsageError(f"{error.format_message().removesuffix('.')}; see {PROGRAM} --help")
+        wrong = UsageError(f"{error.format_message().removesuffix('.')}{_near(error)}; see {PROGRAM} --help")
         return report(wrong, error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _SIGNALS[signal.SIGINT]
@@ -128,12 +130,19 @@ class _Redacted(logging.Formatter):
         return redact(super().format(record))
 
 
+def _near(error: typer.TyperException) -> str:
+    """The command that a wrong one is most like, if any. Options are suggested by typer itself."""
+    wrong = re.match(r"No such command '(.*)'", error.format_message())
+    return did_you_mean(wrong[1], (str(command.name) for command in app.registered_commands)) if wrong else ""
+
+
 def _report_json(error: ExportError, code: int) -> int:
-    """The error as the one JSON object that was asked for (docs/json.md)."""
+    """The error as a JSON object on the last line of standard error (docs/json.md)."""
     from pipeline.cli.console import json_text
 
     message, hint = error.parts
-    print(json_text({"error": {"code": error.code, "message": message, "hint": hint}}))
+    told = {"error": {"code": error.code, "message": message, "hint": hint}}
+    print(json_text(told, sys.stderr), file=sys.stderr)
     return code
 
 

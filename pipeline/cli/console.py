@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 
@@ -35,9 +35,13 @@ def say(console: Console, text: str) -> None:
     console.print(printable(text), markup=False)
 
 
-def json_text(value: Any) -> str:
-    """A JSON value on one line. What is not printable is escaped, so that it cannot drive a terminal either."""
-    text = json.dumps(value, ensure_ascii=(sys.stdout.encoding or "").lower().replace("-", "") != "utf8")
+def json_text(value: Any, stream: TextIO | None = None) -> str:
+    """A JSON value on one line, for ``stream`` or standard output.
+
+    What is not printable is escaped, so that it cannot drive a terminal either.
+    """
+    encoding = (stream or sys.stdout).encoding or ""
+    text = json.dumps(value, ensure_ascii=encoding.lower().replace("-", "") != "utf8")
     return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 

@@ -35,6 +35,8 @@ VERDICTS = {
     2: "refused before any work; nothing was exported",
     3: "too many failed records; nothing was published",
     4: "the filter matches no record; nothing was exported",
+    5: "another run holds the path; nothing was changed",
+    6: "there was nothing to do",
     130: "interrupted; submit it again to continue",
     143: "stopped; submit it again to continue",
 }

@@ -25,6 +25,13 @@ BreakLock = Annotated[
 AsJson = Annotated[
     bool, typer.Option("--json", help="print one JSON object for programs; an error is one, too (docs/json.md)")
 ]
+JsonProgress = Annotated[
+    bool,
+    typer.Option("--json-progress", help="like --json, with progress before it: an object a line, each with a type"),
+]
+FailIfNothing = Annotated[
+    bool, typer.Option("--fail-if-nothing", help="end with exit code 6, not 0, when there was nothing to do")
+]
 ExportPlace = Annotated[
     str,
     typer.Argument(
@@ -53,9 +60,11 @@ def load(path: str, overrides: list[str] | None) -> "ExportConfig":
 def open_place(place: str) -> "Storage":
     """The storage at a path or URL, or the one that a configuration names, with its options and credentials."""
     if Path(place).suffix in {".yaml", ".yml"}:
+        from pipeline.commands.names import resolve_storage
         from pipeline.stages.workspace import Settings, Workspace
 
-        return Workspace(Settings(load(place, None).model_dump(mode="json"))).storage
+        config = resolve_storage(load(place, None))
+        return Workspace(Settings(config.model_dump(mode="json"))).storage
     from pipeline.storage import open_storage
 
     return open_storage(place)

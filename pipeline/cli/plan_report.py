@@ -1,7 +1,8 @@
 """What ``plan`` prints: what a run would do, what it would lose, and what stands in its way."""
 
 from pipeline.cli.books import print_books
-from pipeline.cli.console import make_console, number, say, size
+from pipeline.cli.console import json_text, make_console, number, say, size
+from pipeline.cli.for_programs.objects import forecast_object
 from pipeline.commands.estimate import Volume
 from pipeline.commands.forecast import forecast
 from pipeline.config.export import ExportConfig
@@ -15,13 +16,18 @@ _STATES = {
 }
 
 
-def print_forecast(config: ExportConfig) -> int:
-    """Print what a run of ``config`` would do, and return the exit code that it would end with, as far as is known.
+def print_forecast(config: ExportConfig, *, as_json: bool = False) -> int:
+    """Print what a run of ``config`` would do, for people or as JSON.
+
+    Returns the exit code that the run would end with, as far as is known.
 
     Raises what :func:`pipeline.run.run` raises before any work.
     """
-    console = make_console()
     plan = forecast(config)
+    if as_json:
+        print(json_text(forecast_object(plan, config)))
+        return plan.exit_code
+    console = make_console()
     say(console, f"{config.name}: {number(plan.records)} records of {plan.project_title or config.target}")
     say(
         console,

@@ -2,20 +2,38 @@
 
 import time
 
-from pipeline.cli.options import BreakLock, ConfigFile, Overrides, announce, load
+from pipeline.cli.options import (
+    AsJson,
+    BreakLock,
+    ConfigFile,
+    FailIfNothing,
+    JsonProgress,
+    Overrides,
+    announce,
+    load,
+)
+from pipeline.errors import NOTHING_TO_DO
 
 
-def command(config: ConfigFile, overrides: Overrides = None, break_lock: BreakLock = False) -> None:
+def command(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    break_lock: BreakLock = False,
+    fail_if_nothing: FailIfNothing = False,
+    as_json: AsJson = False,
+    json_progress: JsonProgress = False,
+) -> int:
     """Export what a configuration describes.
 
     Run the same command again to continue after a crash.
     """
     began = time.monotonic()
     announce(f"reading {config} …")
-    from pipeline.cli.console import make_listener
-    from pipeline.cli.result import print_result
+    from pipeline.cli.result import make_output
     from pipeline.run import run
 
     loaded = load(config, overrides)
-    result = run(loaded, listener=make_listener(), break_lock=break_lock)
-    print_result(result, loaded, config, seconds=time.monotonic() - began)
+    output = make_output(as_json=as_json, json_progress=json_progress)
+    result = run(loaded, listener=output.listener, break_lock=break_lock)
+    output.print_result(result, loaded, config, seconds=time.monotonic() - began)
+    return NOTHING_TO_DO if fail_if_nothing and result.already_finished else 0

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from pipeline.commands.names import resolve_names
 from pipeline.config.export import ExportConfig
 from pipeline.errors import ConfigError
 from pipeline.model.labels import classes_by_tool, configured_classes, configured_points
@@ -192,6 +193,7 @@ def project_of(config: ExportConfig) -> int:
 
     Raises ConfigError when it has none, and what :func:`list_projects` raises.
     """
+    config = resolve_names(config)
     workspace = Workspace(Settings(config.model_dump(mode="json"), search_path=config.folder))
     try:
         number = workspace.source.project_id

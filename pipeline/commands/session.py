@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from pipeline.commands.names import resolve_names
 from pipeline.config.class_lock import LOCK
 from pipeline.config.export import ExportConfig
 from pipeline.destination import metadata
@@ -85,7 +86,7 @@ def open_session(config: ExportConfig, *, listener: Listener | None = None, sear
     reporter = Reporter(listener or Silence())
     try:
         reporter.step("asking Synapse for the project")
-        config = settle_paths(config)
+        config = resolve_names(settle_paths(config))
         values = config.model_dump(mode="json")
         settings = Settings(values, requests=config.run.requests, search_path=search_path or config.folder)
         with Workspaces().in_use() as workspaces:

@@ -13,15 +13,18 @@ under, because they decide what a class means.
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from pipeline.config.export import ExportConfig
 from pipeline.config.side_files import read_side_file, write_side_file
 from pipeline.errors import UNREADABLE_JSON, ConfigError
 from pipeline.model.catalog import Catalog
 from pipeline.model.labels import ClassNames, class_names, normalise_label
 from pipeline.model.trees import EVERY_TREE
+
+if TYPE_CHECKING:
+    from pipeline.config.export import ExportConfig
 
 VERSION = 1
 LOCK = "metadata/classes.lock.json"
@@ -71,7 +74,7 @@ class ClassLock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
 
-def find_lock(config: ExportConfig, folder: str) -> ClassLock | None:
+def find_lock(config: "ExportConfig", folder: str) -> ClassLock | None:
     """Return the lock that ``config`` names, relative to ``folder``; None without one, or before it is made.
 
     Raises ConfigError for a file that is not a lock.
@@ -81,7 +84,7 @@ def find_lock(config: ExportConfig, folder: str) -> ClassLock | None:
     return decode_lock(data, path) if data is not None else None
 
 
-def save_lock(config: ExportConfig, folder: str, document: bytes, *, again: bool = False) -> str:
+def save_lock(config: "ExportConfig", folder: str, document: bytes, *, again: bool = False) -> str:
     """Write the lock of a published export if it changed, and return what to tell the user, or "".
 
     A lock that got other ids while the export ran is left alone. So is one that has all ids of this export, when this
@@ -138,7 +141,7 @@ def decode_lock(data: bytes, where: str) -> ClassLock:
     return lock
 
 
-def check_drift(lock: ClassLock, config: ExportConfig, configured: Sequence[str]) -> None:
+def check_drift(lock: ClassLock, config: "ExportConfig", configured: Sequence[str]) -> None:
     """Refuse, before work, what would change the meaning of a locked id.
 
     ``configured`` are the project's classes. Raises ConfigError, unless ``classes.drift`` is ``allow``.
@@ -158,7 +161,7 @@ def check_drift(lock: ClassLock, config: ExportConfig, configured: Sequence[str]
         raise ConfigError(config.classes.lock, f"classes would drift: {'; '.join(problems)}")
 
 
-def check_new(lock: ClassLock, config: ExportConfig, catalog: Catalog) -> list[str]:
+def check_new(lock: ClassLock, config: "ExportConfig", catalog: Catalog) -> list[str]:
     """Return warnings that name what has no id in the lock yet: classes and points, and old classes in a tree.
 
     A lock may have no skeletons, and not every tree. Raises ConfigError instead if ``classes.drift`` is ``error``.
@@ -204,7 +207,7 @@ def _changed_order(lock: ClassLock, wishes: ClassNames, order: Sequence[str]) ->
             yield f"order puts {first!r} before {second!r}, which is locked as number {rank[second]}"
 
 
-def _changed_skeletons(lock: ClassLock, config: ExportConfig) -> Iterable[str]:
+def _changed_skeletons(lock: ClassLock, config: "ExportConfig") -> Iterable[str]:
     for name, points in lock.skeletons.items() if config.skeletons is not None else ():
         skeleton = config.skeletons.get(name) if config.skeletons else None
         if skeleton is None:

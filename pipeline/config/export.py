@@ -9,7 +9,15 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from pipeline.config.plain_values import Problem, unusable_values
@@ -26,18 +34,28 @@ def _failure_limit(value: int | str) -> int | str:
     return value
 
 
+def _storage(value: Any) -> Any:
+    """The id of a storage, or its name; digits are an id."""
+    if isinstance(value, str):
+        if not value.strip():
+            raise ValueError("must be the id of a storage, its name, or default")
+        return int(value) if value.strip().isdecimal() else value
+    return value
+
+
 class ExportConfig(Model):
     """One export, as the YAML file describes it.
 
     ``storage_options`` keeps its ``${VAR}`` references: they are expanded in the process that opens the storage
     (:func:`pipeline.config.variables.expand_variables`), so that no secret is in a task argument, a log or the summary.
+    A ``storage``, project or ground truth dataset may be a name, which is looked up before any work.
     """
 
     name: str = Field(min_length=1, max_length=200)
     description: str = ""
     target: Literal["assignment", "ground_truth", "task"]
     filter: dict[str, Any]
-    storage: int | None = None
+    storage: Annotated[int | str | None, BeforeValidator(_storage)] = None
     path: str = Field(min_length=1)
     storage_options: dict[str, Any] = Field(default_factory=dict)
     save_original_file: bool = True

@@ -11,7 +11,7 @@ from pipeline.config.plain_values import unusable_values
 from pipeline.config.sections import ClassConfig, RunConfig, SkeletonConfig, SplitConfig
 from pipeline.config.variables import expand_variables
 from pipeline.config.yaml_text import KeyPath, read_yaml
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, did_you_mean
 
 _MOST_BYTES = 2**20
 
@@ -115,4 +115,4 @@ def _suggestion(path: Sequence[Any]) -> str:
         "run": RunConfig,
     }
     model = models.get(str(path[0]), ExportConfig) if len(path) > 1 else ExportConfig
-    return f"; known keys: {', '.join(model.model_fields)}"
+    return f"{did_you_mean(str(path[-1]), model.model_fields)}; known keys: {', '.join(model.model_fields)}"

@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -14,9 +15,11 @@ from pipeline.destination import metadata
 from pipeline.destination.lock import clear_staging
 from pipeline.errors import UNREADABLE_JSON, DamagedExportError, DestinationError, StorageError, TransientError
 from pipeline.model.ledger import Ledger
-from pipeline.staging.area import Staging
 from pipeline.staging.markers import Identity
 from pipeline.storage import STAGING, Storage
+
+if TYPE_CHECKING:
+    from pipeline.staging.area import Staging
 
 _LISTS = (metadata.FILES, metadata.CHECKSUMS, metadata.SUMMARY)
 """Removed last, because what is left of an export is known by them."""
@@ -201,7 +204,7 @@ def difference_error(storage: Storage, what: str, theirs: Identity, ours: Identi
 def _plans(storage: Storage, own: str) -> Iterator[tuple[str, Identity]]:
     """Keys and identities of unfinished exports; our ``own`` is asked for by name, for listings may lag behind."""
     for key in dict.fromkeys((own, *storage.entries(STAGING))):
-        plan = Staging(storage, key).read_plan()
+        plan = _staging(storage, key).read_plan()
         if plan:
             yield key, plan.export
 
@@ -223,7 +226,7 @@ def remove_export(storage: Storage) -> int:
     storage.delete([metadata.SUCCESS])
     storage.delete(counted(_removable(storage)))
     for key in storage.entries(STAGING):
-        storage.delete(counted(Staging(storage, key).intents()))
+        storage.delete(counted(_staging(storage, key).intents()))
     storage.delete(_LISTS)
     clear_staging(storage)
     return removed
@@ -269,3 +272,10 @@ def _checked(storage: Storage) -> Iterator[str]:
 
 def _chunks(storage: Storage, path: str) -> Iterator[bytes]:
     return iter(()) if storage.size(path) is None else storage.chunks(path)
+
+
+def _staging(storage: Storage, key: str) -> "Staging":
+    """The staging area of an export, imported when one is there: its pyarrow costs more than all else of `status`."""
+    from pipeline.staging.area import Staging  # noqa: PLC0415
+
+    return Staging(storage, key)

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from pipeline.errors import UNREADABLE_JSON, DestinationError, StorageError, TransientError
+from pipeline.errors import UNREADABLE_JSON, PathHeldError, StorageError, TransientError
 from pipeline.storage import STAGING, Storage
 
 _LOCKS = "locks"
@@ -102,7 +102,7 @@ class Lock:
     def acquire(self, *, break_lock: bool = False) -> Holder | None:
         """Take the path and return the run whose stale lock was broken, if any.
 
-        Raises DestinationError naming the holder when that run may still be at work.
+        Raises PathHeldError naming the holder when that run may still be at work.
         """
         chain = self.chain()
         stale = chain[-1][1] if chain else None
@@ -155,9 +155,9 @@ class Lock:
             log.warning("the lock of this run stays behind: %s", error)
 
 
-def held(storage: Storage, holder: Holder | None) -> DestinationError:
+def held(storage: Storage, holder: Holder | None) -> PathHeldError:
     """Return the error that refuses a path because ``holder`` holds it."""
-    return DestinationError(
+    return PathHeldError(
         storage.url,
         f"is held by {holder or 'another run'}, which may still be at work; if it is not, the same command with "
         "--break-lock goes on",
@@ -166,7 +166,7 @@ def held(storage: Storage, holder: Holder | None) -> DestinationError:
 
 @contextlib.contextmanager
 def hold_lock(storage: Storage, run_id: str, *, break_lock: bool = False) -> Iterator[Lock]:
-    """Hold the path within the block. Raises DestinationError naming the run that holds it."""
+    """Hold the path within the block. Raises PathHeldError naming the run that holds it."""
     lock = Lock(storage, run_id)
     lock.acquire(break_lock=break_lock)
     try:

@@ -9,7 +9,7 @@ import csv
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -18,9 +18,11 @@ from pipeline.errors import FormatError, StorageError
 from pipeline.formats import Loss, Manifest, Section
 from pipeline.formats.encoding import csv_line
 from pipeline.model.catalog import Catalog
-from pipeline.model.source import Copied
 from pipeline.records import Failure, NumberedSample
 from pipeline.storage import check_relative
+
+if TYPE_CHECKING:
+    from pipeline.model.source import Copied
 
 RECORDS = "metadata/records.csv"
 FAILURES = "metadata/failures.jsonl"
@@ -81,7 +83,7 @@ def manifests(catalog: Catalog) -> tuple[Manifest, ...]:
     )
 
 
-def record_line(sample: NumberedSample, copied: Copied | None) -> bytes:
+def record_line(sample: NumberedSample, copied: "Copied | None") -> bytes:
     """The row of ``records.csv`` of one sample; ``output_name`` is the copied original, or the stem of its labels."""
     source = sample.sample
     header = copied.header if copied else None

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, did_you_mean
 from pipeline.formats.foreign import CompletedFormat, GuardedFormat, never_ending
 from pipeline.formats.options import OptionError, option_defaults
 from pipeline.formats.protocol import BaseFormat, Format
@@ -31,6 +31,44 @@ ENTRY_POINTS = "synapse_export.formats"
 """The group of entry points (name = ``package.module:Class``) by which an installed package registers a format."""
 
 
+_SAID: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "coco": (
+        "annotations/*_<split>.json and classes.json, as pycocotools and the libraries on top of it read them.",
+        ("box_segmentation='empty'", "shard_images=0"),
+    ),
+    "csv": ("annotations.csv, all splits and all media in one table.", ("empty_images=True", "bom=False")),
+    "imagefolder": (
+        "images/<split>/metadata.parquet: a row per usable image, with its objects as parallel lists.",
+        (),
+    ),
+    "parquet": (
+        "parquet/split=<split>/part-<number>.parquet, each of images_per_file images, and parquet_other/.",
+        ("images_per_file=100000", "empty_images=True"),
+    ),
+    "synapse_json": (
+        'json/<stem>.json per record: {"data": <document>, "files": <file infos without URLs>, "id": <record>}.',
+        (),
+    ),
+    "voc": (
+        "VOCdevkit/VOC2012/, as the readers of Pascal VOC expect it.",
+        ("year=2012", "images='keep'", "class_sets=False"),
+    ),
+    "webdataset": (
+        "webdataset/<split>-<number>.tar, each of images_per_tar images with their annotations.",
+        ("images_per_tar=1000",),
+    ),
+    "yolo": (
+        "labels/<split>/<stem>.txt, data.yaml and classes.txt, at the root or in a folder of their own.",
+        (
+            *("task='detect'", "folder=''", "boxes_from=()", "outlines='bridge'", "boxes='skip'", "simplify=0.0"),
+            *("skeleton=''", "ndjson=False", "base_url=''"),
+        ),
+    ),
+}
+"""What the classes of the built-in formats say of themselves, so that a list of them imports none: their libraries take
+half a second. A test compares it with the classes."""
+
+
 class FormatInfo(msgspec.Struct, frozen=True):
     """A format that can be asked for by name.
 
@@ -47,7 +85,7 @@ class FormatInfo(msgspec.Struct, frozen=True):
 
 def list_formats() -> list[FormatInfo]:
     """Return every format by name: the built-in ones, then those of installed packages, also the broken ones."""
-    found = [_describe(name, "", partial(_import_class, name, dotted)) for name, dotted in sorted(FORMATS.items())]
+    found = [FormatInfo(name, "", *_SAID[name]) for name in sorted(FORMATS)]
     return found + [_describe(point.name, _package(point), partial(_load_class, point.name)) for point in _plugins()]
 
 
@@ -81,7 +119,7 @@ def load_format(name: str, options: Mapping[str, Any] | None = None) -> BaseForm
     for option in options or {}:
         if option not in known:
             hint = f"known: {', '.join(known)}" if known else "it has none"
-            raise ConfigError(f"formats.{name}.{option}", f"unknown option; {hint}")
+            raise ConfigError(f"formats.{name}.{option}", f"unknown option{did_you_mean(option, known)}; {hint}")
     try:
         with never_ending(name, "its class"):
             loaded = factory(**(options or {}))
@@ -110,8 +148,9 @@ def _load_class(name: str) -> Any:
         return _import_class(f"{name!r} of the package {packages}", points[0].value)
     if ":" in name:
         return _import_class(repr(name), name)
-    known = ", ".join(sorted({*FORMATS, *(point.name for point in _plugins())}))
-    raise ConfigError("formats", f"unknown format {name!r}; known: {known}, or 'package.module:Class'")
+    names = sorted({*FORMATS, *(point.name for point in _plugins())})
+    near, known = did_you_mean(name, names), ", ".join(names)
+    raise ConfigError("formats", f"unknown format {name!r}{near}; known: {known}, or 'package.module:Class'")
 
 
 def _import_class(subject: str, dotted: str) -> Any:
@@ -139,6 +178,11 @@ def _plugins_on(path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
 
 def _package(point: EntryPoint) -> str:
     return point.dist.name if point.dist else point.module
+
+
+def describe_format(name: str) -> FormatInfo:
+    """Return what the class of a format says, which is imported for it; ``problem`` when it cannot be."""
+    return _describe(name, "", partial(_load_class, name))
 
 
 def _describe(name: str, package: str, load: Callable[[], Any]) -> FormatInfo:

@@ -6,9 +6,12 @@ later is noticed and a record that appeared later is left out, whatever happens 
 
 import zlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Shard(msgspec.Struct, frozen=True):
@@ -26,14 +29,18 @@ class Shard(msgspec.Struct, frozen=True):
     cursors: tuple[str, ...] = ()
 
 
-def pack_keys(keys: Sequence[int] | np.ndarray) -> bytes:
+def pack_keys(keys: "Sequence[int] | np.ndarray") -> bytes:
     """Pack integers as compressed differences: about a byte each for the dense keys of a database table."""
+    import numpy as np  # noqa: PLC0415  `status` reads no keys, and numpy costs more than all else of it
+
     array = np.asarray(keys, dtype="<i8")
     return zlib.compress(np.diff(array, prepend=np.int64(0)).tobytes(), level=6)
 
 
-def unpack_keys(packed: bytes) -> np.ndarray:
+def unpack_keys(packed: bytes) -> "np.ndarray":
     """Return the int64 array that :func:`pack_keys` packed; empty for ``b""``."""
+    import numpy as np  # noqa: PLC0415  as above
+
     if not packed:
         return np.empty(0, dtype="<i8")
     return np.cumsum(np.frombuffer(zlib.decompress(packed), dtype="<i8"))

@@ -127,6 +127,8 @@ class Workspace:
     def storage(self) -> Storage:
         """The destination. Raises DestinationError or ConfigError when it cannot be opened."""
         config = self.config
+        if isinstance(config.storage, str):
+            raise ConfigError("storage", f"{config.storage!r} is a name, and only ids reach a worker; give the id")
         if config.storage is not None:
             grant = partial(self.client.open_storage, config.storage, config.path)
             return open_access(grant(), grant)

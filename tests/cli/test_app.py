@@ -7,6 +7,8 @@ import sys
 import pytest
 
 from exporting import ROOT, command, environment, settings, write_config
+from pipeline.formats import FORMATS, list_formats
+from pipeline.formats.registry import describe_format
 
 HEAVY = {"PIL", "aiohttp", "fsspec", "numpy", "pyarrow", "ray", "synapse_sdk", "yaml"}
 
@@ -38,8 +40,36 @@ def test_looking_around_imports_no_heavy_library_and_no_sandbox(arguments):
 
 def test_the_list_of_formats_imports_neither_the_configuration_nor_what_only_a_run_needs():
     found = imported_by("formats")
-    assert not packages(found) & (HEAVY - {"PIL", "numpy"} | {"requests", "shapely"})
+    assert not packages(found) & (HEAVY | {"requests", "shapely", "pycocotools"})
     assert "pipeline.config" not in found
+
+
+def test_the_status_of_a_path_imports_neither_the_sdk_nor_what_only_a_run_needs(tmp_path):
+    found = imported_by("status", str(tmp_path))
+    assert not packages(found) & (HEAVY | {"requests", "shapely", "pycocotools"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["verfy"], "'verify'"),
+        (["run", "--brek-lock", "a.yaml"], "--break-lock"),
+        (["formats", "yol"], "did you mean 'yolo'?"),
+        (["formats", "yolo", "tsk=pose"], "did you mean 'task'?"),
+        (["plan", "configs/demo.yaml", "--set", "formts=[coco]"], "did you mean 'formats'?"),
+        (["plan", "configs/demo.yaml", "--set", "run.worker=1"], "did you mean 'workers'?"),
+    ],
+)
+def test_a_near_miss_is_named(arguments, words):
+    done = command(*arguments, env=environment(SANDBOX_PROJECT="12"))
+    assert done.returncode == 2
+    assert words in done.stderr
+
+
+def test_the_list_of_formats_says_what_their_classes_say():
+    assert {found.name: found for found in list_formats() if not found.package} == {
+        name: describe_format(name) for name in FORMATS
+    }
 
 
 def test_a_serial_run_to_a_disk_imports_neither_ray_nor_stores_nor_the_sandbox(tidy, tmp_path):

@@ -26,7 +26,8 @@ def told(sandbox, *arguments, code=0, **variables):
 
 
 def found(sandbox, *arguments, code=0, **variables):
-    return json.loads(told(sandbox, *arguments, "--json", code=code, **variables).stdout)
+    done = told(sandbox, *arguments, "--json", code=code, **variables)
+    return json.loads(done.stderr if code else done.stdout)
 
 
 def test_projects_are_listed_with_all_pages_of_the_newer_api(many):
@@ -161,7 +162,7 @@ def test_an_error_is_json_where_json_was_asked_for(tidy):
     assert wrong["hint"] == "set SYNAPSE_ACCESS_TOKEN or run 'synapse login'"
     usage = found(tidy, "versions", code=2)["error"]
     assert (usage["code"], usage["message"]) == ("usage_error", "Missing argument 'DATASET'")
-    assert told(tidy, "versions", "--json", code=2).stderr == ""
+    assert told(tidy, "versions", "--json", code=2).stdout == ""
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_defaults_are_those_of_the_design():
 
 def test_an_unknown_key_is_named_with_its_line():
     assert message(MINIMAL + "run:\n  workerz: 2\n").startswith(
-        "my.yaml:7: run.workerz: unknown key; known keys: executor"
+        "my.yaml:7: run.workerz: unknown key; did you mean 'workers'?; known keys: executor"
     )
 
 

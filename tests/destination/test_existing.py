@@ -130,7 +130,7 @@ def test_clean_waits_for_a_run_that_may_be_at_work(tidy, tmp_path):
     export(tidy, tmp_path / "out", run={"keep_staging": True})
     with hold_lock(storage(tmp_path / "out"), "at-work"):
         done = command("clean", tmp_path / "out", env=environment())
-        assert done.returncode == 2
+        assert done.returncode == 5
         assert "is held by run at-work" in done.stderr
         assert command("clean", tmp_path / "out", "--break-lock", env=environment()).returncode == 0
 

@@ -37,7 +37,7 @@ class Declared(BaseFormat):
         ({"share": 1.5}, "share: must be a number from 0 to 1, not 1.5"),
         ({"share": float("nan")}, "share: must be a number from 0 to 1, not nan"),
         ({"parts": [1, "two"]}, "parts: is not valid: Expected `int`, got `str`"),
-        ({"colour": "red"}, "colour: unknown option; known: mode, parts, share, colours"),
+        ({"colour": "red"}, "colour: unknown option; did you mean 'colours'?; known: mode, parts, share, colours"),
     ],
 )
 def test_options_of_a_base_format_are_checked_by_their_annotations(options, message):

@@ -117,7 +117,10 @@ def test_the_modules_of_packages_are_imported_when_they_are_asked_for(install):
 
 def test_an_unknown_name_is_refused_with_the_names_of_packages_too(install):
     install("kitti-export", kitti="kitti_formats:Kitti")
-    with pytest.raises(ConfigError, match=r"unknown format 'kity'; known: coco, csv, imagefolder, kitti, parquet"):
+    with pytest.raises(
+        ConfigError,
+        match=r"unknown format 'kity'; did you mean 'kitti'\?; known: coco, csv, imagefolder, kitti, parquet",
+    ):
         load_format("kity")
 
 

@@ -41,6 +41,7 @@ class Examination:
         self.terminal = terminal or Terminal()
         self._overrides = overrides
         self._executor: Executor | None = None
+        self._opened: list[Workspace] = []
 
     @cached_property
     def config(self) -> ExportConfig:
@@ -61,12 +62,32 @@ class Examination:
 
     @cached_property
     def workspace(self) -> "Workspace":
-        """What a run would open. Raises ConfigError."""
+        """What a run would open, with the names as they are. Raises ConfigError."""
+        return self._open(self.config)
+
+    @cached_property
+    def resolved(self) -> "Workspace":
+        """The same with ids in place of all names. Raises ConfigError, and what lists of the API raise."""
+        from pipeline.commands.names import resolve_names  # noqa: PLC0415  imports the SDK
+
+        return self._open(resolve_names(self.config, lambda: self.client))
+
+    @cached_property
+    def destination(self) -> "Workspace":
+        """The same with the id of the storage in place of its name; a project that is not found is no matter here."""
+        from pipeline.commands.names import resolve_storage  # noqa: PLC0415  imports the SDK
+
+        return self._open(resolve_storage(self.config, lambda: self.client))
+
+    def _open(self, config: ExportConfig) -> "Workspace":
         from pipeline.stages.workspace import Settings, Workspace  # noqa: PLC0415  imports the SDK
 
-        config = self.config
+        if config is self.config and "workspace" in self.__dict__:
+            return self.workspace
         values = config.model_dump(mode="json")
-        return Workspace(Settings(values, requests=config.run.requests, search_path=config.folder))
+        opened = Workspace(Settings(values, requests=config.run.requests, search_path=config.folder))
+        self._opened.append(opened)
+        return opened
 
     @cached_property
     def client(self) -> "SynapseClient":
@@ -115,9 +136,9 @@ class Examination:
         """Close what was opened."""
         if self._executor is not None:
             self._executor.close()
-        if "workspace" in self.__dict__:
-            self.workspace.close()
-        elif "client" in self.__dict__:
+        for opened in self._opened:
+            opened.close()
+        if not self._opened and "client" in self.__dict__:
             self.client.close()
 
 

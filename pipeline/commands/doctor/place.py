@@ -14,6 +14,7 @@ _BUCKET_MAKERS = {"s3": "aws s3 mb s3://{bucket}", "gs": "gcloud storage buckets
 
 def check_configuration(examined: Examination) -> Finding:
     """The configuration is right: its keys, its filter, its formats and their options."""
+    from pipeline.commands.names import stand_in_filter  # noqa: PLC0415  imports the SDK
     from pipeline.synapse.listing.filters import check_filter  # noqa: PLC0415  imports the SDK
 
     if examined.path is None:
@@ -21,7 +22,7 @@ def check_configuration(examined: Examination) -> Finding:
     try:
         config = examined.config
         # The API ignores a key that it does not know, and would give the whole project.
-        check_filter(config.target, config.filter)
+        check_filter(config.target, stand_in_filter(config))
         names = ", ".join(format_.name for format_ in examined.workspace.formats)
     except ExportError as problem:
         return error(str(problem), f"correct {examined.path}")
@@ -33,11 +34,11 @@ def check_storage(examined: Examination) -> Finding:
     from pipeline.stages.preflight import check_place  # noqa: PLC0415  imports the SDK
 
     try:
-        check_place(examined.workspace)
-        examined.workspace.storage.probe()
+        check_place(examined.destination)
+        examined.destination.storage.probe()
     except ExportError as problem:
         return failed(problem, _storage_fix(examined, problem))
-    return ok(f"{examined.workspace.storage.url}: a file was written, read and deleted")
+    return ok(f"{examined.destination.storage.url}: a file was written, read and deleted")
 
 
 def _storage_fix(examined: Examination, problem: ExportError) -> str:
@@ -66,7 +67,7 @@ def _chain(link: BaseException | None) -> Iterator[BaseException]:
 def check_space(examined: Examination) -> Finding:
     """There is room at the destination, where that is known."""
     try:
-        storage = examined.workspace.storage
+        storage = examined.destination.storage
         free = storage.free_bytes()
     except (ExportError, OSError) as problem:
         return skipped(f"the destination cannot be opened: {problem}")

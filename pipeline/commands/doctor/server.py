@@ -2,7 +2,7 @@
 
 from pipeline.commands.doctor.examination import Examination
 from pipeline.commands.doctor.report import Finding, error, failed, ok, skipped, warning
-from pipeline.errors import CredentialsError, ExportError, TransientError
+from pipeline.errors import ConfigError, CredentialsError, ExportError, TransientError
 
 _HOST_FIX = "export SYNAPSE_HOST=https://api.synapse.sh"
 _SLOW_CLOCK, _WRONG_CLOCK = 60.0, 900.0
@@ -71,10 +71,11 @@ def check_project(examined: Examination) -> Finding:
     """The project (or the ground truth version) of the configuration can be read."""
     config = examined.config
     try:
-        project = examined.workspace.source.check()
+        project = examined.resolved.source.check()
     except ExportError as problem:
         lists = "versions DATASET" if config.target == "ground_truth" else "projects"
-        return failed(problem, examined.command(lists))
+        hint = problem.parts[1] if isinstance(problem, ConfigError) else ""  # a name like that of another project
+        return failed(problem, hint or examined.command(lists))
     if project.warning:
         return warning(f"{project.title}: {project.warning}", "name the classes in classes.order")
     return ok(f"{project.title}: {len(project.classes)} classes")

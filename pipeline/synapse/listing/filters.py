@@ -4,14 +4,13 @@ The backend answers an unknown or misspelt filter key with status 200 and the wh
 are on the list of the target's own keys (those of ``synapse_sdk/plugins/actions/export/handlers.py``).
 """
 
-import difflib
 import re
 from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, did_you_mean
 
 LONGEST_QUERY = 10_000
 """Bytes of the encoded filter; servers refuse requests from about 11,500 bytes on."""
@@ -75,7 +74,6 @@ _OWN_KEYS = {
     "response_mode": "the exporter chooses it",
     "url_host": "set SYNAPSE_PLUGIN_RUN_URL_HOST in the environment instead",
 }
-_NEAREST = 0.6
 
 
 def allowed_keys(target: str) -> tuple[str, ...]:
@@ -155,9 +153,7 @@ def _date_range(word: str, value: Any) -> dict[str, Any]:
 
 
 def _suggestion(word: str, keys: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(word, keys, n=1, cutoff=_NEAREST)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"{hint}; known keys: {', '.join(keys)}"
+    return f"{did_you_mean(word, keys)}; known keys: {', '.join(keys)}"
 
 
 def _is_empty(value: Any) -> bool:

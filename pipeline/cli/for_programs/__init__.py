@@ -1,0 +1,1 @@
+"""Output for programs, as ``docs/json.md`` documents it."""
