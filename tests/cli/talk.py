@@ -56,7 +56,7 @@ class Talk:
         """Send keys as they are."""
         os.write(self._ours, keys.encode())
 
-    def wait_for(self, text, timeout=60):
+    def wait_for(self, text, timeout=15):
         """Read until a text has come since the last answer."""
         deadline = time.monotonic() + timeout
         while text not in plain(self.raw[self._seen :]):

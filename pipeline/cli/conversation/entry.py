@@ -99,7 +99,7 @@ def find_configuration(
         return parse_config("", chosen, source="the flags"), ""
     if not asks:
         flags = ", ".join(_FLAGS[key] for key in missing)
-        raise ConfigError(f"CONFIG is missing; name a configuration file, or give {flags}")
+        raise ConfigError(f"CONFIG is missing; name a file, or give {flags}")
     # Only a conversation needs the libraries that draw one.
     from pipeline.cli.conversation.flow import complete, converse
     from pipeline.cli.conversation.prompts import open_prompter

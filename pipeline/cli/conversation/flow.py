@@ -7,8 +7,8 @@ from typing import Any
 
 from pipeline.cli.console import program
 from pipeline.cli.conversation import steps
-from pipeline.cli.conversation.prompts import Choice, Prompter
-from pipeline.cli.conversation.server import ask_credentials
+from pipeline.cli.conversation.prompts import COMMAND, Choice, Prompter
+from pipeline.cli.conversation.server import ask_credentials, ensure_credentials
 from pipeline.cli.conversation.steps import Answers
 from pipeline.commands.draft import SCOPES, checked, has_scope, name_from, overrides_of, save_new
 from pipeline.config.commented_yaml import yaml_of
@@ -56,6 +56,7 @@ def converse(prompter: Prompter, values: dict[str, Any], *, runs: bool) -> str:
     prompter.tell("This asks what to export, shows what would become of it, and writes that as a configuration.")
     prompter.tell("Enter takes what is proposed. Ctrl-C leaves, and nothing is written.")
     try:
+        ensure_credentials(prompter)
         for name, step in _STEPS.items():
             if not _has(values, name):
                 step(answers)
@@ -73,7 +74,8 @@ def converse(prompter: Prompter, values: dict[str, Any], *, runs: bool) -> str:
         prompter.tell("Nothing was written.")
         return ""
     path = str(save_new(file, yaml_of(_ordered(values), {**_NOTES, **answers.notes})))
-    prompter.tell(f"Written: {path}. The same without questions: {program()} run {shlex.quote(path)}")
+    prompter.tell(f"Written: {path}. The same without questions:")
+    prompter.tell(f"{COMMAND}{program()} run {shlex.quote(path)}")
     if _token() != token:
         prompter.tell("  It needs the token in SYNAPSE_ACCESS_TOKEN (and SYNAPSE_HOST), or from 'synapse login'.")
     return path if chosen == _RUN else ""
@@ -95,7 +97,8 @@ def complete(prompter: Prompter, file: str, values: dict[str, Any], missing: Seq
         keys.append("storage")
     overrides = overrides_of(values, keys)
     told = " ".join(f"--set {shlex.quote(override)}" for override in overrides)
-    prompter.tell(f"The same without questions: {program()} {command} {shlex.quote(file)} {told}")
+    prompter.tell("The same without questions:")
+    prompter.tell(f"{COMMAND}{program()} {command} {shlex.quote(file)} {told}")
     return overrides
 
 

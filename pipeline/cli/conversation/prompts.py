@@ -19,6 +19,8 @@ from pipeline.progress import printable
 Check = Callable[[str], str]
 """Says what is wrong with an answer; ``""`` for nothing."""
 
+COMMAND = "    "
+"""Stands before a command that is told."""
 _DOTS = "…"
 _POINTER = 6  # columns before a choice, and one behind it
 
@@ -232,12 +234,12 @@ def _tidy(text: str) -> str:
 
 
 def _print(text: str) -> None:
-    """Print beside the errors, broken between words."""
+    """Print beside the errors, broken between words; what is indented as a command stays whole, to be copied."""
     most = max(20, shutil.get_terminal_size().columns - 1)
     indent = " " * (len(text) - len(text.lstrip(" ")))
     for line in printable(text).split("\n"):
         broken = textwrap.wrap(line, most, subsequent_indent=indent + "  ", break_on_hyphens=False)
-        print("\n".join(broken), file=sys.stderr, flush=True)
+        print(line if line.startswith(COMMAND) else "\n".join(broken), file=sys.stderr, flush=True)
 
 
 def _line(question: str) -> str:

@@ -17,15 +17,14 @@ from pipeline.errors import BackendError, CredentialsError, PreflightError, Tran
 from pipeline.synapse.credentials import find_credentials, host_in_use, use_token
 
 _LONG_LIST = 20
+_AGAIN = object()
 _DAY = len("2026-07-01")
 
 
 def asked_for[T](prompter: Prompter, what: str, call: Callable[[], T]) -> T:
     """What ``call`` gets from the server. When that refuses the token or is not there, the person says what to do."""
     while True:
-        if not find_credentials().token:
-            prompter.tell("No Synapse access token was found.")
-            ask_credentials(prompter)
+        ensure_credentials(prompter)
         prompter.tell(f"{what} …")
         try:
             return call()
@@ -40,6 +39,13 @@ def asked_for[T](prompter: Prompter, what: str, call: Callable[[], T]) -> T:
                 raise
             if answer == "other":
                 ask_credentials(prompter)
+
+
+def ensure_credentials(prompter: Prompter) -> None:
+    """Ask for a token where none is found."""
+    if not find_credentials().token:
+        prompter.tell("No Synapse access token was found.")
+        ask_credentials(prompter)
 
 
 def ask_credentials(prompter: Prompter) -> None:
@@ -116,7 +122,7 @@ def pick(prompter: Prompter, question: str, choices: Sequence[Choice]) -> Any:
     while True:
         shown = _search(prompter, question, choices) if len(choices) > _LONG_LIST else list(choices)
         value = prompter.choose(question, shown)
-        if value is not None:
+        if value is not _AGAIN:
             return value
 
 
@@ -126,7 +132,7 @@ def _search(prompter: Prompter, question: str, choices: Sequence[Choice]) -> lis
         typed = prompter.ask(asked, "", lambda _: "")
         found = [choice for choice in choices if discovery.matches(typed, choice.title, choice.number)]
         if found:
-            return [*found, Choice(None, "search again")]
+            return [*found, Choice(_AGAIN, "search again")]
         prompter.tell(f"  none is called like {typed!r}")
 
 
