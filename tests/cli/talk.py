@@ -62,6 +62,17 @@ class Talk:
         while text not in plain(self.raw[self._seen :]):
             assert self._read(deadline), f"{text!r} did not come; the screen:\n{self.screen.text}"
 
+    def told(self, text):
+        """Wait for a line that is printed once, so that what is drawn before it is not taken for what follows."""
+        self.wait_for(text)
+        self._seen = self.raw.index(text, self._seen) + len(text)
+
+    def shows(self, text, timeout=15):
+        """Read until the screen shows a text, however it was drawn."""
+        deadline = time.monotonic() + timeout
+        while text not in self.screen.text:
+            assert self._read(deadline), f"{text!r} did not come; the screen:\n{self.screen.text}"
+
     def end(self, timeout=120):
         """Read to the end; returns the exit code."""
         deadline = time.monotonic() + timeout

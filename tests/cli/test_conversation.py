@@ -140,7 +140,8 @@ def test_ctrl_c_at_a_question_about_credentials_leaves_nothing(tmp_path, questio
 def test_a_project_of_500_is_found_by_a_part_of_its_name(many, tmp_path, columns):
     talk = talk_to(many, tmp_path, "new", "--target", "task", columns=columns)
     talk.answer("all 500", "nothing of the kind\r")
-    talk.answer("none is called like", "주차장 7\r")
+    talk.told("none is called like")
+    talk.answer("all 500", "주차장 7\r")
     talk.wait_for("🚗 주차장 7")
     talk.answer("search again", ENTER)
     talk.answer("Which records?", CTRL_C)
@@ -166,17 +167,40 @@ def test_wrong_answers_are_asked_again(sandbox, tmp_path):
     talk = talk_to(sandbox, tmp_path, "new", "--target", "task", "--project", "12")
     talk.answer("Which records?", DOWN * 2 + ENTER)
     talk.answer("Filter by?", DOWN + ENTER)
-    talk.answer("assignments__is_discarded?", DOWN + ENTER)
+    talk.answer("status_label?", ENTER)
+    talk.told("mark at least one")
+    talk.answer("status_label?", DOWN * 2 + SPACE + ENTER)
+    talk.answer("Filter by?", DOWN * 3 + ENTER)
+    talk.answer("tags?", DOWN + SPACE + ENTER)
+    talk.answer("Filter by?", DOWN * 5 + ENTER)
+    talk.answer("reviewers?", "me\r")
+    talk.shows("takes ids")
+    talk.type("\x15\r")
+    talk.shows("give ids")
+    talk.type(CTRL_C)
+    assert talk.end() == 130
+    assert left_behind(tmp_path) == []
+
+
+@pytest.mark.slow
+def test_filters_and_other_answers_that_are_wrong_at_first(sandbox, tmp_path):
+    talk = talk_to(sandbox, tmp_path, "new", "--target", "task", "--project", "12")
+    talk.answer("Which records?", DOWN * 2 + ENTER)
+    talk.answer("Filter by?", DOWN + ENTER)
+    talk.answer("status_label?", DOWN * 2 + SPACE + ENTER)
     talk.answer("Filter by?", ENTER)
     talk.answer("Formats?", SPACE + ENTER)
-    talk.answer("mark at least one", SPACE + ENTER)
+    talk.told("mark at least one")
+    talk.answer("Formats?", ENTER)
     talk.answer("Splits?", DOWN + ENTER)
     talk.answer("Shares of train", "1\r")
-    talk.answer("add up to 100", "\x1550 25 25\r")
+    talk.shows("add up to 100")
+    talk.type("\x1550 25 25\r")
     talk.answer("Classes?", DOWN + ENTER)
     talk.answer("Classes to keep?", SPACE + ENTER)
     talk.answer("Name of the export?", "\x15\r")
-    talk.answer("1 to 200 letters", "밤 🚦: yes\r")
+    talk.shows("1 to 200 letters")
+    talk.type("밤 🚦: yes\r")
     talk.answer("Where to?", DOWN + ENTER)
     talk.answer("Path or URL?", "./out\r")
     talk.answer("What now?", DOWN + ENTER)
@@ -184,7 +208,7 @@ def test_wrong_answers_are_asked_again(sandbox, tmp_path):
     assert left_behind(tmp_path) == ["밤-yes.yaml"]
     config = load_config(tmp_path / "밤-yes.yaml")
     assert (config.name, config.path) == ("밤 🚦: yes", "./out")
-    assert config.filter == {"project": 12, "assignments__is_discarded": False}
+    assert config.filter == {"project": 12, "status_label": "completed"}
     assert config.split.ratios == {"train": 0.5, "val": 0.25, "test": 0.25}
     assert config.classes.drop == ("car",)
 
@@ -252,7 +276,7 @@ def test_a_configuration_is_asked_for_what_it_lacks_and_nothing_else(sandbox, tm
     config = write_config(tmp_path, values)
     before = config.read_bytes()
     talk = talk_to(sandbox, tmp_path, "run", str(config))
-    talk.answer("Name of the export?", "mine\r")
+    talk.answer("Name of the export?", "\x15mine\r")
     assert talk.end() == 0, talk.screen.text
     assert "config.yaml lacks name." in talk.screen.text
     assert re.search(r"^    \S.* run \S*config.yaml --set name=mine$", talk.screen.text, re.MULTILINE)

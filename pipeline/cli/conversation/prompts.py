@@ -103,21 +103,21 @@ class Menus:
 
     def choose_some(self, question: str, choices: Sequence[Choice], chosen: Sequence[Any], check: Check) -> list[Any]:
         """The values of some choices; Enter takes ``chosen``. ``check`` is asked with their number."""
-
-        def validate(found: Any) -> bool | str:
-            return check(str(len(found))) or True
-
-        found = self._asked(
-            self._questionary.checkbox(
-                question,
-                self._choices(choices, chosen),
-                validate=validate,
-                instruction="(Space marks, Enter ends)",
-                use_jk_keys=False,
-                erase_when_done=True,
-                **self._options,
+        while True:
+            found = self._asked(
+                self._questionary.checkbox(
+                    question,
+                    self._choices(choices, chosen),
+                    instruction="(Space marks, Enter ends)",
+                    use_jk_keys=False,
+                    erase_when_done=True,
+                    **self._options,
+                )
             )
-        )
+            # questionary tells what is wrong only where the terminal says how high it is.
+            if not (wrong := check(str(len(found)))):
+                break
+            _print(f"  {wrong}")
         _print(f"? {question} {', '.join(_tidy(choice.title) for choice in found) or 'none'}")
         return [choice.value for choice in found]
 

@@ -100,7 +100,7 @@ def _ask_filter(answers: Answers) -> bool:
     target, prompter = answers.values["target"], answers.prompter
     values = filter_values(target)
     free = [key for key in values if key != SCOPES[target]]
-    order = sorted(free, key=lambda key: (not values[key], "tags" not in key, "__" in key, key))
+    order = sorted(free, key=lambda key: (_rank(key), not values[key], key))
     told = {key: ", ".join(values[key]) or _kind_of(key) for key in order}
     given = {key: f"now {answers.filter[key]}" for key in order if key in answers.filter}
     choices = [Choice("", "no more filters"), *(Choice(key, key, given.get(key, told[key])) for key in order)]
@@ -127,6 +127,12 @@ def _ask_filter(answers: Answers) -> bool:
     # Numbers and dates as YAML has them, several values as a list.
     answers.filter[key] = value[0] if isinstance(value, list) and len(value) == 1 else value
     return True
+
+
+def _rank(key: str) -> int:
+    """The keys that people filter by most come first."""
+    common = ("status_", "categor", "tags", "task_tags", "users", "labelers", "reviewers", "created__", "is_discarded")
+    return next((place for place, start in enumerate(common) if key.startswith(start)), len(common))
 
 
 def _wrong_value(answers: Answers, key: str, text: str) -> str:
