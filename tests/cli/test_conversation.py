@@ -248,6 +248,18 @@ def test_a_storage_of_synapse_is_chosen_by_name(sandbox, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_project_narrows_the_ground_truth_datasets(sandbox, tmp_path):
+    talk = talk_to(sandbox, tmp_path, "plan", "--target", "ground_truth", "--project", "13")
+    talk.wait_for("Ground truth dataset?")
+    talk.wait_for("dataset-210")
+    assert "교차로" not in talk.screen.text
+    talk.answer("dataset-210")
+    talk.told("its only version is 0.1.0")
+    talk.answer("Which records?", CTRL_C)
+    assert talk.end() == 130
+
+
+@pytest.mark.slow
 def test_an_answer_can_be_changed_after_the_plan(sandbox, tmp_path):
     talk = talk_to(sandbox, tmp_path)
     answer_until(talk, "What now?")
@@ -292,7 +304,7 @@ def test_a_project_that_a_configuration_lacks_is_chosen_by_name(sandbox, tmp_pat
     talk.answer("Project?")
     assert talk.end() == 0, talk.screen.text
     assert "18 records of Dashcam 2026" in talk.screen.text
-    assert "filter.project=12" in talk.screen.text
+    assert "--set filter.project=12" in talk.screen.text.replace("\n", "")  # the terminal breaks the line
 
 
 def test_a_terminal_that_can_only_print_gets_numbered_lines(sandbox, tmp_path):

@@ -68,7 +68,8 @@ def ask_scope(answers: Answers) -> None:
     scope = SCOPES[target]
     given = dict(answers.filter)
     if target == "ground_truth":
-        chosen, title = ask_version(answers.prompter, None)
+        project = given.pop("project", None)  # narrows what is offered; the API's filter has no such key
+        chosen, title = ask_version(answers.prompter, project if isinstance(project, int) else None)
     else:
         chosen, title = ask_project(answers.prompter)
     answers.values["filter"] = {scope: chosen, **given}
