@@ -16,6 +16,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from pipeline.cli import clean, formats, plan, retry_failed, run, sandbox, verify
+from pipeline.cli.conversation import command as new
+from pipeline.cli.conversation.entry import can_ask
 from pipeline.cli.discovery import doctor, lists
 from pipeline.cli.status import command as status
 from pipeline.errors import ConfigError, ExportError, did_you_mean
@@ -32,6 +34,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help, for logs and pipes too
     pretty_exceptions_enable=False,
 )
+app.command("new")(new.command)
 app.command("run")(run.command)
 app.command("plan")(plan.command)
 app.command("retry-failed")(retry_failed.command)
@@ -77,6 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in _SIGNALS:
         signal.signal(number, _interrupted)
     arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments and can_ask():
+        arguments = ["new"]
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a name shows its code points
             stream.reconfigure(errors="backslashreplace")

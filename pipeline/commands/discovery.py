@@ -20,7 +20,8 @@ from pipeline.synapse.client import SynapseClient
 from pipeline.synapse.directory import Directory, Rows
 from pipeline.synapse.http.tries import RequestLimits
 
-_LIMITS = RequestLimits(attempt=60.0, largest_body=16 * 2**20)
+LIMITS = RequestLimits(attempt=60.0, largest_body=16 * 2**20)
+"""Bounds of the requests of a person who waits for a list."""
 
 
 class Found[T](msgspec.Struct, frozen=True):
@@ -96,7 +97,7 @@ class ProjectClasses(msgspec.Struct, frozen=True):
 
 @contextmanager
 def _directory() -> Iterator[Directory]:
-    client = SynapseClient.from_environment(limits=_LIMITS)
+    client = SynapseClient.from_environment(limits=LIMITS)
     try:
         yield Directory(client)
     finally:
@@ -110,7 +111,6 @@ def list_projects(search: str = "") -> Found[ProjectRow]:
     """
     with _directory() as directory:
         found = directory.projects()
-    wanted = _folded(search.strip())
 
     def row(number: int, told: Mapping[str, Any]) -> ProjectRow:
         return ProjectRow(
@@ -123,7 +123,7 @@ def list_projects(search: str = "") -> Found[ProjectRow]:
         )
 
     every = _found(found, row)
-    kept = (one for one in every.rows if wanted in _folded(one.title) or wanted == str(one.id))
+    kept = (one for one in every.rows if matches(search, one.title, one.id))
     return Found(tuple(kept), every.is_complete)
 
 
@@ -173,7 +173,7 @@ def list_tags(project: int) -> Found[TagRow]:
 
 def list_classes(project: int) -> ProjectClasses:
     """The classes that a project's configuration names, with their tools, and the skeletons of its keypoints."""
-    client = SynapseClient.from_environment(limits=_LIMITS)
+    client = SynapseClient.from_environment(limits=LIMITS)
     try:
         told = client.project(project)
     finally:
@@ -210,6 +210,12 @@ def _found[T](found: Rows, make: Callable[[int, Mapping[str, Any]], T]) -> Found
     # Nothing can be asked for without an id.
     rows = tuple(make(number, told) for number, told in numbered if number is not None)
     return Found(rows, found.is_complete and len(rows) == len(found.rows))
+
+
+def matches(search: str, name: str, number: int | None = None) -> bool:
+    """Whether what is called ``name`` is found by ``search``: a part of the name in any case, or the id itself."""
+    wanted = _folded(search.strip())
+    return wanted in _folded(name) or wanted == str(number)
 
 
 def _folded(text: str) -> str:

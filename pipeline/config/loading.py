@@ -45,8 +45,7 @@ def parse_config(text: str, overrides: Sequence[str] = (), *, source: str = "<co
     values = {} if values is None else values
     if not isinstance(values, dict):
         raise ConfigError(source, "must be a mapping of keys to values")
-    for override in overrides:
-        _override(values, override)
+    override_values(values, overrides)
     for path, problem in unusable_values(values):  # before anything walks through them
         raise ConfigError(_located(source, lines, path, problem))
     values = {
@@ -66,6 +65,12 @@ def read_value(text: str, where: str) -> Any:
         return read_yaml(text, where)[0]
     except ConfigError as error:
         raise ConfigError(where, f"the value is not usable: {error.args[-1]}") from error
+
+
+def override_values(values: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Put ``a.b=value`` strings into ``values``, in place. Raises ConfigError for one that cannot be put there."""
+    for override in overrides:
+        _override(values, override)
 
 
 def _override(values: dict[str, Any], override: str) -> None:

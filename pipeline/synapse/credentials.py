@@ -56,3 +56,17 @@ def find_credentials() -> CredentialPlaces:
 
 
 _TOKENS = (ENV_SYNAPSE_PLUGIN_RUN_USER_TOKEN, ENV_SYNAPSE_ACCESS_TOKEN)
+
+
+def host_in_use() -> str:
+    """The address of the API that a run would use now."""
+    try:
+        return str(load_credentials().host or DEFAULT_HOST)
+    except (AttributeError, TypeError):  # the file is not what 'synapse login' writes
+        return str(DEFAULT_HOST)
+
+
+def use_token(host: str, token: str) -> None:
+    """Have this process, and those that it starts, use a host and a token that nobody saves."""
+    os.environ.pop(ENV_SYNAPSE_PLUGIN_RUN_USER_TOKEN, None)  # it would be preferred
+    os.environ |= {ENV_SYNAPSE_HOST: host, ENV_SYNAPSE_ACCESS_TOKEN: token}

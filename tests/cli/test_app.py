@@ -90,7 +90,10 @@ def test_the_version_is_printed():
     ("arguments", "line"),
     [
         (["bogus"], "error: No such command 'bogus'; see synapse-export --help"),
-        (["run"], "error: Missing argument 'CONFIG'; see synapse-export --help"),
+        (
+            ["run"],
+            "error: CONFIG is missing; name a file, or give --target, --project, --format, --name, --path",
+        ),
         (["run", "a.yaml", "b.yaml"], "error: Got unexpected extra argument(s) (b.yaml); see synapse-export --help"),
         (["run", "--bogus", "a.yaml"], "error: No such option: --bogus; see synapse-export --help"),
     ],

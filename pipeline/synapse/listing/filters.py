@@ -82,6 +82,11 @@ def allowed_keys(target: str) -> tuple[str, ...]:
     return tuple(sorted({*_NUMBERS[target], *_BOOLEANS[target], *_CHOICES[target], *_TEXTS[target], *dates}))
 
 
+def allowed_values(target: str, key: str) -> tuple[str, ...]:
+    """Return the values that a filter key of ``target`` can have, or none for numbers, dates and texts."""
+    return ("true", "false") if key in _BOOLEANS[target] else _CHOICES[target].get(key, ())
+
+
 def check_filter(target: str, filter: Mapping[str, Any]) -> dict[str, str]:  # noqa: A002  the configuration's word
     """Return the query parameters for a filter of ``target``: all keys are known and all values are strings.
 
