@@ -20,6 +20,7 @@
     ├── FormatError                 a format broke its contract                              exit 1
     ├── LedgerError                 the books do not balance                                 exit 1
     ├── VerificationError           a finished export is incomplete or damaged              exit 1
+    ├── DuplicatesError             copies of an original are in several splits               exit 1
     └── FailureLimitError           more records failed than ``max_failures`` allows         exit 3
 
 Each one survives pickling, because workers raise them and the driver reads them: the arguments are
@@ -134,6 +135,10 @@ class LedgerError(ExportError):
 
 class VerificationError(ExportError):
     """A finished export is incomplete or damaged. Arguments: what is wrong, one line each."""
+
+
+class DuplicatesError(ExportError):
+    """Originals with the same bytes are in several splits, and ``duplicates`` does not allow it: not published."""
 
 
 class FailureLimitError(ExportError):

@@ -55,13 +55,18 @@ class Blobs:
             return self._cache[key]
         if self._options.profile == "bench":
             return bench_picture()
-        files = self._data.record(int(match[1])).files or ()
+        files = self._data.record(self._pictured(int(match[1]))).files or ()
         file = next((file for file in files if (file.spec, file.extension) == (match[2], match[3])), None)
         if file is None:
             return None
         content = await asyncio.to_thread(picture_bytes, file)
         self._remember(key, content)
         return content
+
+    def _pictured(self, index: int) -> int:
+        """Return the record whose pictures a record shows: another one for copies."""
+        step = self._options.copied
+        return index - step // 2 if step and index and index % step == 0 else index
 
     def _remember(self, key: str, content: bytes) -> None:
         if key in self._cache:
