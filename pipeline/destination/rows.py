@@ -4,15 +4,16 @@ import csv
 from collections.abc import Iterable, Iterator
 
 from pipeline.errors import DamagedExportError
+from pipeline.formats.encoding import plain_cell
 
 _MOST_FIELD = 2**27  # characters; Python's own bound of 131,072 is less than an outline may have
 
 
 def csv_rows(chunks: Iterable[bytes], where: str) -> Iterator[dict[str, str]]:
-    """Yield the rows below the header, by column. In memory is one row, and the chunk that it is in.
+    """Yield the rows below the header, by column, with the texts that were written.
 
-    Raises DamagedExportError, which names ``where`` and the line, for what is not CSV in UTF-8, and for a row that has
-    not the columns of the header.
+    In memory is one row, and the chunk that it is in. Raises DamagedExportError, which names ``where`` and the line,
+    for what is not CSV in UTF-8, and for a row that has not the columns of the header.
     """
     csv.field_size_limit(_MOST_FIELD)
     reader = csv.reader(map(bytes.decode, byte_lines(chunks)), strict=True)
@@ -23,7 +24,7 @@ def csv_rows(chunks: Iterable[bytes], where: str) -> Iterator[dict[str, str]]:
                 raise DamagedExportError(
                     f"{where}:{reader.line_num}", f"has {len(cells)} columns instead of {len(header)}; {_ADVICE}"
                 )
-            yield dict(zip(header, cells, strict=True))
+            yield dict(zip(header, map(plain_cell, cells), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DamagedExportError(f"{where}:{reader.line_num + 1}", f"is not CSV in UTF-8; {_ADVICE}") from error
 

@@ -55,7 +55,8 @@ class Blobs:
             return self._cache[key]
         if self._options.profile == "bench":
             return bench_picture()
-        files = self._data.record(self._pictured(int(match[1]))).files or ()
+        indexes = dict.fromkeys((self._pictured(int(match[1])), int(match[1])))
+        files = [file for index in indexes for file in self._data.record(index).files or ()]
         file = next((file for file in files if (file.spec, file.extension) == (match[2], match[3])), None)
         if file is None:
             return None

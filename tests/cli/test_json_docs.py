@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 import typer.main
 
-from exporting import ROOT, command, environment, settings, write_config
+from exporting import ROOT, command, environment, export, settings, write_config
 from pipeline import errors
 from pipeline.cli import app as command_line
 from pipeline.cli.app import app
@@ -30,14 +30,29 @@ CALLS = [
     ("doctor", ["doctor"]),
     ("doctor --list-checks", ["doctor", "--list-checks"]),
     ("status", ["status", "/nowhere"]),
+    ("diff", ["diff", "EXPORT", "CONFIG"]),
     ("error", ["classes", "14"]),
     ("error", ["projects", "--bogus"]),
     ("error", ["doctor", "--check", "bogus"]),
 ]
 
 
+@pytest.fixture(scope="module")
+def places(tidy, tmp_path_factory):
+    """An export, and a configuration of which the API has something else."""
+    folder = tmp_path_factory.mktemp("places")
+    table = {"formats": ["csv"], "save_original_file": False}
+    export(tidy, folder / "out", **table)
+    other = {"split": "none", "classes": {"rename": {"car": "vehicle"}}}
+    return {
+        "EXPORT": folder / "out",
+        "CONFIG": write_config(folder, settings(tidy, folder / "other", **table, **other)),
+    }
+
+
 @pytest.mark.parametrize(("name", "arguments"), CALLS, ids=[" ".join(arguments) for _, arguments in CALLS])
-def test_the_output_is_as_documented(tidy, name, arguments):
+def test_the_output_is_as_documented(tidy, places, name, arguments):
+    arguments = [places.get(argument, argument) for argument in arguments]
     done = command(*arguments, "--json", env=environment(tidy))
     (line,) = done.stdout.splitlines()
     jsonschema.validate(json.loads(line), SCHEMAS[name], cls=jsonschema.Draft202012Validator)
