@@ -44,10 +44,8 @@ def places(tidy, tmp_path_factory):
     table = {"formats": ["csv"], "save_original_file": False}
     export(tidy, folder / "out", **table)
     other = {"split": "none", "classes": {"rename": {"car": "vehicle"}}}
-    return {
-        "EXPORT": folder / "out",
-        "CONFIG": write_config(folder, settings(tidy, folder / "other", **table, **other)),
-    }
+    config = write_config(folder, settings(tidy, folder / "other", **table, **other))
+    return {"EXPORT": folder / "out", "CONFIG": config}
 
 
 @pytest.mark.parametrize(("name", "arguments"), CALLS, ids=[" ".join(arguments) for _, arguments in CALLS])
