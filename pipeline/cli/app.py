@@ -16,7 +16,7 @@ import typer
 
 from pipeline.cli import clean, formats, plan, retry_failed, run, sandbox, verify
 from pipeline.cli.discovery import doctor, lists
-from pipeline.cli.look import diff
+from pipeline.cli.look import diff, preview
 from pipeline.cli.status import command as status
 from pipeline.errors import ConfigError, ExportError
 from pipeline.redaction import redact
@@ -38,6 +38,7 @@ app.command("retry-failed")(retry_failed.command)
 app.command("status")(status.command)
 app.command("verify")(verify.command)
 app.command("diff")(diff.command)
+app.command("preview")(preview.command)
 app.command("clean")(clean.command)
 app.command("formats")(formats.command)
 app.command("doctor")(doctor.command)

@@ -70,6 +70,7 @@ def test_documents_tables_and_the_api_say_the_same(tidy, first, tmp_path):
     assert kinds(live_difference(tidy, first, **TABLES)) == {}
 
 
+@pytest.mark.slow
 def test_nasty_documents_say_the_same_as_their_table(nasty, tmp_path):
     values = {"max_failures": "100%", "save_original_file": False, "on_failed_annotation": "keep"}
     export(nasty, tmp_path / "out", formats=[{"csv": {"bom": True}}], **values)
@@ -78,6 +79,7 @@ def test_nasty_documents_say_the_same_as_their_table(nasty, tmp_path):
     assert found.records["same"] == found.records["before"] > 60
 
 
+@pytest.mark.slow
 def test_originals_with_another_name_for_their_file_are_found(tidy, tmp_path):
     """With originals the files of documents are named after them; a table of the same records still agrees."""
     export(tidy, tmp_path / "with", formats=["synapse_json"])
@@ -170,9 +172,7 @@ def test_renamed_classes_and_other_splits_are_told(tidy, first, tmp_path):
 
 def test_other_bytes_of_an_original_are_a_changed_image(tidy, tmp_path):
     with Sandbox(SandboxOptions(records=60, copied=6)) as other:
-        export(
-            tidy, tmp_path / "before", formats=["csv"], masks="exclude"
-        )  # these are cut at the border of the picture
+        export(tidy, tmp_path / "before", formats=["csv"], masks="exclude")
         export(other, tmp_path / "after", formats=["csv"], masks="exclude")
     found = difference(tmp_path / "before", tmp_path / "after")
     changed = [change for change in found.changes if change.kind == "image_changed"]

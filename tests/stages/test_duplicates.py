@@ -161,7 +161,7 @@ def test_same_split_is_the_export_that_a_file_with_these_splits_gives(sandbox, k
     "run",
     [
         {"shard_size": 7},
-        {"shard_size": 60, "requests": 3},
+        pytest.param({"shard_size": 60, "requests": 3}, marks=pytest.mark.slow),
         pytest.param({"executor": "processes", "workers": 2}, marks=pytest.mark.slow),
     ],
     ids=str,
@@ -230,7 +230,7 @@ def test_an_original_that_fails_is_tried_again_before_splits_are_frozen(sandbox,
     assert digest(tmp_path / "out") == digest(kept[1])
 
 
-@pytest.mark.parametrize("lost", [COPIED, COPIED // 2 + COPIED])
+@pytest.mark.parametrize("lost", [pytest.param(COPIED, marks=pytest.mark.slow), COPIED // 2 + COPIED])
 def test_a_retry_decides_again_with_the_originals_that_had_failed(sandbox, kept, tmp_path, lost):
     """The copy that failed, or the original that the copy is of: without it nothing had to move."""
     values = {"duplicates": "same_split", "max_failures": 3}
