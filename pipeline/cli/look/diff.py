@@ -25,7 +25,10 @@ Limit = Annotated[int, typer.Option("--limit", min=0, help="how many changes of 
 def command(
     before: ExportPlace, after: After, as_json: AsJson = False, exit_code: ExitCode = False, limit: Limit = 100
 ) -> int:
-    """Tell what differs between two exports, or between an export and what the API has now."""
+    """Tell what differs between two exports.
+
+    With a configuration as the second one: between an export and what the API has now.
+    """
     from pipeline.commands.compare import compare, open_export, open_live
 
     with ExitStack() as stack:
