@@ -21,6 +21,7 @@
     ├── FormatError                 a format broke its contract                              exit 1
     ├── LedgerError                 the books do not balance                                 exit 1
     ├── VerificationError           a finished export is incomplete or damaged              exit 1
+    ├── DuplicatesError             copies of an original are in several splits               exit 1
     └── FailureLimitError           more records failed than ``max_failures`` allows         exit 3
 
 A command that finds nothing to do ends with 0, or with ``NOTHING_TO_DO`` where that is asked for: it is no error.
@@ -157,6 +158,10 @@ class LedgerError(ExportError):
 
 class VerificationError(ExportError):
     """A finished export is incomplete or damaged. Arguments: what is wrong, one line each."""
+
+
+class DuplicatesError(ExportError):
+    """Originals with the same bytes are in several splits, and ``duplicates`` does not allow it: not published."""
 
 
 class FailureLimitError(ExportError):

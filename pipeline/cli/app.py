@@ -19,6 +19,7 @@ from pipeline.cli import clean, formats, plan, retry_failed, run, sandbox, verif
 from pipeline.cli.conversation import command as new
 from pipeline.cli.conversation.entry import can_ask
 from pipeline.cli.discovery import doctor, lists
+from pipeline.cli.look import diff, preview
 from pipeline.cli.status import command as status
 from pipeline.errors import ConfigError, ExportError, did_you_mean
 from pipeline.redaction import redact
@@ -40,6 +41,8 @@ app.command("plan")(plan.command)
 app.command("retry-failed")(retry_failed.command)
 app.command("status")(status.command)
 app.command("verify")(verify.command)
+app.command("diff")(diff.command)
+app.command("preview")(preview.command)
 app.command("clean")(clean.command)
 app.command("formats")(formats.command)
 app.command("doctor")(doctor.command)

@@ -14,7 +14,7 @@ from pipeline.config.export import ExportConfig
 from pipeline.destination import metadata
 from pipeline.destination.existing import Success, read_success
 from pipeline.destination.lock import hold_lock
-from pipeline.errors import DestinationError, PreflightError
+from pipeline.errors import DestinationError, DuplicatesError, PreflightError
 from pipeline.model.source import Project
 from pipeline.progress import Listener, Reporter, Silence
 from pipeline.stages.patch import read_patch
@@ -59,7 +59,10 @@ class Session:
         return Result(success, summary, self.workspace.storage.url, already_finished)
 
     def finished(self) -> Result:
-        """The result of an export that is complete already, after tidying up what a killed run left behind it."""
+        """The result of an export that is complete already, after tidying up what a killed run left behind it.
+
+        Raises DuplicatesError for one with leaks that ``duplicates: fail`` does not allow.
+        """
         workspace = self.workspace
         success = read_success(workspace.storage)
         if success is None:
@@ -71,7 +74,14 @@ class Session:
                 tidy_up(workspace, success)
         if (document := workspace.storage.find(LOCK)) is not None:
             update_class_lock(workspace, document, self.reporter, again=True)
-        return self.result(success, already_finished=True)
+        result = self.result(success, already_finished=True)
+        leaks = result.summary.get("duplicates", {}).get("across_splits", 0)
+        if leaks and workspace.config.duplicates == "fail":
+            raise DuplicatesError(
+                f"{result.url} is published with {leaks} originals in more than one split; {metadata.DUPLICATES} lists "
+                "them, and duplicates: same_split with on_existing: overwrite keeps copies together"
+            )
+        return result
 
 
 @contextlib.contextmanager

@@ -70,6 +70,7 @@ class ExportConfig(Model):
     masks: Literal["instance", "semantic", "exclude"] = "instance"
     naming: Literal["original", "id"] = "original"
     packaging: Literal["files", "tar"] = "files"
+    duplicates: Literal["report", "same_split", "fail"] = "report"
     on_existing: Literal["resume", "fail", "overwrite"] = "resume"
     max_failures: Annotated[int | str, AfterValidator(_failure_limit)] = 0
     allow_empty: bool = False
@@ -123,12 +124,22 @@ class ExportConfig(Model):
                 f"split.key: {self.split.key} needs target: task or assignment; ground truth lists no more of a data "
                 "unit than its id (key: data_unit) and its file (key: file_name)"
             )
+        if self.duplicates != "report" and not self.save_original_file:
+            raise ValueError(
+                f"duplicates: {self.duplicates} needs save_original_file: true, because the bytes of originals are "
+                "compared"
+            )
         return self
 
     def identity(self) -> dict[str, Any]:
-        """Return the values that decide the bytes of the result; a resumed run must have the same."""
+        """Return the values that decide the bytes of the result; a resumed run must have the same.
+
+        Whether duplicates are reported or refused decides none.
+        """
         excluded = {"storage", "path", "storage_options", "on_existing", "max_failures", "allow_empty"}
         excluded |= {"extra_params", "run"}
+        if self.duplicates != "same_split":
+            excluded |= {"duplicates"}
         return self.model_dump(mode="json", exclude=excluded)
 
     def failure_limit(self, records: int) -> int:

@@ -5,7 +5,7 @@ import hashlib
 import io
 import re
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -45,6 +45,17 @@ class SplitFile:
         self.names = names
         self._keys = keys
         self._numbers = numbers
+
+    @classmethod
+    def of(cls, splits: Mapping[str, str]) -> "SplitFile":
+        """Return a file that names these keys and their splits; the same for the same ones in any order."""
+        names = tuple(sorted(set(splits.values())))
+        rows = sorted((_hash(key), names.index(split)) for key, split in splits.items())
+        return cls(
+            names,
+            np.fromiter((key for key, _ in rows), np.uint64, len(rows)),
+            np.fromiter((number for _, number in rows), np.uint8, len(rows)),
+        )
 
     def __len__(self) -> int:
         return len(self._keys)

@@ -21,7 +21,7 @@ from pipeline.storage import STAGING, Storage
 if TYPE_CHECKING:
     from pipeline.staging.area import Staging
 
-_LISTS = (metadata.FILES, metadata.CHECKSUMS, metadata.SUMMARY)
+_LISTS = (metadata.FILES, metadata.CHECKSUMS, *metadata.BESIDE_CONTENT)
 """Removed last, because what is left of an export is known by them."""
 
 _KEY = re.compile(r"[0-9a-f]{16}")  # of an export: the name of its folder below _staging/

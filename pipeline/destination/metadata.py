@@ -30,6 +30,7 @@ LOSSES = "metadata/losses.jsonl"
 FILES = "metadata/files.csv"
 CHECKSUMS = "metadata/SHA256SUMS"
 SUMMARY = "metadata/export_summary.json"
+DUPLICATES = "metadata/duplicates.csv"
 SUCCESS = "_SUCCESS.json"
 
 RECORD_COLUMNS = (
@@ -52,6 +53,9 @@ ITEMS = "items"
 
 # Files whose bytes hold times or the run's id; all others are the same for the same data and configuration.
 VOLATILE = (SUCCESS, SUMMARY)
+
+BESIDE_CONTENT = (SUMMARY, DUPLICATES)
+"""Files with a line in ``SHA256SUMS`` and none in ``files.csv``: the digest of the content is without them."""
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _encode = msgspec.json.Encoder().encode

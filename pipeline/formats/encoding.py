@@ -44,6 +44,11 @@ def _harmless(text: str) -> str:
     return f"'{text}" if text.lstrip("'").startswith(_FORMULA_START) and not _NUMBER.fullmatch(text) else text
 
 
+def plain_cell(cell: str) -> str:
+    """Return the text that :func:`csv_line` wrote as ``cell``."""
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULA_START) else cell
+
+
 def ascii_json(data: bytes) -> bytes:
     r"""Return the same JSON value with every character outside ASCII as ``\uXXXX``.
 

@@ -55,13 +55,19 @@ class Blobs:
             return self._cache[key]
         if self._options.profile == "bench":
             return bench_picture()
-        files = self._data.record(int(match[1])).files or ()
+        indexes = dict.fromkeys((self._pictured(int(match[1])), int(match[1])))
+        files = [file for index in indexes for file in self._data.record(index).files or ()]
         file = next((file for file in files if (file.spec, file.extension) == (match[2], match[3])), None)
         if file is None:
             return None
         content = await asyncio.to_thread(picture_bytes, file)
         self._remember(key, content)
         return content
+
+    def _pictured(self, index: int) -> int:
+        """Return the record whose pictures a record shows: another one for copies."""
+        step = self._options.copied
+        return index - step // 2 if step and index and index % step == 0 else index
 
     def _remember(self, key: str, content: bytes) -> None:
         if key in self._cache:

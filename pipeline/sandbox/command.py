@@ -44,6 +44,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     number("clock", float, "seconds by which the server's clock is ahead (default: %(default)s)")
     number("max_concurrency", int, "answer 429 above this number of open API requests")
     number("page_slots", int, "pages served at once; others wait")
+    number("copied", int, "each so many-th record has the picture of another one (default: none)")
     parser.add_argument("--storage-location", metavar="DIR", help="directory behind storage 11")
     parser.add_argument(
         "--ids-ignored-for-ground-truth", action="store_true", help="ids= has no effect on ground truth events"
@@ -83,6 +84,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         session_ttl=arguments.session_ttl,
         more_projects=arguments.more_projects,
         clock=arguments.clock,
+        copied=arguments.copied,
         storage_location=arguments.storage_location,
         faults=tuple(parse_fault(text) for text in arguments.fault),
         port=arguments.port,

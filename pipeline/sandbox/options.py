@@ -52,6 +52,8 @@ class SandboxOptions:
     clock: float = 0.0
     """By how many seconds the server's clock is ahead: what its ``Date`` header says."""
     image_size: tuple[int, int] = (640, 480)
+    copied: int = 0
+    """Each so many-th record (0: none) has the picture of the record half as many before, of the same extension."""
     faults: tuple[Fault, ...] = ()
     port: int = 0
 

@@ -15,6 +15,7 @@ import numpy as np
 from pipeline.config.class_lock import ClassLock, check_new
 from pipeline.config.export import ExportConfig
 from pipeline.config.sections import SplitConfig
+from pipeline.config.split_file import SplitFile
 from pipeline.errors import StagingError
 from pipeline.formats import BaseFormat
 from pipeline.model.catalog import Catalog, ShardSummary, build_catalog, total_summary
@@ -23,6 +24,7 @@ from pipeline.model.naming import colliding_hashes, fold, fold_hash, resolve_col
 from pipeline.model.skeletons import Skeleton, derive_skeletons, keep_locked, make_skeleton
 from pipeline.model.splits import UNASSIGNED
 from pipeline.progress import Reporter
+from pipeline.stages.duplicates.one_split import digest_of, moved_summaries
 from pipeline.staging.area import Staging
 from pipeline.staging.markers import ExtractMarker, Given, Offset, Plan, StagedCatalog
 
@@ -35,29 +37,32 @@ def make_catalog(
     *,
     redone: int,
     formats: Iterable[BaseFormat] = (),
+    moves: SplitFile | None = None,
 ) -> tuple[StagedCatalog, str]:
     """The frozen catalog and its digest: the one an earlier run froze, or a new one from the extracted shards.
 
-    It knows the classes of each tree of labels that ``formats`` have.
+    It knows the classes of each tree of labels that ``formats`` have, and counts the records that ``moves`` puts into
+    another split there.
 
     Raises StagingError when there is a frozen one but some of its shards had to be extracted again (``redone``)
     and came out differently, because files may have been written with the old numbers and names.
     """
     frozen = staging.read_catalog()
-    if frozen and not redone:
+    moved = digest_of(moves) if moves is not None else ""
+    if frozen and not redone and frozen[0].moves == moved:
         return frozen
     reporter.begin("catalog", len(plan.shards), unit="shards")
     markers = [marker for marker in staging.extract_markers(plan) if marker]
     if len(markers) != len(plan.shards):
         raise StagingError(f"{len(plan.shards) - len(markers)} shards", "are not extracted")
-    summaries = [marker.summary for marker in markers]
+    summaries = [marker.summary for marker in markers] if moves is None else moved_summaries(markers, staging, moves)
     try:
         stems = _changed_stems(markers, staging)
     except StagingError:
         _void_all_damaged(markers, staging)
         raise
     catalog = catalog_of(config, plan.given, total_summary(summaries), formats)
-    staged = StagedCatalog(catalog, _offsets(summaries), stems)
+    staged = StagedCatalog(catalog, _offsets(summaries), stems, moved)
     if frozen and frozen[0] != staged:
         raise StagingError("staged data was lost and the records changed since; start anew with on_existing: overwrite")
     digest = staging.write_catalog(staged)

@@ -1,5 +1,6 @@
 """Publish: the books must balance; then the summary, the digests and, last of all, ``_SUCCESS.json``."""
 
+import hashlib
 import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from pipeline.model.ledger import FormatCount, Ledger, merge_ledgers
 from pipeline.model.splits import UNASSIGNED
 from pipeline.progress import Reporter
 from pipeline.reasons import Reason
+from pipeline.stages.duplicates.listing import Duplicates
 from pipeline.stages.merge import gather_parts, join_manifest
 from pipeline.stages.patch import remove_unlisted
 from pipeline.stages.workspace import Workspace
@@ -36,8 +38,9 @@ def publish(
     manifests: Sequence[ManifestMarker],
     reporter: Reporter,
     run_id: str,
+    duplicates: Duplicates,
 ) -> Success:
-    """Publish the export and return its verdict."""
+    """Publish the export and return its verdict. ``duplicates`` are in their file already."""
     ledger = merge_ledgers(marker.ledger for marker in markers)
     ledger.check()
     if ledger.records.seen != plan.records:
@@ -47,7 +50,10 @@ def publish(
     memory = reader_memory(workspace.formats, staged.catalog, manifests)
     hints = reading_hints(workspace, staged.catalog, markers, ledger)
     unheld = unheld_warnings(workspace.formats, ledger)
-    summary = make_summary(workspace.config, plan, staged, ledger, memory, hints, unheld, reporter.seconds, run_id)
+    summary = make_summary(
+        workspace.config, plan, staged, ledger, memory, hints, unheld, reporter.seconds, run_id,
+        duplicates,
+    )  # fmt: skip
     storage.write(metadata.SUMMARY, summary)
 
     rows = b"".join(metadata.file_line(marker.path, marker.size, marker.sha256) for marker in manifests)
@@ -58,6 +64,11 @@ def publish(
     sums += metadata.checksum_line(metadata.FILES, list_sha256)
     checksums = gather_parts(Manifest(metadata.CHECKSUMS, (Section(metadata.ITEMS),)), markers, staging)
     _, content = join_manifest(staging, checksums, sums)
+    if duplicates.groups:
+        listed = hashlib.sha256()
+        for chunk in storage.chunks(metadata.DUPLICATES):
+            listed.update(chunk)
+        sums += metadata.checksum_line(metadata.DUPLICATES, listed.hexdigest())
     sums += metadata.checksum_line(metadata.SUMMARY, metadata.digest(summary))
     _, checksums_sha256 = join_manifest(staging, checksums, sums)
 
@@ -68,7 +79,11 @@ def publish(
         export=plan.export,
         fingerprint=plan.fingerprint,
         content=content,
-        files=originals + sum(books.files for books in ledger.formats.values()) + len(manifests) + 3,
+        files=originals
+        + sum(books.files for books in ledger.formats.values())
+        + len(manifests)
+        + 3
+        + bool(duplicates.groups),
         checksums_sha256=checksums_sha256,
         file_list_sha256=list_sha256,
         ledger=ledger,
@@ -123,6 +138,7 @@ def make_summary(
     unheld: list[str],
     seconds: dict[str, float],
     run_id: str,
+    duplicates: Duplicates,
 ) -> bytes:
     """``export_summary.json``: what was exported, from where, what is missing and why, and how long it took.
 
@@ -151,8 +167,10 @@ def make_summary(
             ],
             "trees": catalog.trees,
             "splits": catalog.splits,
+            "duplicates": msgspec.to_builtins(duplicates),
             "warnings": [
                 *plan.warnings,
+                *duplicates.warnings(),
                 *catalog_warnings(config, staged),
                 *original_warnings(ledger),
                 *format_warnings(ledger),

@@ -27,11 +27,13 @@ from pipeline.model.shards import Shard
 from pipeline.model.source import Copied, Wanted
 from pipeline.progress import Reporter, ticker
 from pipeline.records import Failure, Mask, NumberedSample, Opaque, Polygon, Record, Sample
+from pipeline.stages.duplicates.hashing import group_key
+from pipeline.stages.duplicates.one_split import digest_of
 from pipeline.stages.extract import ShardResult, extract_shard, misses_original
 from pipeline.stages.kept_originals import find_copies, keep_copies
 from pipeline.stages.one_by_one import AttemptLog, render_one_by_one
 from pipeline.stages.workspace import Settings, TaskContext, Workspace, open_workspace
-from pipeline.staging.area import Staging
+from pipeline.staging.area import DAMAGED, Staging
 from pipeline.staging.markers import ExtractMarker, Offset, Plan, RenderMarker, StagedCatalog
 from pipeline.staging.samples import SampleFile
 from pipeline.storage import Extent, Storage
@@ -45,11 +47,15 @@ _GROUP_SAMPLES, _GROUP_SIZE, _LEAST_SIZE = 256, 40_000, 8
 
 
 class RenderContext(msgspec.Struct, frozen=True):
-    """What all render tasks of a run share: the catalog, and its digest."""
+    """What all render tasks of a run share: the catalog, and its digest.
+
+    ``moves`` is the digest of the records that change their split, ``""`` for none.
+    """
 
     task: TaskContext
     catalog: Catalog
     catalog_digest: str
+    moves: str = ""
 
     def carefully(self) -> "RenderContext":
         """The same context for careful tasks."""
@@ -77,7 +83,7 @@ def render_shards(
     ]
     waiting = sum(item.shard.count for item in inputs)
     reporter.begin("render", plan.records, resumed=plan.records - waiting)
-    context = RenderContext(TaskContext(settings, plan.fingerprint), staged.catalog, digest)
+    context = RenderContext(TaskContext(settings, plan.fingerprint), staged.catalog, digest, staged.moves)
     waits = workspace.config.save_original_file or workspace.storage.is_shared
     results = executor.map(
         render_shard,
@@ -130,7 +136,10 @@ def render_shard(context: RenderContext, item: RenderInput) -> ShardResult:
     """Render one shard. Its marker is written last. Running it twice is safe."""
     workspace = open_workspace(context.task.settings)
     marker, samples = _staged_samples(context, item, workspace)
-    numbered = _NumberedSamples(samples, partial(number_samples, samples, item, workspace.config, workspace.split_file))
+    moves = _split_moves(context, workspace)
+    numbered = _NumberedSamples(
+        samples, partial(number_samples, samples, item, workspace.config, workspace.split_file, moves)
+    )
     writer = ShardWriter(
         workspace.storage,
         workspace.formats,
@@ -263,16 +272,30 @@ def _staged_samples(
         return marker, staging.read_samples(marker)
 
 
+def _split_moves(context: RenderContext, workspace: Workspace) -> SplitFile | None:
+    """Read which records change their split: anew for each shard, because a worker may serve several runs."""
+    if not context.moves:
+        return None
+    moves = workspace.staging.read_split_moves()
+    if moves is None or digest_of(moves) != context.moves:
+        raise StagingError(workspace.staging.split_moves_path, DAMAGED)
+    return moves
+
+
 def number_samples(
-    samples: Iterable[tuple[Record, Sample, str]], item: RenderInput, config: ExportConfig, split_file: SplitFile | None
+    samples: Iterable[tuple[Record, Sample, str]],
+    item: RenderInput,
+    config: ExportConfig,
+    split_file: SplitFile | None,
+    moves: SplitFile | None = None,
 ) -> Iterator[NumberedSample]:
-    """Give the samples of a shard their ids, splits and final names."""
+    """Give the samples of a shard their ids, splits and final names. ``moves`` puts some into another split."""
     annotation_id = item.before.annotations + 1
     images = dict(item.before.images)
     for image_id, (record, sample, own_stem) in enumerate(samples, start=item.before.samples + 1):
         stem = item.stems.get(f"{sample.record_id}/{sample.ordinal}", own_stem)
         suffix = proposed_stem_and_suffix(sample, config.naming)[1]
-        split = split_of(record, config.split, split_file)
+        split = (moves and moves.find(group_key(record))) or split_of(record, config.split, split_file)
         position = images.get(split, 0)
         if sample.has_image:
             images[split] = position + 1

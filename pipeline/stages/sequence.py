@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from pipeline.config.class_lock import lock_document, save_lock
+from pipeline.config.split_file import SplitFile
 from pipeline.destination import metadata
 from pipeline.destination.existing import Success
 from pipeline.destination.lock import Lock, clear_staging
@@ -22,6 +23,9 @@ from pipeline.model.ledger import commonest_reason, failed_records
 from pipeline.progress import Reporter
 from pipeline.records import Failure
 from pipeline.stages.catalog import make_catalog
+from pipeline.stages.duplicates.hashing import hash_originals
+from pipeline.stages.duplicates.listing import list_duplicates
+from pipeline.stages.duplicates.one_split import freeze_splits
 from pipeline.stages.extract import are_too_many, extract, vanished_records
 from pipeline.stages.merge import declared_manifests, merge, refuse_repeated_files
 from pipeline.stages.patch import discard_patch
@@ -38,7 +42,8 @@ def finish_export(
 ) -> Success:
     """Run the stages after the plan and return the verdict. A ``patched`` export is rendered from what is staged.
 
-    Raises FailureLimitError when more records failed than ``max_failures`` allows; nothing is published then.
+    Raises FailureLimitError when more records failed than ``max_failures`` allows, and DuplicatesError when
+    ``duplicates: fail`` finds copies of an original in several splits; nothing is published then.
     """
     settings, staging = workspace.settings, workspace.staging
     reporter.expect(plan.records, originals=workspace.config.save_original_file)
@@ -48,12 +53,18 @@ def finish_export(
     )
     formats = workspace.formats
     try:
-        staged, digest = make_catalog(workspace.config, plan, staging, reporter, redone=redone, formats=formats)
+        moves = _settle_splits(workspace, plan, executor, reporter)
+        staged, digest = make_catalog(
+            workspace.config, plan, staging, reporter, redone=redone, formats=formats, moves=moves
+        )
     except StagingError:
         # What an earlier run staged is damaged; its marker is gone now, so exactly that is extracted again.
         again, failures = _extract(workspace, plan, executor, reporter)
         redone += again
-        staged, digest = make_catalog(workspace.config, plan, staging, reporter, redone=redone, formats=formats)
+        moves = _settle_splits(workspace, plan, executor, reporter)
+        staged, digest = make_catalog(
+            workspace.config, plan, staging, reporter, redone=redone, formats=formats, moves=moves
+        )
 
     declared_manifests(workspace, staged.catalog)  # a format that cannot use this catalog raises before it is rendered
     shared = share_requests(settings, executor)
@@ -61,8 +72,9 @@ def finish_export(
     enforce_failure_limit(workspace, plan, failures + [f for marker in markers for f in marker.failures])
     refuse_repeated_files(workspace, markers)
     manifests = merge(shared, staged, markers, executor, reporter)
+    duplicates = list_duplicates(workspace.storage, workspace.config.duplicates)
     lock.check()
-    success = publish(workspace, plan, staged, markers, manifests, reporter, lock.run_id)
+    success = publish(workspace, plan, staged, markers, manifests, reporter, lock.run_id, duplicates)
     update_class_lock(workspace, lock_document(staged.catalog), reporter)
     tidy_up(workspace, success)
     return success
@@ -91,6 +103,23 @@ def update_class_lock(workspace: Workspace, document: bytes, reporter: Reporter,
         told = save_lock(workspace.config, workspace.settings.search_path, document, again=again)
         if told:
             reporter.message(told)
+
+
+def _settle_splits(workspace: Workspace, plan: Plan, executor: Executor, reporter: Reporter) -> SplitFile | None:
+    """Decide which records change their split so that copies of an original are in one; None where that is not asked.
+
+    The limit of failures is checked before this is frozen: an original that was not fetched has no copies.
+    """
+    config = workspace.config
+    if config.duplicates != "same_split" or config.split.by == "none":
+        return None
+    failures = hash_originals(workspace.settings, plan, executor, reporter)
+    if workspace.staging.read_catalog() is None:
+        extracted = [
+            failure for marker in workspace.staging.extract_markers(plan) if marker for failure in marker.failures
+        ]
+        enforce_failure_limit(workspace, plan, extracted + failures)
+    return freeze_splits(plan, workspace.staging)
 
 
 def _extract(workspace: Workspace, plan: Plan, executor: Executor, reporter: Reporter) -> tuple[int, list[Failure]]:

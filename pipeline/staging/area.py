@@ -13,7 +13,15 @@ import numpy as np
 
 from pipeline.config.split_file import SplitFile
 from pipeline.errors import UNREADABLE_JSON, StagingError
-from pipeline.staging.markers import ExtractMarker, Intent, ManifestMarker, Plan, RenderMarker, StagedCatalog
+from pipeline.staging.markers import (
+    ExtractMarker,
+    HashedShard,
+    Intent,
+    ManifestMarker,
+    Plan,
+    RenderMarker,
+    StagedCatalog,
+)
 from pipeline.staging.samples import SampleFile, StagedSample, open_samples, write_samples
 from pipeline.storage import STAGING, Storage
 
@@ -106,6 +114,35 @@ class Staging:
         if marker is None or marker.index != index:
             raise StagingError(self._path("extract", index), DAMAGED)
         return marker
+
+    def write_hashes(self, shard: HashedShard) -> None:
+        """Stage the digests of a shard's originals."""
+        self._save(self._path("hash", shard.index), shard)
+
+    def find_hashes(self, index: int) -> HashedShard | None:
+        """Return the digests of a shard's originals, or None when they are missing or damaged."""
+        found = unseal(self.storage.find(self._path("hash", index)), HashedShard)
+        return found if found and found.index == index else None
+
+    def read_hashes(self, index: int) -> HashedShard:
+        """Return the digests of a shard's originals. Raises StagingError without them."""
+        found = self.find_hashes(index)
+        if found is None:
+            raise StagingError(self._path("hash", index), DAMAGED)
+        return found
+
+    def write_split_moves(self, moves: SplitFile) -> None:
+        """Freeze which records change their split."""
+        self.storage.write(self.split_moves_path, moves.encode(), durable=True)
+
+    def read_split_moves(self) -> SplitFile | None:
+        """Return the frozen changes of splits, or None when there are none that can be read."""
+        return SplitFile.decode(self.storage.find(self.split_moves_path) or b"")
+
+    @property
+    def split_moves_path(self) -> str:
+        """Return the path of the frozen changes of splits."""
+        return self._path("moves", suffix="bin")
 
     def write_catalog(self, catalog: StagedCatalog) -> str:
         """Freeze the catalog, and return its sha256, by which later work refers to it."""

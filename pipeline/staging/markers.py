@@ -82,6 +82,30 @@ class ExtractMarker(msgspec.Struct, frozen=True):
         return any(failure.transient for failure in self.failures)
 
 
+class HashedRecord(msgspec.Struct, frozen=True, array_like=True):
+    """A record before its split is final: what it is kept together with, and the split that the rules give it.
+
+    ``images`` and ``objects`` (by label) are what it counts there; ``digests`` are the sha256 of its originals.
+    """
+
+    id: int
+    key: str
+    split: str
+    images: int = 0
+    objects: dict[str, int] = {}
+    digests: tuple[str, ...] = ()
+
+
+class HashedShard(msgspec.Struct, frozen=True):
+    """The originals of a shard are hashed. ``samples`` is the digest of the staged samples that name them."""
+
+    fingerprint: str
+    index: int
+    samples: str
+    records: tuple[HashedRecord, ...]
+    failures: tuple[Failure, ...] = ()
+
+
 class Part(msgspec.Struct, frozen=True, array_like=True):
     """Items of one section of the manifest at ``path``, and where their bytes are.
 
@@ -137,9 +161,11 @@ class StagedCatalog(msgspec.Struct, frozen=True):
     """The catalog with what only the render stage needs: id offsets and, per shard, the stems that had to change.
 
     ``offsets[i]`` is what comes before shard ``i``. ``stems[i]`` maps ``"<record_id>/<ordinal>"`` to the stem a sample
-    of shard ``i`` got instead of its own.
+    of shard ``i`` got instead of its own. ``moves`` is the digest of the records that change their split, ``""`` for
+    none.
     """
 
     catalog: Catalog
     offsets: tuple[Offset, ...]
     stems: dict[int, dict[str, str]]
+    moves: str = ""

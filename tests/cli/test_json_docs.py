@@ -9,7 +9,7 @@ import typer.main
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from exporting import ROOT, command, environment, settings, storage, write_config
+from exporting import ROOT, command, environment, export, settings, storage, write_config
 from pipeline import errors
 from pipeline.cli import app as command_line
 from pipeline.cli.app import app
@@ -42,6 +42,7 @@ CALLS = [
     ("error", ["plan", "nowhere.yaml"]),
     ("error", ["run", "nowhere.yaml"]),
     ("error", ["retry-failed", "nowhere.yaml"]),
+    ("diff", ["diff", "EXPORT", "CONFIG"]),
     ("error", ["classes", "14"]),
     ("error", ["projects", "--bogus"]),
     ("error", ["doctor", "--check", "bogus"]),
@@ -55,8 +56,20 @@ def check(name, text):
     return json.loads(line)
 
 
+@pytest.fixture(scope="module")
+def places(tidy, tmp_path_factory):
+    """An export, and a configuration of which the API has something else."""
+    folder = tmp_path_factory.mktemp("places")
+    table = {"formats": ["csv"], "save_original_file": False}
+    export(tidy, folder / "out", **table)
+    other = {"split": "none", "classes": {"rename": {"car": "vehicle"}}}
+    config = write_config(folder, settings(tidy, folder / "other", **table, **other))
+    return {"EXPORT": folder / "out", "CONFIG": config}
+
+
 @pytest.mark.parametrize(("name", "arguments"), CALLS, ids=[" ".join(arguments) for _, arguments in CALLS])
-def test_the_output_is_as_documented(tidy, name, arguments):
+def test_the_output_is_as_documented(tidy, places, name, arguments):
+    arguments = [places.get(argument, argument) for argument in arguments]
     done = command(*arguments, "--json", env=environment(tidy))
     line, nothing = (done.stderr, done.stdout) if name == "error" else (done.stdout, done.stderr)
     check(name, line)

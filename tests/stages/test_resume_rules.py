@@ -42,6 +42,7 @@ REFUSED = {
     "masks": "exclude",
     "naming": "id",
     "packaging": "tar",
+    "duplicates": "same_split",
 }
 ALLOWED = {
     "max_failures": 3,
