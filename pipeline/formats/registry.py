@@ -45,6 +45,10 @@ _SAID: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "parquet/split=<split>/part-<number>.parquet, each of images_per_file images, and parquet_other/.",
         ("images_per_file=100000", "empty_images=True"),
     ),
+    "semantic": (
+        "semantic/: for each image a PNG of one channel, whose pixels are numbers of classes.",
+        ("layout='ultralytics'", "background='class'"),
+    ),
     "synapse_json": (
         'json/<stem>.json per record: {"data": <document>, "files": <file infos without URLs>, "id": <record>}.',
         (),
