@@ -17,6 +17,7 @@ import typer
 from pipeline.cli import clean, formats, plan, retry_failed, run, sandbox, verify
 from pipeline.cli.discovery import doctor, lists
 from pipeline.cli.status import command as status
+from pipeline.cli.views import report
 from pipeline.errors import ConfigError, ExportError
 from pipeline.redaction import redact
 from pipeline.version import __version__
@@ -36,6 +37,7 @@ app.command("plan")(plan.command)
 app.command("retry-failed")(retry_failed.command)
 app.command("status")(status.command)
 app.command("verify")(verify.command)
+app.command("report")(report.command)
 app.command("clean")(clean.command)
 app.command("formats")(formats.command)
 app.command("doctor")(doctor.command)

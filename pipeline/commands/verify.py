@@ -61,14 +61,14 @@ def _file_problems(storage: Storage, *, full: bool) -> Iterator[str]:
 
 
 def _listed(storage: Storage) -> Iterator[tuple[str, int | None, str]]:
-    """Path, size and sha256 of every file; the summary is only in the checksums, so its size is not known."""
+    """Path, size and sha256 of every file; those with times in them are only in the checksums, without their size."""
     rows = csv.reader(storage.read(metadata.FILES).decode().splitlines()[1:])
     yield from ((path, int(size), sha256) for path, size, sha256 in rows)
     for line in reversed(storage.read(metadata.CHECKSUMS).decode().splitlines()):
         sha256, _, path = line.partition("  ")
-        if path == metadata.SUMMARY:
-            yield path, None, sha256
+        if path not in metadata.VOLATILE:
             return
+        yield path, None, sha256
 
 
 def _sha256(storage: Storage, path: str) -> str:

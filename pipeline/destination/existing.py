@@ -18,7 +18,7 @@ from pipeline.staging.area import Staging
 from pipeline.staging.markers import Identity
 from pipeline.storage import STAGING, Storage
 
-_LISTS = (metadata.FILES, metadata.CHECKSUMS, metadata.SUMMARY)
+_LISTS = (metadata.FILES, metadata.CHECKSUMS, metadata.SUMMARY, metadata.REPORT)
 """Removed last, because what is left of an export is known by them."""
 
 _KEY = re.compile(r"[0-9a-f]{16}")  # of an export: the name of its folder below _staging/

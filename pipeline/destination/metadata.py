@@ -28,6 +28,9 @@ LOSSES = "metadata/losses.jsonl"
 FILES = "metadata/files.csv"
 CHECKSUMS = "metadata/SHA256SUMS"
 SUMMARY = "metadata/export_summary.json"
+STATISTICS = "metadata/statistics.json"
+REPORT = "metadata/report.html"
+CARD = "README.md"
 SUCCESS = "_SUCCESS.json"
 
 RECORD_COLUMNS = (
@@ -49,7 +52,7 @@ FILE_COLUMNS = ("path", "bytes", "sha256")
 ITEMS = "items"
 
 # Files whose bytes hold times or the run's id; all others are the same for the same data and configuration.
-VOLATILE = (SUCCESS, SUMMARY)
+VOLATILE = (SUCCESS, SUMMARY, REPORT)
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _encode = msgspec.json.Encoder().encode
@@ -78,6 +81,7 @@ def manifests(catalog: Catalog) -> tuple[Manifest, ...]:
         Manifest(FAILURES, (Section(ITEMS),)),
         Manifest(LOSSES, (Section(ITEMS),)),
         Manifest(LOCK, (Section(ITEMS, open=lock_document(catalog)),)),
+        Manifest(STATISTICS, (Section(ITEMS),), transform="pipeline.statistics.totals:add_up", optional=True),
     )
 
 

@@ -33,6 +33,15 @@ def painted_area(points: Sequence[float]) -> float:
     return _area_of_one(points) if found is None else found
 
 
+def crosses_itself(points: Sequence[float]) -> bool:
+    """Return whether a flat ring crosses, touches or retraces itself; a triangle never does."""
+    if len(points) <= _TRIANGLE:
+        return False
+    together = _together.get()
+    found = together.find_crossing(points) if together is not None else None
+    return not _is_simple(points) if found is None else found
+
+
 @contextmanager
 def measured_together(rings: Iterable[Sequence[float]]) -> Iterator[None]:
     """Let :func:`painted_area` measure these rings together, once it is asked for one of them inside the block.
@@ -53,15 +62,36 @@ class _Together:
         # Holding the rings makes sure that nothing else gets the identity of one.
         self._rings = {id(ring): ring for ring in rings if _TRIANGLE < len(ring) <= _MANY}
         self._areas: dict[int, float] | None = None
+        self._crossing: set[int] = set()
 
     def find(self, ring: Sequence[float]) -> float | None:
         """Return the area of one of the rings, or None where it has to be measured alone."""
+        return self._measured().get(id(ring))
+
+    def find_crossing(self, ring: Sequence[float]) -> bool | None:
+        """Return whether one of the rings crosses itself, or None where it has to be looked at alone."""
+        return id(ring) in self._crossing if id(ring) in self._measured() else None
+
+    def _measured(self) -> dict[int, float]:
         if self._areas is None:
-            self._areas = dict(zip(self._rings, _areas_of_many(list(self._rings.values())), strict=False))
-        return self._areas.get(id(ring))
+            areas, crossing = _areas_of_many(list(self._rings.values()))
+            self._areas = dict(zip(self._rings, areas, strict=False))
+            keys = list(self._rings)
+            self._crossing = {keys[index] for index in crossing}
+        return self._areas
 
 
 _together: ContextVar[_Together | None] = ContextVar("rings measured together", default=None)
+
+
+def _is_simple(points: Sequence[float]) -> bool:
+    import shapely  # noqa: PLC0415  as below
+
+    with np.errstate(all="ignore"):
+        try:
+            return bool(shapely.is_simple(shapely.linearrings(np.array(points, dtype=np.float64).reshape(-1, 2))))
+        except shapely.GEOSException:  # no numbers that it can order
+            return True
 
 
 def _area_of_one(points: Sequence[float]) -> float:
@@ -78,12 +108,15 @@ def _area_of_one(points: Sequence[float]) -> float:
             return _sampled_area(points)
 
 
-def _areas_of_many(points: Sequence[Sequence[float]]) -> list[float]:
-    """Return what :func:`_area_of_one` does for each ring, or nothing when one has numbers that cannot be ordered."""
+def _areas_of_many(points: Sequence[Sequence[float]]) -> tuple[list[float], list[int]]:
+    """Return what :func:`_area_of_one` does for each ring, and the positions of those that cross themselves.
+
+    Both are empty when a ring has numbers that cannot be ordered.
+    """
     import shapely  # noqa: PLC0415  as above
 
     if not points:
-        return []
+        return [], []
     lengths = np.array([len(ring) // 2 for ring in points])
     starts = np.cumsum(lengths) - lengths
     ring_of = np.repeat(np.arange(len(points)), lengths)
@@ -95,7 +128,7 @@ def _areas_of_many(points: Sequence[Sequence[float]]) -> list[float]:
             parts = [corners[starts[index] :][: lengths[index]] for index in crossing.tolist()]
             crossing_areas = _areas_of_crossing(parts, rings[crossing])
         except shapely.GEOSException:
-            return []
+            return [], []
         # The steps of polygon_area, ring beside ring, in the same order: sums of fractions depend on it.
         x, y = (corners - corners[starts][ring_of]).T
         before = np.arange(-1, len(corners) - 1)
@@ -104,7 +137,7 @@ def _areas_of_many(points: Sequence[Sequence[float]]) -> list[float]:
         terms[ring_of, np.arange(len(corners)) - starts[ring_of]] = x[before] * y - x * y[before]
         areas = np.abs(np.add.accumulate(terms, axis=1)[:, -1]) / 2
     areas[crossing] = crossing_areas
-    return list(map(float, areas.tolist()))
+    return list(map(float, areas.tolist())), crossing.tolist()
 
 
 def _areas_of_crossing(corners: Sequence[_Floats], rings: Any) -> list[float]:

@@ -7,7 +7,7 @@ import pytest
 
 from exporting import command, digest, environment, export, settings, verify, write_config
 from pipeline.config.export import ExportConfig
-from pipeline.config.sections import ClassConfig, RunConfig, SplitConfig
+from pipeline.config.sections import ClassConfig, ReportConfig, RunConfig, SplitConfig
 from pipeline.errors import DestinationError, ExportError
 from pipeline.sandbox import Fault, Sandbox, SandboxOptions
 from pipeline.storage import open_storage
@@ -42,6 +42,8 @@ REFUSED = {
     "masks": "exclude",
     "naming": "id",
     "packaging": "tar",
+    "report": False,
+    "report.language": {"language": "ko"},
 }
 ALLOWED = {
     "max_failures": 3,
@@ -98,7 +100,7 @@ def changed(key, value):
 
 
 def test_every_key_has_a_decision():
-    nested = {"split": SplitConfig, "classes": ClassConfig, "run": RunConfig}
+    nested = {"split": SplitConfig, "classes": ClassConfig, "run": RunConfig, "report": ReportConfig}
     keys = set(ExportConfig.model_fields)
     keys |= {f"{name}.{key}" for name, model in nested.items() for key in model.model_fields}
     assert keys == REFUSED.keys() | ALLOWED.keys() | ELSEWHERE
