@@ -71,8 +71,13 @@ def _draw(annotation: Annotation, label: str, width: int, height: int) -> list[D
 
 
 def _thousandths(ring: tuple[float, ...], width: int, height: int) -> tuple[int, ...]:
-    points = np.array(ring, dtype=np.float64).reshape(-1, 2)
-    if len(points) > _MOST_POINTS:
-        points = points[np.linspace(0, len(points) - 1, _MOST_POINTS).round().astype(int)]
-    scaled = np.clip(np.rint(points * (_SCALE / width, _SCALE / height)), -_SCALE, 2 * _SCALE)
-    return tuple(scaled.astype(int).ravel().tolist())
+    if len(ring) > 2 * _MOST_POINTS:
+        kept = np.linspace(0, len(ring) // 2 - 1, _MOST_POINTS).round().astype(int).tolist()
+        ring = tuple(ring[2 * position + axis] for position in kept for axis in (0, 1))
+    across, down = _SCALE / width, _SCALE / height
+    most = 2 * _SCALE
+    scaled = [
+        round(min(max(number * (down if position & 1 else across), -_SCALE), most))
+        for position, number in enumerate(ring)
+    ]
+    return tuple(scaled)

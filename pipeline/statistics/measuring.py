@@ -1,7 +1,6 @@
 """Measure the samples of a shard: numbers are collected sample by sample, and counted many at a time with numpy."""
 
 from array import array
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from pipeline.images.masks import MaskError, box_around, check_runs
 from pipeline.images.painting import crosses_itself
 from pipeline.model.catalog import Catalog
 from pipeline.model.source import Copied
-from pipeline.records import Annotation, Box, Mask, NumberedSample, Opaque, Point, Polygon, Polyline, Relation, Whole
+from pipeline.records import Box, Mask, NumberedSample, Opaque, Point, Polygon, Polyline, Sample, Shape, Whole
 from pipeline.statistics.drawing import draw_sample, rank_of
 from pipeline.statistics.totals import (
     ASPECT_BINS,
@@ -51,6 +50,7 @@ class Measurer:
         self._objects = array("d")  # sample, class, shape, x, y, width, height, digest of the shape
         self._samples: list[tuple[int, str, int, int]] = []  # record, split, width, height
         self._total = Statistics()
+        self._points: dict[tuple[str, int], int] = {}
         self._candidates = _Candidates(catalog)
 
     def add(self, sample: NumberedSample, copied: Copied | None = None) -> None:
@@ -64,14 +64,21 @@ class Measurer:
         _count(total.sizes, f"{1 << source.width.bit_length() - 1}x{1 << source.height.bit_length() - 1}")
         self._count_file(sample, copied)
         classes: set[int] = set()
-        for annotation in source.annotations:
-            index = self._catalog.class_index(annotation.label)
-            if isinstance(annotation.shape, Point):
-                self._count_point(annotation)
-            elif index is not None:
-                self._add_object(number, index, annotation, source.width, source.height, source.record_id)
+        find_class, points, extend = self._catalog.class_of_label.get, self._points, self._objects.extend
+        for annotation in source.annotations:  # the hot loop: what is common has no call of its own
+            shape, label = annotation.shape, annotation.label
+            index = find_class(label)
             if index is not None:
                 classes.add(index)
+            if type(shape) is Point:
+                key = label, shape.visibility
+                points[key] = points.get(key, 0) + 1
+            elif index is None:
+                continue
+            elif type(shape) is Box and not shape.rotation:
+                extend((number, index, 0, shape.x, shape.y, shape.width, shape.height, 0))
+            else:
+                self._add_object(number, index, shape, source)
         if not classes:
             _count(total.empty, sample.split)
             _count(total.empty_categories, sample.record.category)
@@ -83,56 +90,53 @@ class Measurer:
     def finish(self, size: int = 0) -> Statistics:
         """Return the statistics of everything that was added; ``size`` are the bytes of its files."""
         self._count_batch()
+        self._count_points()
         self._total.bytes = size
         self._total.samples, self._total.first_of = self._candidates.drawn()
         return combine(Statistics(), self._total)
 
     def _count_file(self, sample: NumberedSample, copied: Copied | None) -> None:
         header = copied.header if copied else None
-        suffix = PurePosixPath(sample.file_name).suffix.lower().removeprefix(".")[:8]
-        _count(self._total.formats, (header.form if header else "") or {"jpg": "jpeg"}.get(suffix, suffix).upper())
+        suffix = sample.file_name.rpartition(".")[2][:8].upper()
+        _count(self._total.formats, (header.form if header else "") or ("JPEG" if suffix == "JPG" else suffix))
         if header is not None:
             _count(self._total.orientations, header.orientation or 1)
 
-    def _count_point(self, annotation: Annotation) -> None:
-        label = self._catalog.names.final(annotation.label)
-        if label is not None and isinstance(annotation.shape, Point):
-            _count(self._total.kinds, "point")
-            counts = self._total.points.setdefault(label, [0, 0, 0])
-            counts[min(max(annotation.shape.visibility, 0), 2)] += 1
+    def _count_points(self) -> None:
+        """Count the keypoints that were collected, under the final names of their labels."""
+        for (label, visibility), number in self._points.items():
+            name = self._catalog.names.final(label)
+            if name is not None:
+                self._total.points.setdefault(name, [0, 0, 0])[min(max(visibility, 0), 2)] += number
+                self._total.kinds["point"] = self._total.kinds.get("point", 0) + number
+        self._points.clear()
 
-    def _add_object(
-        self, number: int, index: int, annotation: Annotation, width: int, height: int, record_id: int
-    ) -> None:
+    def _add_object(self, number: int, index: int, shape: Shape, source: Sample) -> None:
         """Add the row of an object. One that classifies the whole image has no box: NaN."""
-        shape = annotation.shape
-        match shape:
-            case Box(x, y, across, down, rotation):
-                kind, digest = ("turned box", rotation) if rotation else ("box", 0.0)
-                if rotation:
-                    x, y, across, down = enclosing_box(corners(shape))
-            case Polygon(points) | Polyline(points):
-                kind, digest = "polygon" if isinstance(shape, Polygon) else "polyline", float(hash(points) >> 11)
-                x, y, across, down = enclosing_box(points)
-                if kind == "polygon" and crosses_itself(points):
-                    _find(self._total.findings, "crossing_polygon", 1, [record_id])
-            case Mask(runs):
-                if self._catalog.masks == "exclude" or not runs:
-                    return
-                try:
-                    check_runs(runs, width, height)
-                except MaskError:  # the formats report it
-                    return
-                kind, digest = "mask", float(hash(runs) >> 11)
-                x, y, across, down = box_around(runs, width)
-            case Whole():
-                kind, digest = "whole image", 0.0
-                x = y = across = down = float("nan")
-            case Relation() | Opaque() | Point():
-                _count(self._total.kinds, "other")
+        width, height = source.width or 0, source.height or 0
+        if isinstance(shape, Box):
+            kind, digest = "turned box", shape.rotation
+            box = enclosing_box(corners(shape))
+        elif isinstance(shape, Polygon | Polyline):
+            kind, digest = "polygon" if isinstance(shape, Polygon) else "polyline", float(hash(shape.points) >> 11)
+            box = enclosing_box(shape.points)
+            if kind == "polygon" and crosses_itself(shape.points):
+                _find(self._total.findings, "crossing_polygon", 1, [source.record_id])
+        elif isinstance(shape, Mask):
+            if self._catalog.masks == "exclude" or not shape.runs:
                 return
-        _count(self._total.kinds, kind)
-        self._objects.extend((number, index, _KINDS[kind], x, y, across, down, digest))
+            try:
+                check_runs(shape.runs, width, height)
+            except MaskError:  # the formats report it
+                return
+            kind, digest = "mask", float(hash(shape.runs) >> 11)
+            box = box_around(shape.runs, width)
+        elif isinstance(shape, Whole):
+            kind, digest, box = "whole image", 0.0, _NO_BOX
+        else:
+            _count(self._total.kinds, "other")
+            return
+        self._objects.extend((number, index, _KINDS[kind], *box, digest))
 
     def _count_batch(self) -> None:
         """Count the objects that are held, and hold none."""
@@ -143,6 +147,9 @@ class Measurer:
         records = np.array([sample[0] for sample in samples], dtype=np.int64)
         splits = sorted({sample[1] for sample in samples})
         split_of = np.array([splits.index(sample[1]) for sample in samples], dtype=np.intp)
+        for kind, objects in zip(_KINDS, np.bincount(rows[:, 2].astype(np.intp), minlength=len(_KINDS)), strict=True):
+            if objects:
+                total.kinds[kind] = total.kinds.get(kind, 0) + int(objects)
         with np.errstate(invalid="ignore"):
             owner = rows[:, 0].astype(np.intp)
             boxes = _Boxes(rows, widths[owner], heights[owner])
@@ -189,6 +196,7 @@ class Measurer:
             count.large += counts[2]
 
 
+_NO_BOX = (float("nan"),) * 4
 _KINDS = {"box": 0, "turned box": 1, "polygon": 2, "polyline": 3, "mask": 4, "whole image": 5}
 
 
