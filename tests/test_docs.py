@@ -17,7 +17,7 @@ from pipeline.cli.app import app
 from pipeline.cli.job import CONFIG_NAME, CONFIG_VARIABLE, FAILED, OPTIONS_VARIABLE, VERDICTS
 from pipeline.config.export import ExportConfig
 from pipeline.config.loading import parse_config
-from pipeline.config.sections import ClassConfig, RunConfig, SplitConfig
+from pipeline.config.sections import ClassConfig, ReportConfig, RunConfig, SplitConfig
 from pipeline.synapse.listing.filters import check_filter
 
 ROOT = Path(__file__).parent.parent
@@ -141,6 +141,7 @@ def test_every_configuration_key_is_documented_and_no_other():
     nested = {"split": SplitConfig, "classes": ClassConfig, "run": RunConfig}
     expected = {name for name in ExportConfig.model_fields if name not in nested}
     expected |= {f"{name}.{key}" for name, model in nested.items() for key in model.model_fields}
+    expected |= {f"report.{key}" for key in ReportConfig.model_fields}  # ``report`` itself may be true or false
     assert documented == expected
 
 

@@ -19,7 +19,7 @@ from pipeline.cli import clean, formats, plan, retry_failed, run, sandbox, verif
 from pipeline.cli.conversation import command as new
 from pipeline.cli.conversation.entry import can_ask
 from pipeline.cli.discovery import doctor, lists
-from pipeline.cli.look import diff, preview
+from pipeline.cli.look import diff, preview, report
 from pipeline.cli.status import command as status
 from pipeline.errors import ConfigError, ExportError, did_you_mean
 from pipeline.redaction import redact
@@ -43,6 +43,7 @@ app.command("status")(status.command)
 app.command("verify")(verify.command)
 app.command("diff")(diff.command)
 app.command("preview")(preview.command)
+app.command("report")(report.command)
 app.command("clean")(clean.command)
 app.command("formats")(formats.command)
 app.command("doctor")(doctor.command)

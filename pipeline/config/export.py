@@ -21,7 +21,15 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from pipeline.config.plain_values import Problem, unusable_values
-from pipeline.config.sections import ClassConfig, FormatConfig, Model, RunConfig, SkeletonConfig, SplitConfig
+from pipeline.config.sections import (
+    ClassConfig,
+    FormatConfig,
+    Model,
+    ReportConfig,
+    RunConfig,
+    SkeletonConfig,
+    SplitConfig,
+)
 from pipeline.config.variables import exposed_secrets
 
 
@@ -75,6 +83,7 @@ class ExportConfig(Model):
     max_failures: Annotated[int | str, AfterValidator(_failure_limit)] = 0
     allow_empty: bool = False
     extra_params: dict[str, Any] = Field(default_factory=dict)
+    report: ReportConfig | None = ReportConfig()
     run: RunConfig = RunConfig()
 
     _folder: str = PrivateAttr(default="")
@@ -103,6 +112,8 @@ class ExportConfig(Model):
             extra = values.get("extra_params") or {}
             values["formats"] = tuple(_format_config(entry, extra) for entry in formats)
             _reject_unknown_extras(extra, values["formats"])
+        if isinstance(values.get("report"), bool):
+            values["report"] = ReportConfig() if values["report"] else None
         if values.get("split") == "none" or values.get("split", "") is None:
             values["split"] = SplitConfig()
         return values

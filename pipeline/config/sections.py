@@ -31,6 +31,12 @@ class FormatConfig(Model):
     options: dict[str, Any] = {}
 
 
+class ReportConfig(Model):
+    """The page that shows an export to people: the language of its texts."""
+
+    language: Literal["en", "ko"] = "en"
+
+
 class SplitConfig(Model):
     """How samples are divided: ``none`` (all ``train``), ``hash`` of a key, ground truth ``category``, or as a ``file``
     says. Records with the same value of ``key`` are in the same split.

@@ -31,6 +31,9 @@ FILES = "metadata/files.csv"
 CHECKSUMS = "metadata/SHA256SUMS"
 SUMMARY = "metadata/export_summary.json"
 DUPLICATES = "metadata/duplicates.csv"
+STATISTICS = "metadata/statistics.json"
+REPORT = "metadata/report.html"
+CARD = "README.md"
 SUCCESS = "_SUCCESS.json"
 
 RECORD_COLUMNS = (
@@ -52,9 +55,9 @@ FILE_COLUMNS = ("path", "bytes", "sha256")
 ITEMS = "items"
 
 # Files whose bytes hold times or the run's id; all others are the same for the same data and configuration.
-VOLATILE = (SUCCESS, SUMMARY)
+VOLATILE = (SUCCESS, SUMMARY, REPORT)
 
-BESIDE_CONTENT = (SUMMARY, DUPLICATES)
+BESIDE_CONTENT = (SUMMARY, DUPLICATES, REPORT)
 """Files with a line in ``SHA256SUMS`` and none in ``files.csv``: the digest of the content is without them."""
 
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -84,6 +87,7 @@ def manifests(catalog: Catalog) -> tuple[Manifest, ...]:
         Manifest(FAILURES, (Section(ITEMS),)),
         Manifest(LOSSES, (Section(ITEMS),)),
         Manifest(LOCK, (Section(ITEMS, open=lock_document(catalog)),)),
+        Manifest(STATISTICS, (Section(ITEMS),), transform="pipeline.statistics.totals:add_up", optional=True),
     )
 
 

@@ -21,6 +21,7 @@ from pipeline.reasons import Reason
 from pipeline.records import Failure, NumberedSample, Original
 from pipeline.staging.area import Staging
 from pipeline.staging.markers import Part
+from pipeline.statistics.measuring import Measurer
 from pipeline.storage import Extent, Storage
 
 BATCH_BYTES = 16 * 2**20
@@ -32,7 +33,7 @@ class ShardWriter:
 
     ``staging`` is where shard ``index`` records what it is about to write, and where it spills what does not fit in
     memory; without it nothing is recorded. Without ``storage`` it is a dry run: nothing is written, and no original is
-    read. Use an instance for one shard.
+    read. With ``measurer`` every sample that formats are given is measured. Use an instance for one shard.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class ShardWriter:
         staging: Staging | None = None,
         index: int = 0,
         catalog_digest: str = "",
+        measurer: Measurer | None = None,
     ) -> None:
         self._storage = storage
         self._formats = formats
@@ -60,6 +62,7 @@ class ShardWriter:
         self._parts = ManifestParts(separators, staging, index, BATCH_BYTES)
         self._files = FileBatch(storage, staging, index, BATCH_BYTES, catalog_digest)
         self._books = ShardBooks([format_.name for format_ in formats], extracted, masks=catalog.masks)
+        self._measurer = measurer
         self.bytes = 0
 
     @property
@@ -95,6 +98,8 @@ class ShardWriter:
         if lost is not None:
             self._books.count_lost(sample, lost)
             return
+        if self._measurer is not None:
+            self._measurer.add(sample, found)
         for format_ in self._formats:
             self._render(sample, format_)
 
@@ -200,7 +205,9 @@ class ShardWriter:
         self._files.remove_left_over()
 
     def pack(self) -> tuple[tuple[Part, ...], Iterator[bytes]]:
-        """See :meth:`pipeline.destination.parts.ManifestParts.pack`."""
+        """See :meth:`pipeline.destination.parts.ManifestParts.pack`. The statistics of the shard are in it."""
+        if self._measurer is not None:
+            self._parts.add(metadata.STATISTICS, metadata.ITEMS, metadata.json_line(self._measurer.finish(self.bytes)))
         return self._parts.pack()
 
     @property

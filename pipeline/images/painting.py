@@ -41,6 +41,15 @@ def measured_outline(points: Sequence[float]) -> Measured | None:
     return None if together is None else together.find(points)
 
 
+def crosses_itself(points: Sequence[float]) -> bool:
+    """Return whether a flat ring crosses, touches or retraces itself; a triangle never does."""
+    if len(points) <= _TRIANGLE:
+        return False
+    together = _together.get()
+    found = together.find_crossing(points) if together is not None else None
+    return not _is_simple(points) if found is None else found
+
+
 @contextmanager
 def measured_together(rings: Iterable[Sequence[float]]) -> Iterator[None]:
     """Let :func:`painted_area` measure these rings together, once it is asked for one of them inside the block.
@@ -61,15 +70,36 @@ class _Together:
         # Holding the rings makes sure that nothing else gets the identity of one.
         self._rings = {id(ring): ring for ring in rings if _TRIANGLE < len(ring) <= _MANY}
         self._measured: dict[int, Measured] | None = None
+        self._crossing: set[int] = set()
 
     def find(self, ring: Sequence[float]) -> Measured | None:
         """Return the box and the area of one of the rings, or None where it has to be measured alone."""
+        return self._found().get(id(ring))
+
+    def find_crossing(self, ring: Sequence[float]) -> bool | None:
+        """Return whether one of the rings crosses itself, or None where it has to be looked at alone."""
+        return id(ring) in self._crossing if id(ring) in self._found() else None
+
+    def _found(self) -> dict[int, Measured]:
         if self._measured is None:
-            self._measured = dict(zip(self._rings, _measure_many(list(self._rings.values())), strict=False))
-        return self._measured.get(id(ring))
+            measured, crossing = _measure_many(list(self._rings.values()))
+            self._measured = dict(zip(self._rings, measured, strict=False))
+            keys = list(self._rings)
+            self._crossing = {keys[index] for index in crossing}
+        return self._measured
 
 
 _together: ContextVar[_Together | None] = ContextVar("rings measured together", default=None)
+
+
+def _is_simple(points: Sequence[float]) -> bool:
+    import shapely  # noqa: PLC0415  as below
+
+    with np.errstate(all="ignore"):
+        try:
+            return bool(shapely.is_simple(shapely.linearrings(np.array(points, dtype=np.float64).reshape(-1, 2))))
+        except shapely.GEOSException:  # no numbers that it can order
+            return True
 
 
 def _area_of_one(points: Sequence[float]) -> float:
@@ -86,22 +116,23 @@ def _area_of_one(points: Sequence[float]) -> float:
             return _sampled_area(points)
 
 
-def _measure_many(points: Sequence[Sequence[float]]) -> Iterable[Measured]:
+def _measure_many(points: Sequence[Sequence[float]]) -> tuple[Iterable[Measured], list[int]]:
     """Return the boxes and areas of rings, as ``enclosing_box`` and :func:`_area_of_one` find them for each.
 
-    Nothing when one has numbers that cannot be ordered: not finite, or zeros of both signs.
+    With them are the positions of the rings that cross themselves. Nothing when one has numbers that cannot be ordered:
+    not finite, or zeros of both signs.
     """
     import shapely  # noqa: PLC0415  as above
 
     if not points:
-        return []
+        return [], []
     lengths = np.array([len(ring) // 2 for ring in points])
     starts = np.cumsum(lengths) - lengths
     ring_of = np.repeat(np.arange(len(points)), lengths)
     numbers = chain.from_iterable(points)
     corners = np.fromiter(numbers, dtype=np.float64, count=2 * int(lengths.sum())).reshape(-1, 2)
     if not np.isfinite(corners).all() or (np.signbit(corners) & (corners == 0)).any():
-        return []
+        return [], []
     low, high = np.minimum.reduceat(corners, starts), np.maximum.reduceat(corners, starts)
     with np.errstate(all="ignore"):
         try:
@@ -110,7 +141,7 @@ def _measure_many(points: Sequence[Sequence[float]]) -> Iterable[Measured]:
             parts = [corners[starts[index] :][: lengths[index]] for index in crossing.tolist()]
             crossing_areas = _areas_of_crossing(parts, rings[crossing])
         except shapely.GEOSException:
-            return []
+            return [], []
         # The steps of polygon_area, ring beside ring, in the same order: sums of fractions depend on it.
         x, y = (corners - corners[starts][ring_of]).T
         before = np.arange(-1, len(corners) - 1)
@@ -120,7 +151,7 @@ def _measure_many(points: Sequence[Sequence[float]]) -> Iterable[Measured]:
         areas = np.abs(np.add.accumulate(terms, axis=1)[:, -1]) / 2
         boxes = np.concatenate((low, high - low), axis=1)
     areas[crossing] = crossing_areas
-    return zip(map(_as_box, boxes.tolist()), areas.tolist(), strict=True)
+    return zip(map(_as_box, boxes.tolist()), areas.tolist(), strict=True), crossing.tolist()
 
 
 def _as_box(numbers: Sequence[float]) -> tuple[float, float, float, float]:

@@ -43,7 +43,8 @@ def merge(
         gather_parts(manifest, markers, workspace.staging) for manifest in declared_manifests(workspace, staged.catalog)
     )
     inputs = [item for item in gathered if not item.manifest.optional or any(item.parts.values())]
-    workspace.staging.write_manifest_intent([item.manifest.path for item in inputs])
+    paths = [item.manifest.path for item in inputs]
+    workspace.staging.write_manifest_intent([*paths, *([metadata.CARD] if workspace.config.report else [])])
     finished = {item.manifest.path: marker for item in inputs if (marker := _finished(item, workspace.staging))}
     reporter.begin(
         "merge", len(inputs), unit="manifests", resumed=len(finished),

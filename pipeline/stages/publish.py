@@ -21,6 +21,8 @@ from pipeline.model.ledger import FormatCount, Ledger, merge_ledgers
 from pipeline.model.splits import UNASSIGNED
 from pipeline.progress import Reporter
 from pipeline.reasons import Reason
+from pipeline.report.card import make_card
+from pipeline.report.page import make_page
 from pipeline.stages.duplicates.listing import Duplicates
 from pipeline.stages.merge import gather_parts, join_manifest
 from pipeline.stages.patch import remove_unlisted
@@ -55,9 +57,19 @@ def publish(
         duplicates,
     )  # fmt: skip
     storage.write(metadata.SUMMARY, summary)
+    report = workspace.config.report
+    paths = [marker.path for marker in manifests]
 
     rows = b"".join(metadata.file_line(marker.path, marker.size, marker.sha256) for marker in manifests)
     sums = b"".join(metadata.checksum_line(marker.path, marker.sha256) for marker in manifests)
+    shown = 0
+    if report and metadata.CARD not in paths:  # a format may have a card of its own
+        own_hints = reading_hints(workspace, staged.catalog, markers, ledger, folder=".")
+        card = make_card(workspace.config, plan.project_title, staged.catalog, ledger, own_hints, paths)
+        storage.write(metadata.CARD, card)
+        rows += metadata.file_line(metadata.CARD, len(card), metadata.digest(card))
+        sums += metadata.checksum_line(metadata.CARD, metadata.digest(card))
+        shown += 1
     header = csv_line(metadata.FILE_COLUMNS)
     file_list = gather_parts(Manifest(metadata.FILES, (Section(metadata.ITEMS, open=header),)), markers, staging)
     _, list_sha256 = join_manifest(staging, file_list, rows)
@@ -70,6 +82,11 @@ def publish(
             listed.update(chunk)
         sums += metadata.checksum_line(metadata.DUPLICATES, listed.hexdigest())
     sums += metadata.checksum_line(metadata.SUMMARY, metadata.digest(summary))
+    if report:
+        page = make_page(storage, msgspec.json.decode(summary), report.language)
+        storage.write(metadata.REPORT, page)
+        sums += metadata.checksum_line(metadata.REPORT, metadata.digest(page))
+        shown += 1
     _, checksums_sha256 = join_manifest(staging, checksums, sums)
 
     originals = ledger.originals.written
@@ -83,6 +100,7 @@ def publish(
         + sum(books.files for books in ledger.formats.values())
         + len(manifests)
         + 3
+        + shown
         + bool(duplicates.groups),
         checksums_sha256=checksums_sha256,
         file_list_sha256=list_sha256,
@@ -112,14 +130,15 @@ def reader_memory(
 
 
 def reading_hints(
-    workspace: Workspace, catalog: Catalog, markers: Sequence[RenderMarker], ledger: Ledger
+    workspace: Workspace, catalog: Catalog, markers: Sequence[RenderMarker], ledger: Ledger, *, folder: str = ""
 ) -> dict[str, str]:
     """For each format that has written a sample, the line that a user types to read it.
 
-    A path on this machine is named in full; what is in an object store is read from a disk, where it is brought first.
+    ``folder`` is where the export is. Without it a path on this machine is named in full; what is in an object store is
+    read from a disk, where it is brought first.
     """
     url = workspace.storage.url
-    folder = url.rstrip("/").rpartition("/")[2] if "://" in url else url
+    folder = folder or (url.rstrip("/").rpartition("/")[2] if "://" in url else url)
     filled = frozenset((part.path, part.section) for marker in markers for part in marker.parts if part.extent.length)
     contents, split = Contents(catalog, filled), next(iter(catalog.splits))
     wrote = {name for name, books in ledger.formats.items() if books.samples.written}

@@ -36,6 +36,7 @@ from pipeline.stages.workspace import Settings, TaskContext, Workspace, open_wor
 from pipeline.staging.area import DAMAGED, Staging
 from pipeline.staging.markers import ExtractMarker, Offset, Plan, RenderMarker, StagedCatalog
 from pipeline.staging.samples import SampleFile
+from pipeline.statistics.measuring import Measurer
 from pipeline.storage import Extent, Storage
 
 _LANES = 2  # one shard waits for its originals or its store, the other is rendered
@@ -149,6 +150,7 @@ def render_shard(context: RenderContext, item: RenderInput) -> ShardResult:
         staging=workspace.staging,
         index=item.shard.index,
         catalog_digest=context.catalog_digest,
+        measurer=Measurer(context.catalog) if workspace.config.report else None,
     )
     copies: dict[str, Copied | Failure] = {}
     steps = _Steps(item.shard, marker.summary.samples)

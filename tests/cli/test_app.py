@@ -73,7 +73,8 @@ def test_the_list_of_formats_says_what_their_classes_say():
 
 
 def test_a_serial_run_to_a_disk_imports_neither_ray_nor_stores_nor_the_sandbox(tidy, tmp_path):
-    config = write_config(tmp_path, settings(tidy, tmp_path / "export", formats=["yolo"], save_original_file=False))
+    plain = {"formats": ["yolo"], "save_original_file": False, "report": False}  # the report measures outlines
+    config = write_config(tmp_path, settings(tidy, tmp_path / "export", **plain))
     found = imported_by("run", str(config), env=environment(tidy))
     assert not packages(found) & {"ray", "fsspec", "s3fs", "gcsfs", "boto3"}
     assert not {"shapely", "pyarrow.compute", "pyarrow.dataset", "pipeline.sandbox"} & found

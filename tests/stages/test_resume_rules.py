@@ -7,7 +7,7 @@ import pytest
 
 from exporting import command, digest, environment, export, settings, verify, write_config
 from pipeline.config.export import ExportConfig
-from pipeline.config.sections import ClassConfig, RunConfig, SplitConfig
+from pipeline.config.sections import ClassConfig, ReportConfig, RunConfig, SplitConfig
 from pipeline.errors import DestinationError, ExportError
 from pipeline.sandbox import Fault, Sandbox, SandboxOptions
 from pipeline.storage import open_storage
@@ -43,6 +43,8 @@ REFUSED = {
     "naming": "id",
     "packaging": "tar",
     "duplicates": "same_split",
+    "report": False,
+    "report.language": {"language": "ko"},
 }
 ALLOWED = {
     "max_failures": 3,
@@ -99,7 +101,7 @@ def changed(key, value):
 
 
 def test_every_key_has_a_decision():
-    nested = {"split": SplitConfig, "classes": ClassConfig, "run": RunConfig}
+    nested = {"split": SplitConfig, "classes": ClassConfig, "run": RunConfig, "report": ReportConfig}
     keys = set(ExportConfig.model_fields)
     keys |= {f"{name}.{key}" for name, model in nested.items() for key in model.model_fields}
     assert keys == REFUSED.keys() | ALLOWED.keys() | ELSEWHERE
@@ -156,6 +158,7 @@ def staged(tmp_path_factory):
             "pipeline.destination.shard_writer.BATCH_BYTES", 20_000
         )  # so that archives are put aside in pieces
         values = {
+            "report": False,  # its statistics alone fill what is held, so that packs would be empty
             "formats": ["coco", {"voc": {"images": "transcode"}}],
             "packaging": "tar",
             "max_failures": 2,
