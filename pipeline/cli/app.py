@@ -5,6 +5,7 @@ Each command is a module of its own and imports what it needs when it runs, so t
 
 import io
 import logging
+import os
 import re
 import signal
 import sys
@@ -16,10 +17,12 @@ from typing import Annotated, NoReturn
 import typer
 
 from pipeline.cli import clean, formats, plan, retry_failed, run, sandbox, verify
+from pipeline.cli.about import completion, skill
 from pipeline.cli.conversation import command as new
 from pipeline.cli.conversation.entry import can_ask
 from pipeline.cli.discovery import doctor, lists
 from pipeline.cli.look import diff, preview, report
+from pipeline.cli.options import Voice
 from pipeline.cli.status import command as status
 from pipeline.errors import ConfigError, ExportError, did_you_mean
 from pipeline.redaction import redact
@@ -53,6 +56,8 @@ app.command("versions")(lists.versions)
 app.command("storages")(lists.storages)
 app.command("tags")(lists.tags)
 app.command("classes")(lists.classes)
+app.command("completion")(completion.command)
+app.command("skill")(skill.command)
 app.command("sandbox", context_settings=sandbox.PASS_ALL, add_help_option=False)(sandbox.command)
 
 
@@ -64,11 +69,22 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _program(
-    version: Annotated[
+    _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version")
     ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="show no progress: results and errors only")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="also what the log notes for whoever looks for a fault")
+    ] = False,
+    no_color: Annotated[bool, typer.Option("--no-color", help="no colours; NO_COLOR does the same")] = False,
 ) -> None:
     """Export Synapse annotation data as datasets that train models without a fix."""
+    Voice.quiet = quiet
+    if verbose:
+        logging.getLogger("pipeline").setLevel(logging.INFO)
+    if no_color:
+        os.environ["NO_COLOR"] = "1"
+        os.environ.pop("FORCE_COLOR", None)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,6 +105,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a name shows its code points
             stream.reconfigure(errors="backslashreplace")
+    if completion.VARIABLE in os.environ:  # a shell asks
+        from typer.completion import completion_init  # type: ignore[attr-defined]  # used there, not exported
+
+        completion_init()
     report = _report_json if {"--json", "--json-progress"} & set(arguments) else _report
     try:
         code = app(arguments or ["--help"], prog_name=PROGRAM, standalone_mode=False)
@@ -102,8 +122,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _SIGNALS[signal.SIGINT]
     except SystemExit as stop:
-        if stop.code in _SIGNALS.values():
+        if stop.code in _SIGNALS.values() or completion.VARIABLE in os.environ:
             raise
+        if isinstance(stop.__context__, BrokenPipeError):  # whoever reads the output has enough of it, as head has
+            return 1
         # Nothing here ends in this way, so it was a format, or a library: no verdict was reached.
         told = f"sys.exit({stop.code!r}) was called by a format or a library; raise an error there instead"
         return report(Defect(told), 1)

@@ -8,8 +8,8 @@ from typing import Any, TextIO
 
 from rich.console import Console
 
-from pipeline.cli.options import announce
-from pipeline.progress import Lines, Listener, printable
+from pipeline.cli.options import Voice, announce
+from pipeline.progress import Lines, Listener, Silence, printable
 
 
 def make_console() -> Console:
@@ -21,7 +21,10 @@ def make_listener() -> Listener:
     """Progress as a screen where errors are shown on a terminal, as lines of the output in a log.
 
     A terminal that can only print (``TERM=dumb``) gets lines, too. What a run is about to do is told beside the errors.
+    With ``--quiet`` nothing is shown.
     """
+    if Voice.quiet:
+        return Silence()
     console = Console(stderr=True)
     if console.is_terminal and not console.is_dumb_terminal:
         from pipeline.progress.screen import Screen

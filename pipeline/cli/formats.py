@@ -5,13 +5,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.cli.about.completion import complete_format
 from pipeline.cli.options import AsJson
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
     from pipeline.formats import FormatInfo
 
-Name = Annotated[str | None, typer.Argument(metavar="FORMAT", help="a format's name, or package.module:Class")]
+Name = Annotated[
+    str | None,
+    typer.Argument(metavar="FORMAT", help="a format's name, or package.module:Class", autocompletion=complete_format),
+]
 Options = Annotated[
     list[str] | None, typer.Argument(metavar="OPTION=VALUE", help="options of the format: task=segment")
 ]

@@ -42,9 +42,15 @@ ExportPlace = Annotated[
 ]
 
 
+class Voice:
+    """How much a command says besides its result: ``--quiet``, which is for the whole process."""
+
+    quiet = False
+
+
 def announce(text: str) -> None:
     """Tell a person what happens next, beside the errors. A program that reads those is told nothing but errors."""
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and not Voice.quiet:
         from pipeline.progress import printable
 
         print(printable(text), file=sys.stderr, flush=True)

@@ -115,3 +115,51 @@ def test_without_a_command_the_help_is_shown():
 
 def test_help_is_plain_text():
     assert "\x1b" not in command("run", "--help", env=environment(FORCE_COLOR="1")).stdout
+
+
+# Shells
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_has_its_script(shell):
+    done = command("completion", shell, env=environment())
+    assert done.returncode == 0
+    assert "_SYNAPSE_EXPORT_COMPLETE" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("synapse-export retry", ["retry-failed"]),
+        ("synapse-export formats vo", ["voc"]),
+        ("synapse-export run --form", ["--format"]),
+        ("synapse-export run --format se", ["semantic"]),
+        ("synapse-export run my", []),  # bash goes on with the files that begin so
+    ],
+)
+def test_a_shell_completes_what_is_typed(typed, found):
+    asked = {
+        "_SYNAPSE_EXPORT_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1),
+    }  # fmt: skip
+    done = command(env=environment(**asked))
+    assert (done.stdout.split(), done.stderr) == (found, "")
+
+
+def test_quiet_shows_the_result_only(tidy, tmp_path):
+    config = write_config(tmp_path, settings(tidy, tmp_path / "out", formats=["csv"], save_original_file=False))
+    loud = command("plan", config, env=environment(tidy))
+    done = command("--quiet", "run", config, env=environment(tidy))
+    assert (loud.returncode, done.returncode, done.stderr) == (0, 0, "")
+    assert "extract" not in done.stdout
+    assert "next: " in done.stdout
+
+
+def test_a_reader_that_has_enough_is_no_error():
+    program = subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "formats"], env=environment(), cwd=ROOT, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    program.stdout.close()
+    assert b"sys.exit" not in program.stderr.read()
+    program.stderr.close()
+    assert program.wait(60) == 1

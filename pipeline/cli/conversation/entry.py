@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
+from pipeline.cli.about.completion import complete_format
 from pipeline.cli.options import load
 from pipeline.errors import ConfigError
 
@@ -24,7 +25,10 @@ ProjectFlag = Annotated[str | None, typer.Option("--project", metavar="ID|NAME",
 VersionFlag = Annotated[
     int | None, typer.Option("--dataset-version", metavar="ID", help="the ground truth dataset version to export")
 ]
-FormatFlag = Annotated[list[str] | None, typer.Option("--format", metavar="NAME", help="a format; may be repeated")]
+FormatFlag = Annotated[
+    list[str] | None,
+    typer.Option("--format", metavar="NAME", help="a format; may be repeated", autocompletion=complete_format),
+]
 NameFlag = Annotated[str | None, typer.Option("--name", help="what the export is called")]
 PathFlag = Annotated[str | None, typer.Option("--path", metavar="PATH|URL", help="where the export is written")]
 StorageFlag = Annotated[

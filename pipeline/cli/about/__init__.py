@@ -1,0 +1,1 @@
+"""Commands about the program itself. ``skills/`` of the repository leads to ``SKILL.md``."""
