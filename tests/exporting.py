@@ -31,6 +31,7 @@ def settings(sandbox, path, **overrides):
         "path": str(path),
         "formats": ["coco", "yolo", "synapse_json"],
         "split": {"by": "hash"},
+        "report": False,  # its pictures cost more than a small export; tests/report and tests/test_export.py have it
         "run": {"executor": "serial", "shard_size": 20},
     }
     if isinstance(path, Place):

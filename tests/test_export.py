@@ -9,19 +9,19 @@ import json
 import subprocess
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+import exporting
 from exporting import (
     command,
     digest,
     environment,
-    export,
     missing_originals,
-    settings,
     storage,
     summary,
     verify,
@@ -32,6 +32,10 @@ from pipeline.sandbox import Fault, Sandbox, SandboxOptions
 from stores import BUCKET, SHORT, STORES, Place, empty_place
 from tests.formats.coco.grammar import check_tree
 from tests.formats.yolo.grammar import check_yolo_tree
+
+# With the page, the statistics and the card, as they are unless a configuration says otherwise.
+settings = partial(exporting.settings, report=True)
+export = partial(exporting.export, report=True)
 
 
 @pytest.fixture(scope="module")

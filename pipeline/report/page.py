@@ -6,12 +6,13 @@ pictures a bounded number of bytes.
 
 import base64
 import csv
+import functools
 import io
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from pipeline.destination import metadata
 from pipeline.errors import UNREADABLE_JSON, DamagedExportError, StorageError, TransientError
@@ -59,6 +60,16 @@ _COLOURS = (
 )  # fmt: skip
 
 
+@functools.cache
+def _template() -> Template:
+    # Class names and the rest come from users: everything is escaped but the charts, which escape their own.
+    environment = Environment(
+        loader=PackageLoader("pipeline.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters |= {"n": _number, "short": _short}
+    return environment.get_template("report.html.jinja")
+
+
 def make_page(storage: Storage, summary: Mapping[str, Any], language: str = "en") -> bytes:
     """Return the page of the export in ``storage``, whose ``export_summary.json`` is ``summary``.
 
@@ -94,12 +105,7 @@ class _Page:
 
     def render(self) -> bytes:
         """Return the page."""
-        # Class names and the rest come from users: everything is escaped but the charts, which escape their own.
-        environment = Environment(
-            loader=PackageLoader("pipeline.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-        )
-        environment.filters |= {"n": _number, "short": _short}
-        template = environment.get_template("report.html.jinja")
+        template = _template()
         samples, legend = self._samples()
         while True:
             page = template.render(**self._content(), samples=samples, legend=legend).encode()

@@ -50,7 +50,7 @@ class Page(html.parser.HTMLParser):
 @pytest.fixture(scope="module")
 def tidy_export(tidy, tmp_path_factory):
     path = tmp_path_factory.mktemp("tidy") / "out"
-    export(tidy, path, formats=["coco", "csv"], run={"shard_size": 17})
+    export(tidy, path, formats=["coco", "csv"], run={"shard_size": 17}, report=True)
     return path
 
 
@@ -64,7 +64,7 @@ def nasty_export(nasty, tmp_path_factory):
 @pytest.fixture(scope="module")
 def no_originals(tidy, tmp_path_factory):
     path = tmp_path_factory.mktemp("bare") / "out"
-    export(tidy, path, formats=["coco"], save_original_file=False, run={"shard_size": 9})
+    export(tidy, path, formats=["coco"], save_original_file=False, run={"shard_size": 9}, report=True)
     return path
 
 
@@ -106,11 +106,11 @@ def test_every_annotation_of_the_table_is_counted_once(tidy_export):
 
 
 def test_the_numbers_do_not_depend_on_shards_and_processes(tidy, tidy_export, no_originals, tmp_path):
-    export(tidy, tmp_path / "a", formats=["coco", "csv"], run={"shard_size": 60})
+    export(tidy, tmp_path / "a", formats=["coco", "csv"], run={"shard_size": 60}, report=True)
     assert (tmp_path / "a" / NUMBERS).read_bytes() == (tidy_export / NUMBERS).read_bytes()
     assert (tmp_path / "a/README.md").read_bytes() == (tidy_export / "README.md").read_bytes()
     run = {"shard_size": 25, "executor": "processes", "workers": 2}
-    export(tidy, tmp_path / "b", formats=["coco"], save_original_file=False, run=run)
+    export(tidy, tmp_path / "b", formats=["coco"], save_original_file=False, run=run, report=True)
     assert (tmp_path / "b" / NUMBERS).read_bytes() == (no_originals / NUMBERS).read_bytes()
 
 
