@@ -29,10 +29,8 @@ def print_forecast(config: ExportConfig, *, as_json: bool = False) -> int:
         return plan.exit_code
     console = make_console()
     say(console, f"{config.name}: {number(plan.records)} records of {plan.project_title or config.target}")
-    say(
-        console,
-        f"{number(plan.shards)} shards of up to {config.run.shard_size} records, executor {plan.executor}",
-    )
+    shards = f"{number(plan.shards)} shard{'s' if plan.shards != 1 else ''}"
+    say(console, f"{shards} of up to {config.run.shard_size} records, executor {plan.executor}")
     say(console, f"to {plan.url}: {_STATES[plan.state]}")
     console.print()
     say(console, f"in the newest {plan.sampled} records:")

@@ -291,7 +291,8 @@ def test_a_configuration_is_asked_for_what_it_lacks_and_nothing_else(sandbox, tm
     talk.answer("Name of the export?", "\x15mine\r")
     assert talk.end() == 0, talk.screen.text
     assert "config.yaml lacks name." in talk.screen.text
-    assert re.search(r"^    \S.* run \S*config.yaml --set name=mine$", talk.screen.text, re.MULTILINE)
+    told = talk.screen.text.replace("\n", "")  # a long path is broken at the edge of the screen
+    assert re.search(r" run \S*config.yaml --set name=mine", told)
     assert config.read_bytes() == before
     assert summary(tmp_path / "out")["name"] == "mine"
 
