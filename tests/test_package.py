@@ -16,7 +16,8 @@ def test_the_wheel_and_what_it_is_built_from_hold_every_module(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     package = ROOT / "pipeline"
-    modules = {str(path.relative_to(ROOT)) for path in [*package.rglob("*.py"), package / "py.typed"]}
+    files = [path for path in package.rglob("*") if path.is_file() and path.parent.name != "__pycache__"]
+    modules = {str(path.relative_to(ROOT)) for path in files}
     (wheel,) = tmp_path.glob("*.whl")
     assert {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("pipeline/")} == modules
     (source,) = tmp_path.glob("*.tar.gz")
