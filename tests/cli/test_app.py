@@ -1,15 +1,20 @@
 """What a person meets before any command runs: help, version, wrong usage; and what that costs."""
 
 import json
+import re
 import subprocess
 import sys
 
 import pytest
+import typer.main
+from typer.testing import CliRunner
 
 from exporting import ROOT, command, environment, settings, write_config
+from pipeline.cli.app import app
 from pipeline.formats import FORMATS, list_formats
 from pipeline.formats.registry import describe_format
 
+COMMANDS = typer.main.get_command(app).commands
 HEAVY = {"PIL", "aiohttp", "fsspec", "numpy", "pyarrow", "ray", "synapse_sdk", "yaml"}
 
 
@@ -115,6 +120,15 @@ def test_without_a_command_the_help_is_shown():
 
 def test_help_is_plain_text():
     assert "\x1b" not in command("run", "--help", env=environment(FORCE_COLOR="1")).stdout
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "sandbox"])
+def test_the_help_of_each_command_has_an_example_that_it_takes(name):
+    shown = CliRunner().invoke(app, [name, "--help"], terminal_width=200).output
+    (example,) = re.findall(r"For example: synapse-export (.*)", shown)
+    first, *arguments = example.split()
+    assert first == name
+    COMMANDS[name].make_context(name, arguments)  # which parses them
 
 
 # Shells

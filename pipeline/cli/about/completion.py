@@ -20,7 +20,7 @@ class Shell(StrEnum):
 def command(shell: Annotated[Shell, typer.Argument(help="bash, zsh or fish")]) -> None:
     """Print what makes a shell complete this program.
 
-    For example: eval "$(synapse-export completion bash)"
+    It is for eval: eval "$(synapse-export completion bash)".
     """
     from typer.completion import get_completion_script  # type: ignore[attr-defined]  # used there, not exported
 

@@ -6,6 +6,6 @@ from importlib.resources import files
 def command() -> None:
     """Print how an agent exports for its user (a skill file).
 
-    For example: synapse-export skill > .claude/skills/synapse-export/SKILL.md
+    Save it where agents look for skills: .claude/skills/synapse-export/SKILL.md.
     """
     print(files("pipeline.cli.about").joinpath("SKILL.md").read_text(encoding="utf-8"), end="")
