@@ -279,10 +279,10 @@ class _Page:
         """What an export says about repeated images: the summary's numbers, and the first rows of the list."""
         counted = self._summary.get("duplicates")
         listed = self._head("metadata/duplicates.csv").decode(errors="replace").splitlines()[: _MOST_ROWS + 1]
-        if not counted and not listed:
+        if not isinstance(counted, dict) or not counted.get("originals"):
             return None
-        pairs = counted.items() if isinstance(counted, dict) else ()
-        notes = [f"{name}: {value}" for name, value in pairs if isinstance(value, int | str)]
+        numbers = [_number(counted.get(key, 0)) for key in ("originals", "files", "groups", "across_splits")]
+        notes = [self._texts["duplicates_some" if counted.get("groups") else "duplicates_none"].format(*numbers)]
         head, *rows = csv.reader(io.StringIO("\n".join(listed))) if listed else ([],)
         return {"notes": notes + ([self._texts["duplicates_more"]] if rows else []), "head": head, "rows": rows}
 

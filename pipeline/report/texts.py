@@ -37,6 +37,10 @@ TEXTS: dict[str, dict[str, str]] = {
         "alt": "Image of record {0} with {1} annotations: {2}", "findings": "Data quality",
         "findings_note": "Worth a look; no finding changes the data. The first records of each are named.",
         "finding": "finding", "no_findings": "Nothing was found.", "duplicates": "Duplicates and leaks",
+        "duplicates_none": "{} originals were compared by their sha256: no two are the same, "
+        "so no image is in two splits.",
+        "duplicates_some": "{} originals were compared by their sha256: {} files are copies of {} pictures; "
+        "{} of these is in more than one split.",
         "duplicates_more": "The first rows of metadata/duplicates.csv.", "made": "How it was made",
         "seconds": "Seconds by stage", "versions": "Versions", "config": "Configuration",
         "good": "Complete: every record is exported, and the books balance.",
@@ -83,6 +87,9 @@ TEXTS: dict[str, dict[str, str]] = {
         "alt": "레코드 {0}의 이미지, 어노테이션 {1}개: {2}", "findings": "데이터 품질",
         "findings_note": "확인할 만한 항목이며 데이터를 바꾸지 않습니다. 항목마다 처음 레코드를 표시합니다.",
         "finding": "항목", "no_findings": "발견된 항목이 없습니다.", "duplicates": "중복과 누출",
+        "duplicates_none": "원본 {}개를 sha256으로 비교했습니다. 같은 것이 없으므로 두 분할에 걸친 이미지도 없습니다.",
+        "duplicates_some": "원본 {}개를 sha256으로 비교했습니다. 파일 {}개가 그림 {}개의 사본이며, "
+        "그중 {}개는 둘 이상의 분할에 있습니다.",
         "duplicates_more": "metadata/duplicates.csv의 처음 행입니다.", "made": "생성 정보",
         "seconds": "단계별 시간(초)",
         "versions": "버전", "config": "설정",

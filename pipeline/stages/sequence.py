@@ -24,7 +24,7 @@ from pipeline.progress import Reporter
 from pipeline.records import Failure
 from pipeline.stages.catalog import make_catalog
 from pipeline.stages.duplicates.hashing import hash_originals
-from pipeline.stages.duplicates.listing import list_duplicates
+from pipeline.stages.duplicates.listing import Duplicates, list_duplicates
 from pipeline.stages.duplicates.one_split import freeze_splits
 from pipeline.stages.extract import are_too_many, extract, vanished_records
 from pipeline.stages.merge import declared_manifests, merge, refuse_repeated_files
@@ -72,7 +72,9 @@ def finish_export(
     enforce_failure_limit(workspace, plan, failures + [f for marker in markers for f in marker.failures])
     refuse_repeated_files(workspace, markers)
     manifests = merge(shared, staged, markers, executor, reporter)
-    duplicates = list_duplicates(workspace.storage, workspace.config.duplicates)
+    copied = any(marker.ledger.originals.written for marker in markers)
+    policy = workspace.config.duplicates
+    duplicates = list_duplicates(workspace.storage, policy) if copied else Duplicates(policy=policy)
     lock.check()
     success = publish(workspace, plan, staged, markers, manifests, reporter, lock.run_id, duplicates)
     update_class_lock(workspace, lock_document(staged.catalog), reporter)

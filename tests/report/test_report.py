@@ -253,11 +253,12 @@ def test_without_a_report_nothing_of_it_is_written(tidy, tmp_path):
 def test_duplicates_are_shown_where_an_export_lists_them(tidy_export, tmp_path):
     place = open_storage(str(tmp_path))
     place.write("metadata/duplicates.csv", b"sha256,splits,records\nabc,train val,1 2\n")
-    text = Page(make_page(place, {**summary(tidy_export), "duplicates": {"pairs": 7}})).text
+    found = {"policy": "report", "originals": 60, "files": 4, "groups": 2, "across_splits": 1}
+    text = Page(make_page(place, {**summary(tidy_export), "duplicates": found})).text
     assert TEXTS["en"]["duplicates"] in text
-    assert "pairs: 7" in text
+    assert "60 originals were compared by their sha256: 4 files are copies of 2 pictures; 1 of these is in more" in text
     assert "train val" in text
-    assert TEXTS["en"]["duplicates"] not in page_of(tidy_export).text
+    assert "60 originals were compared by their sha256: no two are the same" in page_of(tidy_export).text
 
 
 def test_the_card_tells_classes_splits_and_how_to_load(tidy_export, nasty_export):

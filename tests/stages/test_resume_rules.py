@@ -12,7 +12,7 @@ from pipeline.errors import DestinationError, ExportError
 from pipeline.sandbox import Fault, Sandbox, SandboxOptions
 from pipeline.storage import open_storage
 
-SMALL = {"formats": ["coco", "yolo"], "run": {"shard_size": 4}}
+SMALL = {"formats": ["coco", "yolo"], "report": True, "run": {"shard_size": 4}}
 
 # For every key: another value, and whether an unfinished (or finished) export refuses it. A key that is not here fails
 # the test: whoever adds one decides.
@@ -84,7 +84,7 @@ def finished(sandbox, tmp_path_factory):
 def unfinished(sandbox, tmp_path_factory):
     """Everything is staged and written, but there is no verdict."""
     path = tmp_path_factory.mktemp("unfinished") / "out"
-    export(sandbox, path, formats=SMALL["formats"], run={"shard_size": 4, "keep_staging": True})
+    export(sandbox, path, **SMALL | {"run": {"shard_size": 4, "keep_staging": True}})
     (path / "_SUCCESS.json").unlink()
     return path
 

@@ -26,7 +26,7 @@ def run_shipped(name, sandbox, env, tmp_path, *overrides):
     assert done.returncode == 0, done.stderr
     values = yaml.safe_load((ROOT / "configs" / name).read_text())
     wanted = {key: values[key] for key in ("name", "formats", "split", "packaging") if key in values}
-    export(sandbox, tmp_path / "golden", **wanted)
+    export(sandbox, tmp_path / "golden", **wanted, report=True)
     return digest(tmp_path / "golden")
 
 
