@@ -12,6 +12,7 @@ from cli.terminal import colours
 from cli.write_transcript import documented, from_token_to_dataset, stable, transcript
 from exporting import command, environment, settings, summary, verify, write_config
 from pipeline.config import load_config
+from pipeline.formats import FORMATS
 from pipeline.sandbox import Sandbox, SandboxOptions
 
 QUESTIONS = (
@@ -89,7 +90,7 @@ def test_a_whole_conversation_for_each_target(sandbox, tmp_path, target, columns
     else:
         talk.answer("Project?")
     talk.answer("Which records?")
-    talk.answer("Formats?", DOWN * 7 + SPACE + ENTER)
+    talk.answer("Formats?", DOWN * list(FORMATS).index("yolo") + SPACE + ENTER)
     talk.answer("Task of YOLO?")
     for question in ("Splits?", "Classes?", "Name of the export?", "Where to?", "What now?"):
         talk.answer(question)
