@@ -30,6 +30,8 @@ class Talk:
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, columns, 0, 0))
         inherited = {name: value for name, value in env.items() if name not in ("NO_COLOR", "COLUMNS", "LINES")}
+        # As after the installation of the README: the program is called by its name.
+        inherited["PATH"] = os.pathsep.join((os.path.dirname(sys.executable), env.get("PATH", os.defpath)))
         (folder / "home").mkdir(exist_ok=True)
         self.process = subprocess.Popen(
             [sys.executable, "-c", _START, *map(str, arguments)],
